@@ -1,0 +1,262 @@
+"""Block Krylov iteration on the Gram matrix, stopped by an estimate of its error."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .orth import extend_rows, orthonormal_rows
+
+# Ritz values this close to the squared rounding error of the largest come from a QR
+# factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
+_SQUARING_LIMIT = 1e4
+
+# A tail (squared) below this many eps of the whole is a difference of rounding errors.
+_TAIL_LIMIT = 1e2
+
+# Passes after which a tail lost in rounding is taken for converged.
+_DEEP_PASSES = 3
+
+# The basis is cut back to its leading Ritz vectors beyond this many blocks.
+_MAX_BLOCKS = 6
+
+# Estimates are multiplied by this before they are compared with a tolerance or reported:
+# what the sampled look-ahead cannot see, measured on the spectra gallery.
+_SAFETY = 1.5
+
+
+class RightSVD(NamedTuple):
+    """Leading singular values and right singular vectors.
+
+    Attributes
+    ----------
+    singular_values : ndarray of shape (l,)
+        In decreasing order, float64.
+    components : ndarray of shape (l, n_features)
+        Orthonormal rows.
+    error_estimate : float
+        Estimated excess Frobenius error: ``||A - A V^T V||_F`` of the leading k, over that
+        of the best rank k, less one.
+    converged : bool
+        Whether the estimate is within the tolerance.
+    """
+
+    singular_values: np.ndarray
+    components: np.ndarray
+    error_estimate: float
+    converged: bool
+
+
+def descending_eigh(H):
+    """Return eigenvalues in decreasing order, and eigenvectors as rows."""
+    values, vectors = np.linalg.eigh(H)
+    return values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
+
+
+def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
+    """Whether the k-th squared singular value drowns in the rounding of the first."""
+    eps = np.finfo(dtype).eps
+    return bool(squared_values[k - 1] < limit * eps * squared_values[0])
+
+
+def refine_values(A, V):
+    """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
+    _, s, rotation = np.linalg.svd(A.triangular_factor(V))
+    return s, rotation.astype(V.dtype) @ V
+
+
+class _Basis:
+    """An orthonormal basis, its image under the Gram matrix, and the Ritz problem."""
+
+    def __init__(self, n_kept, dtype):
+        self.n_kept = n_kept
+        self.dtype = dtype
+        self.vectors = self.images = self.H = None
+
+    def add(self, block, product):
+        if self.vectors is None:
+            self.vectors, self.images, self.H = block, product.Z, product.H
+        else:
+            cross = _product64(self.vectors, product.Z)
+            self.H = np.block([[self.H, cross], [cross.T, product.H]])
+            self.vectors = np.concatenate([self.vectors, block])
+            self.images = np.concatenate([self.images, product.Z])
+        self.values, self.coefficients = descending_eigh((self.H + self.H.T) / 2)
+
+    def rotate(self, n_rows):
+        """Return the leading `n_rows` Ritz values, vectors and their images."""
+        coefficients = self.coefficients[:n_rows].astype(self.dtype)
+        return (
+            self.values[:n_rows],
+            coefficients @ self.vectors,
+            coefficients @ self.images,
+        )
+
+    def restart(self, n_rows):
+        """Keep the leading `n_rows` Ritz vectors."""
+        values, self.vectors, self.images = self.rotate(n_rows)
+        self.H = np.diag(values)
+        self.coefficients = np.eye(len(values))
+
+
+def _product64(V, W):
+    return V.astype(np.float64) @ W.T.astype(np.float64)
+
+
+class _Step(NamedTuple):
+    """A Rayleigh-Ritz step on basis and residuals with the sampled Gram matrix."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    gain: float
+    remaining: float
+
+
+def _look_ahead(values, V, images, W, k, sample, *, beyond):
+    """Take the next Rayleigh-Ritz step on a row sample.
+
+    On the rows of V the Gram matrix is known exactly, and so is its coupling to the next
+    block W; only its block on W is sampled. The gain in captured variance is what the
+    present V lacks. With `beyond`, estimate also what the step itself will still lack:
+    the gain of one more step, and the loss from the sampling noise, which is that of
+    either half of the sample measured with the whole.
+    """
+    scale = sample.scale
+    known, cross = np.diag(values), _product64(images, W)
+    products = sample.gram_products(W)
+    halves = [2 * scale * product.H for product in products]
+    H = _bordered(known, cross, sum(halves) / 2)
+    ritz, coefficients = descending_eigh(H)
+    ritz, coefficients = ritz[:k], coefficients[:k]
+    gain = max(0.0, float(ritz.sum() - values[:k].sum()))
+    if not beyond:
+        return _Step(values, V, gain, gain)
+    loss = 0.0
+    for half in halves:
+        _, c = descending_eigh(_bordered(known, cross, half))
+        loss += (ritz.sum() - np.einsum("ij,jk,ik->", c[:k], H, c[:k])) / 2
+    basis = np.concatenate([V, W])
+    image = np.concatenate([images, scale * (products[0].Z + products[1].Z)])
+    coefficients = coefficients.astype(V.dtype)
+    vectors, image = coefficients @ basis, coefficients @ image
+    residuals = image - ritz[:, np.newaxis].astype(V.dtype) * vectors
+    W = extend_rows(basis, residuals)
+    if len(W):
+        sampled = scale * sample.gram_product(W).H
+        following = np.linalg.eigvalsh(
+            _bordered(np.diag(ritz), _product64(image, W), sampled)
+        )
+        loss += following[-k:].sum() - ritz.sum()
+    return _Step(ritz, vectors, gain, max(0.0, float(loss)))
+
+
+def _bordered(known, cross, sampled):
+    return np.block([[known, cross], [cross.T, sampled]])
+
+
+def block_krylov(
+    A,
+    start,
+    k,
+    *,
+    tol,
+    max_passes,
+    sample=None,
+    subspace=False,
+    report=None,
+):
+    """Find the leading right singular vectors of `A` by fused passes.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+        Or anything with its ``gram_product``, ``moments`` and ``dtype``.
+    start : ndarray of shape (l, n_features)
+        Orthonormal rows, l >= k.
+    k : int
+        Number of singular vectors wanted.
+    tol : float
+        Excess Frobenius error, relative to that of the best rank k, at which to stop.
+    max_passes : int
+        Most passes to make.
+    sample : PairedSample, default=None
+        Row sample to look one step ahead on, drawn independently of `start`. Without it,
+        the estimate is what the last pass gained: one pass late.
+    subspace : bool, default=False
+        Forget all but the latest block: subspace iteration, in less memory.
+    report : callable, default=None
+        Called after each pass; stops the iteration by returning True.
+
+    Returns
+    -------
+    RightSVD
+        Of at least k triplets, at most the rows of `start`.
+
+    Notes
+    -----
+    Block Lanczos on ``A^T A`` with full orthogonalisation and Rayleigh-Ritz after each
+    pass (Musco & Musco 2015, algorithm 2, in the coordinates of the right factor). A
+    pass costs 4 n_rows n_features l flops and reads the data once. Where it deviates:
+
+    - The iteration stops, not after a fixed count, but once a step of Rayleigh-Ritz on
+      basis and residuals, with the residuals' Gram block from the row sample, gains
+      less than ``2 tol`` times the tail. Where the step itself is estimated to reach
+      the tolerance, it is taken: a pass saved.
+    - Singular values that squaring would drown in rounding come from the QR factor of
+      ``A V^T``, one more pass of half the flops. If the tail is lost in rounding too,
+      that factor is taken on the whole basis, after three passes at least.
+    """
+    width = len(start)
+    basis = _Basis(width, A.dtype)
+    block = start
+    n_passes = 0
+    captured = 0.0
+    while True:
+        product = A.gram_product(block)
+        n_passes += 1
+        if subspace:
+            basis = _Basis(width, A.dtype)
+        basis.add(block, product)
+        stop = report is not None and report()
+        values, V, images = basis.rotate(width)
+        residuals = images - values[:, np.newaxis].astype(A.dtype) * V
+        block = extend_rows(basis.vectors, residuals)
+        total = A.moments.squared_norm
+        tail = max(0.0, total - float(values[:k].sum()))
+        deep = tail <= _TAIL_LIMIT * np.finfo(A.dtype).eps * total
+        gained, captured = float(values[:k].sum()) - captured, float(values[:k].sum())
+        if deep or not len(block):
+            estimate = 0.0
+            last = not len(block) or n_passes >= _DEEP_PASSES
+        else:
+            if sample is not None:
+                step = _look_ahead(values, V, images, block, k, sample, beyond=False)
+                gained = _SAFETY * step.gain
+                tail = max(tail - step.gain, np.finfo(A.dtype).eps * total)
+            # Without a sample: the next pass will gain less than the last.
+            estimate = gained / (2 * tail)
+            last = estimate <= tol
+        last = last or stop or n_passes >= max_passes
+        if sample is not None and estimate > tol > 0:
+            step = _look_ahead(values, V, images, block, k, sample, beyond=True)
+            after = _SAFETY * step.remaining / (2 * tail)
+            if after <= tol or (last and after < estimate):
+                values, V = step.values, orthonormal_rows(step.vectors)
+                estimate, last = after, True
+        if last:
+            break
+        if subspace:
+            block = orthonormal_rows(images)
+            if len(block) < width:
+                block = np.concatenate([block, extend_rows(block, V)])[:width]
+        elif len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
+            basis.restart(2 * width)
+    if deep and A.moments.squared_norm > 0:
+        s, V = refine_values(A, basis.vectors)
+        s, V = s[:width], V[:width]
+    elif squaring_loses(values, min(k, len(values)), A.dtype):
+        s, V = refine_values(A, V)
+    else:
+        s = np.sqrt(np.maximum(values, 0.0))
+    return RightSVD(s, V, float(estimate), bool(estimate <= tol))

@@ -1,0 +1,87 @@
+"""Rules that choose how many singular values to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class FixedRank:
+    """Keep a given number."""
+
+    first_guess = None
+
+    def __init__(self, k):
+        self.first_guess = k
+
+    def __call__(self, s, squared_norm, shape):
+        """Return the number to keep, or None where `s` does not reach far enough."""
+        return self.first_guess
+
+
+class VarianceFraction:
+    """Keep the fewest whose squares exceed a fraction of the squared Frobenius norm."""
+
+    first_guess = 24
+
+    def __init__(self, fraction):
+        self.fraction = fraction
+
+    def __call__(self, s, squared_norm, shape):
+        """Return the number to keep, or None where `s` does not reach far enough."""
+        if squared_norm == 0:
+            return 1
+        captured = np.cumsum(s**2)
+        # Sums of all the squares may fall short of the norm by their rounding.
+        if len(s) == min(shape):
+            captured = captured / captured[-1] * squared_norm
+        k = int(np.searchsorted(captured, self.fraction * squared_norm, "right")) + 1
+        return k if k <= len(s) else None
+
+
+def known_noise_threshold(shape) -> float:
+    """Return lambda(beta) of Gavish & Donoho (2014, equation 11).
+
+    Singular values of an n x m matrix, m <= n, with noise of standard deviation sigma
+    are kept above ``lambda sqrt(n) sigma``.
+    """
+    beta = min(shape) / max(shape)
+    root = np.sqrt(beta**2 + 14 * beta + 1)
+    return float(np.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root)))
+
+
+def marchenko_pastur_median(beta) -> float:
+    """Return the median of the Marchenko-Pastur law with ratio `beta` in (0, 1]."""
+    low, high = (1 - np.sqrt(beta)) ** 2, (1 + np.sqrt(beta)) ** 2
+    # x = middle + radius cos(angle) makes the density smooth at both edges.
+    angle = np.linspace(0, np.pi, 20001)
+    x = (low + high) / 2 - (high - low) / 2 * np.cos(angle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        density = np.sin(angle) ** 2 / x
+    if low == 0:
+        density[0] = 2 * density[1] - density[2]
+    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.interp(mass[-1] / 2, mass, x))
+
+
+class GavishDonoho:
+    """Keep the singular values above the optimal hard threshold of Gavish & Donoho.
+
+    With the whole spectrum the noise level comes from its median; with leading singular
+    values only, from the mean square of what they leave.
+    """
+
+    first_guess = 24
+
+    def __call__(self, s, squared_norm, shape):
+        """Return the number to keep, or None where `s` does not reach far enough."""
+        small, large = min(shape), max(shape)
+        factor = known_noise_threshold(shape)
+        if len(s) == small:
+            noise = np.median(s) / np.sqrt(marchenko_pastur_median(small / large))
+        else:
+            rest = max(0.0, squared_norm - float(np.sum(s**2)))
+            noise = np.sqrt(rest / (small - len(s)))
+        k = int(np.count_nonzero(s > factor * noise))
+        if k == len(s) < small:
+            return None
+        return max(1, k)

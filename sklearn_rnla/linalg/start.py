@@ -1,0 +1,82 @@
+"""Where an iteration starts, and the row sample it looks ahead on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..sketching import make_distribution
+from .krylov import block_krylov
+from .orth import complete_rows, orthonormal_rows
+
+
+class PairedSample:
+    """Two disjoint row samples of a matrix: their sum, and their difference.
+
+    The sum estimates products with the Gram matrix; the difference estimates its error.
+    """
+
+    def __init__(self, A, indices):
+        self._A = A
+        self.halves = [A.take(part) for part in np.array_split(indices, 2)]
+
+    @property
+    def scale(self):
+        """What a sum over the sample is multiplied by to estimate that over all rows."""
+        sampled = sum(half.moments.total_weight for half in self.halves)
+        return self._A.moments.total_weight / sampled
+
+    def gram_products(self, V):
+        """Return the Gram products of the two halves."""
+        return [half.gram_product(V) for half in self.halves]
+
+    def gram_product(self, V):
+        """Return the sum of the two halves' Gram products."""
+        a, b = self.gram_products(V)
+        return a._replace(Z=a.Z + b.Z, H=a.H + b.H)
+
+
+def coarse_start(A, width, *, n_rows, rng):
+    """Solve on a row sample: a start close to the leading singular vectors.
+
+    Returns
+    -------
+    ndarray of shape (width, n_features)
+        Orthonormal rows.
+
+    Notes
+    -----
+    One sketch and two passes over `n_rows` rows drawn uniformly. A is told the sample's
+    moments, so that its first pass can bring the exact ones.
+    """
+    sample = A.sample(n_rows, rng)
+    omega = rng.standard_normal((width, A.shape[1])).astype(A.dtype)
+    start = orthonormal_rows(sample.gram_product(omega).Z)
+    if len(start):
+        start = block_krylov(sample, start, 1, tol=0.0, max_passes=2).components
+    A.near(sample.moments)
+    return complete_rows(orthonormal_rows(start), width, rng)
+
+
+def sketched_start(A, width, sketch, *, rng):
+    """Start from the row space of a sketch ``S A``, in one pass over all rows.
+
+    Half a power iteration better than a random start (Halko, Martinsson & Tropp 2011,
+    section 4.5), and within reach of a matrix whose rows are too unequal to sample.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+    width : int
+    sketch : str
+        Name of a distribution, see `make_distribution`.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (width, n_features)
+        Orthonormal rows.
+    """
+    size = min(width, A.shape[0])
+    S = make_distribution(sketch, size, A.shape[0]).sample(rng)
+    start = orthonormal_rows(A.sketch(S).astype(A.dtype))
+    return complete_rows(start, width, rng)

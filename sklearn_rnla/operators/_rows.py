@@ -1,0 +1,216 @@
+"""The row matrix: a matrix cut into row blocks, and one operation on them.
+
+Every large computation of the package is a *pass*: fold a function over the blocks and
+add up the small states it leaves. Nothing else reads the data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+
+import numpy as np
+
+# Bytes of a dense block: small enough that the second product of a fused pass finds the
+# block in cache, large enough that BLAS runs at speed.
+BLOCK_BYTES = 4 * 2**20
+
+# A pass is summed in this many lanes at most, whatever the number of threads, so that
+# the order of summation depends on the partition alone.
+MAX_LANES = 32
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a matrix.
+
+    Attributes
+    ----------
+    start : int
+        Index of the first row in the whole matrix.
+    values : ndarray or csr_array of shape (n_rows, n_features)
+        The rows.
+    weight : ndarray of shape (n_rows,) or None
+        Weights of the rows; None where all are one.
+    """
+
+    start: int
+    values: object
+    weight: np.ndarray | None = None
+
+
+def add_states(left, right):
+    """Add two states (sequences of arrays or numbers) without changing either."""
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def split(n_rows: int, block_rows: int) -> list[slice]:
+    """Cut ``range(n_rows)`` into slices of at most `block_rows`, as even as can be."""
+    n_blocks = max(1, -(-n_rows // block_rows))
+    edges = [n_rows * i // n_blocks for i in range(n_blocks + 1)]
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+class RowMatrix(ABC):
+    """A matrix of shape (n_rows, n_features) that is read in row blocks.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The number of rows is None for a stream that has not been read yet.
+    dtype : numpy dtype
+        float32 or float64: that of the blocks and of the products.
+    sparse : bool
+        Whether the blocks are CSR.
+    weight : ndarray of shape (n_rows,) or None
+        Row weights.
+    nnz : int
+        Number of stored entries.
+    rereadable : bool
+        Whether a second pass is possible.
+    """
+
+    shape: tuple
+    dtype: np.dtype
+    sparse: bool
+    weight: np.ndarray | None
+    nnz: int
+    rereadable = True
+
+    @property
+    def n_samples(self):
+        """Number of rows, weights taken as repetitions; None for an unread stream."""
+        if self.weight is None:
+            return self.shape[0]
+        return max(np.count_nonzero(self.weight), int(self.weight.sum(dtype=np.float64)))
+
+    def with_weight(self, weight) -> RowMatrix:
+        """Return the same rows with other weights, of shape (n_rows,)."""
+        weighted = copy(self)
+        weighted.weight = weight
+        return weighted
+
+    @abstractmethod
+    def fold(self, function, *args, combine=add_states):
+        """Fold `function` over the blocks.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(state, block, *args) -> state``, where `state` is None or what
+            this function returned for the preceding block; it may change `state` in
+            place. A module-level function, so that it travels to other processes.
+        *args : object
+            Passed on unchanged.
+        combine : callable
+            Merges two states, in row order, changing neither.
+
+        Returns
+        -------
+        state
+        """
+
+    @abstractmethod
+    def blocks(self):
+        """Yield the blocks in order, in this process."""
+
+    @abstractmethod
+    def map(self, function, *args, n_columns):
+        """Apply ``function(values, *args)``, of `n_columns` columns, to every block.
+
+        Returns an ndarray of shape (n_rows, n_columns), or a lazy array where the
+        source is lazy.
+        """
+
+    @abstractmethod
+    def head(self):
+        """Return the first few rows, at least one."""
+
+    @abstractmethod
+    def take(self, indices) -> RowMatrix:
+        """Return the rows `indices` (sorted, distinct) as a row matrix."""
+
+
+@lru_cache(maxsize=1)
+def _threadpool_controller():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def run_lanes(run, lanes, n_jobs):
+    """Yield ``run(lane)`` for each lane in order, in up to `n_jobs` threads.
+
+    Threads are joblib's, so that `joblib.parallel_config` is obeyed. While several run,
+    each has one BLAS thread.
+    """
+    if len(lanes) > 1 and n_jobs != 1:
+        from joblib import Parallel, delayed, effective_n_jobs
+
+        if effective_n_jobs(n_jobs) > 1:
+            # joblib warns when a process-based default is replaced, so ask for shared
+            # memory; the generator hands states over in order, as they come.
+            parallel = Parallel(
+                n_jobs=n_jobs, require="sharedmem", return_as="generator"
+            )
+            with _threadpool_controller().limit(limits=1, user_api="blas"):
+                yield from parallel(delayed(run)(lane) for lane in lanes)
+            return
+    for lane in lanes:
+        yield run(lane)
+
+
+class LocalRowMatrix(RowMatrix):
+    """A row matrix whose blocks are made in this process, any number of times."""
+
+    def __init__(self, shape, dtype, *, block_rows, weight=None, n_jobs=None):
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.weight = weight
+        self.n_jobs = n_jobs
+        self.block_rows = block_rows
+        blocks = split(shape[0], block_rows)
+        self._lanes = [
+            blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))
+        ]
+
+    @abstractmethod
+    def values(self, rows: slice):
+        """Return the rows as an ndarray or a csr_array, as a view where possible."""
+
+    def head(self):
+        return self.values(slice(0, min(16, self.shape[0])))
+
+    def block(self, rows: slice) -> Block:
+        """Return a block with its weights."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Block(rows.start, self.values(rows), weight)
+
+    def blocks(self):
+        for lane in self._lanes:
+            for rows in lane:
+                yield self.block(rows)
+
+    def fold(self, function, *args, combine=add_states):
+        def run(lane):
+            state = None
+            # NaN and infinity are looked for in the sums, once.
+            with np.errstate(invalid="ignore", over="ignore"):
+                for rows in lane:
+                    state = function(state, self.block(rows), *args)
+            return state
+
+        return reduce(combine, run_lanes(run, self._lanes, self.n_jobs))
+
+    def map(self, function, *args, n_columns):
+        out = np.empty((self.shape[0], n_columns), self.dtype)
+
+        def run(lane):
+            for rows in lane:
+                out[rows] = function(self.values(rows), *args)
+
+        for _ in run_lanes(run, self._lanes, self.n_jobs):
+            pass
+        return out

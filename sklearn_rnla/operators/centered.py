@@ -1,0 +1,250 @@
+"""Centring and weights as algebra on the passes: never a copy of the data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import passes
+
+
+class Moments(NamedTuple):
+    """First and second moments of a weighted row matrix.
+
+    Attributes
+    ----------
+    total_weight : float
+        Sum of the row weights; the number of rows without weights.
+    mean : ndarray of shape (n_features,)
+        Weighted mean of the rows.
+    squared_norm : float
+        Weighted sum of squares about the centre: the squared Frobenius norm.
+    """
+
+    total_weight: float
+    mean: np.ndarray
+    squared_norm: float
+
+
+class GramProduct(NamedTuple):
+    """Products with the Gram matrix.
+
+    Attributes
+    ----------
+    Z : ndarray of shape (l, n_features)
+        ``V A^T A``, in the data's dtype.
+    H : ndarray of shape (l, l)
+        ``V A^T A V^T``, in float64.
+    """
+
+    Z: np.ndarray
+    H: np.ndarray
+
+
+# A block is centred by a copy, not by algebra, when the mean is this many times larger
+# than the standard deviation (squared): the total variance, a difference of sums of
+# squares, would lose that factor in accuracy.
+_EXPLICIT_RATIO = {np.dtype(np.float32): 1e2, np.dtype(np.float64): 1e8}
+
+
+class CenteredMatrix:
+    """The matrix ``A = W^(1/2) (B - 1 mean^T)`` over the rows B, never formed.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+        The rows B, with their weights.
+    center : bool, default=True
+        Whether to subtract the mean.
+
+    Attributes
+    ----------
+    n_passes : int
+        Passes over the rows made so far.
+    """
+
+    def __init__(self, rows, *, center=True):
+        self.rows = rows
+        self.center = center
+        self.n_passes = 0
+        self._near = None
+        self._moments = None
+
+    @property
+    def shape(self):
+        """Shape of the matrix."""
+        return self.rows.shape
+
+    @property
+    def dtype(self):
+        """Data type of the blocks."""
+        return self.rows.dtype
+
+    @property
+    def moments(self) -> Moments:
+        """Exact moments; a pass of their own when no product has brought them yet."""
+        if self._moments is None:
+            # About the mean of a first sweep's rows there is no cancellation.
+            shift = self.provisional_mean()
+            self.n_passes += 1
+            self.set_moments(self.rows.fold(passes.fold_moments, shift), shift)
+        return self._moments
+
+    def provisional_mean(self):
+        """Return the mean of the first rows, to shift by; None for sparse rows."""
+        if not self.center or self.rows.sparse:
+            return None
+        return self.rows.head().mean(axis=0)
+
+    def set_moments(self, state, shift):
+        """Take the moments from a pass about `shift` (None for the origin)."""
+        total, sums, squares = state
+        passes.check_finite(squares, self.dtype)
+        offset = sums / total
+        mean = offset if shift is None else shift.astype(np.float64) + offset
+        if self.center:
+            squares -= total * float(offset @ offset)
+        elif shift is not None:
+            squares += total * float(shift @ shift) + 2 * float(shift @ sums)
+        self._moments = Moments(total, mean, max(squares, 0.0))
+
+    def gram_product(self, V) -> GramProduct:
+        """Return ``V A^T A`` and ``V A^T A V^T`` in one pass.
+
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features)
+
+        Returns
+        -------
+        GramProduct
+
+        Notes
+        -----
+        4 n_rows n_features l flops. With the rows' provisional mean c, the exact one mu
+        and d = mu - c, the product about c is corrected by
+        ``Z - (V d) s^T - t mu^T``, where s and t sum the rows of B and of its
+        projection. The projection is centred before the second product, so rounding is
+        relative to it and not to the mean.
+        """
+        V = np.ascontiguousarray(V, dtype=self.dtype)
+        first = self._moments is None
+        if first and self._near is None:
+            self.moments  # noqa: B018 - the pass is its effect
+            first = False
+        about = self._near if first else self._moments
+        center = about.mean if self.center else np.zeros(self.shape[1])
+        explicit = (
+            self.center
+            and not self.rows.sparse
+            and about.total_weight * float(center @ center)
+            > _EXPLICIT_RATIO[self.dtype] * about.squared_norm
+        )
+        shift = center.astype(self.dtype)
+        V64 = V.astype(np.float64)
+        layout = np.ascontiguousarray(V.T) if self.rows.sparse else V
+        self.n_passes += 1
+        Z, H, t, *moments = self.rows.fold(
+            passes.fold_gram_product,
+            layout,
+            V @ shift,
+            shift,
+            explicit,
+            first,
+        )
+        if self.rows.sparse:
+            Z = np.ascontiguousarray(Z.T)
+        shift = shift.astype(np.float64)
+        if first:
+            self.set_moments(moments, shift)
+        if not self.center:
+            return GramProduct(Z, H)
+        total, mean, _ = self._moments
+        d = mean - shift
+        Vd = V64 @ d
+        t = t - total * Vd
+        H = H - total * np.outer(Vd, Vd) - np.outer(Vd, t) - np.outer(t, Vd)
+        # Explicit blocks were shifted, so their own row sum and mean are about the shift.
+        row_sum, row_mean = (total * d, d) if explicit else (total * mean, mean)
+        Z -= np.outer(Vd, row_sum).astype(self.dtype)
+        Z -= np.outer(t, row_mean).astype(self.dtype)
+        return GramProduct(Z, H)
+
+    def gram(self) -> np.ndarray:
+        """Return the Gram matrix ``A^T A`` in float64, in one pass.
+
+        n_rows n_features^2 flops.
+        """
+        shift = self.provisional_mean()
+        self.n_passes += 1
+        gram, *moments = self.rows.fold(passes.fold_gram, shift)
+        self.set_moments(moments, shift)
+        if self.center:
+            # Of rows taken about the shift, the mean is what is left of it.
+            total, mean, _ = self._moments
+            d = mean if shift is None else mean - shift
+            gram -= total * np.outer(d, d)
+        return gram
+
+    def triangular_factor(self, V=None) -> np.ndarray:
+        """Return R of ``A V^T = Q R`` (of A itself where V is None), in one pass.
+
+        Its singular values are those of ``A V^T`` to eps times the largest, where those
+        from the Gram matrix are accurate to sqrt(eps) only.
+        """
+        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
+        layout, offset = None, None
+        if V is not None:
+            V = np.ascontiguousarray(V, dtype=self.dtype)
+            offset = V.astype(np.float64) @ mean
+            layout = np.ascontiguousarray(V.T) if self.rows.sparse else V
+        self.n_passes += 1
+        return self.rows.fold(
+            passes.fold_qr, layout, offset, mean, combine=passes.stack_qr
+        )
+
+    def sketch(self, S) -> np.ndarray:
+        """Return ``S A``, in one pass that brings the moments too."""
+        shift = self.provisional_mean()
+        self.n_passes += 1
+        SB, S1, *moments = self.rows.fold(passes.fold_sketch, S, shift)
+        self.set_moments(moments, shift)
+        return SB - (S1 * self.moments.mean).astype(self.dtype) if self.center else SB
+
+    def project(self, V):
+        """Return ``(B - 1 mean^T) V^T``, of shape (n_rows, l): rows are not weighted."""
+        Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
+        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
+        offset = (mean @ V.T.astype(np.float64)).astype(self.dtype)
+        self.n_passes += 1
+        return self.rows.map(passes.project, Vt, offset, n_columns=len(V))
+
+    def dense(self) -> np.ndarray:
+        """Return the matrix itself, dense: for small ones in memory."""
+        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
+        B = self.rows.values(slice(0, self.shape[0]))
+        B = (B if isinstance(B, np.ndarray) else B.toarray()) - mean
+        weight = self.rows.weight
+        return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
+
+    def take(self, indices) -> CenteredMatrix:
+        """Return some rows, centred about their own mean."""
+        return CenteredMatrix(self.rows.take(np.sort(indices)), center=self.center)
+
+    def sample(self, n_rows, rng) -> CenteredMatrix:
+        """Return `n_rows` rows drawn uniformly without replacement."""
+        return self.take(self.draw_rows(n_rows, rng))
+
+    def draw_rows(self, n_rows, rng) -> np.ndarray:
+        """Return the indices of `n_rows` distinct rows whose weight is not zero."""
+        weight = self.rows.weight
+        if weight is None:
+            return rng.choice(self.shape[0], size=n_rows, replace=False)
+        weighty = np.flatnonzero(weight)
+        return rng.choice(weighty, size=min(n_rows, len(weighty)), replace=False)
+
+    def near(self, moments) -> None:
+        """Provide a sample's moments, so that the first product brings the exact ones."""
+        if self._moments is None:
+            self._near = moments

@@ -1,0 +1,187 @@
+"""Sources of row blocks: what may stand behind a row matrix, and how it is told."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import scipy.sparse as sp
+
+from ._rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix
+
+
+def working_dtype(dtype) -> np.dtype:
+    """Return float32 for float32 and narrower floats, float64 for all else."""
+    dtype = np.dtype(dtype)
+    narrow = dtype.kind == "f" and dtype.itemsize <= 4
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
+def dense_block_rows(n_features: int, itemsize: int) -> int:
+    """Rows of a dense block of about `BLOCK_BYTES`."""
+    return max(256, BLOCK_BYTES // max(1, n_features * itemsize) // 256 * 256)
+
+
+def is_dask(X) -> bool:
+    """Whether `X` is a dask array; does not import dask."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(X, dask_array.Array)
+
+
+def is_row_sliceable(X) -> bool:
+    """Whether `X` is a lazy two-dimensional array, such as zarr's and h5py's.
+
+    That is: not an ndarray or a sparse matrix, but with a shape of length two, a numeric
+    numpy dtype and row slicing. Data frames and torch tensors are not.
+    """
+    if isinstance(X, np.ndarray) or sp.issparse(X) or not hasattr(X, "__getitem__"):
+        return False
+    shape, dtype = getattr(X, "shape", None), getattr(X, "dtype", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or dtype is None:
+        return False
+    try:
+        return np.dtype(dtype).kind in "fiub"
+    except TypeError:
+        return False
+
+
+def is_read_lazily(X) -> bool:
+    """Whether `X` is read a block at a time, and so not checked or copied whole."""
+    return (
+        isinstance(X, np.memmap | RowMatrix)
+        or hasattr(X, "__next__")
+        or is_dask(X)
+        or is_row_sliceable(X)
+    )
+
+
+class ArrayRows(LocalRowMatrix):
+    """Rows of an ndarray, a memmap or any two-dimensional object with row slicing.
+
+    Blocks of a float32 or float64 ndarray are views. Blocks of other types and of lazy
+    arrays are read, and converted, one at a time.
+    """
+
+    sparse = False
+
+    def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
+        self._X = X
+        dtype = working_dtype(X.dtype)
+        n_rows, n_features = X.shape
+        self.nnz = n_rows * n_features
+        super().__init__(
+            (n_rows, n_features),
+            dtype,
+            block_rows=block_rows or dense_block_rows(n_features, dtype.itemsize),
+            weight=weight,
+            n_jobs=n_jobs,
+        )
+
+    def values(self, rows):
+        return np.asarray(self._X[rows], dtype=self.dtype)
+
+    def take(self, indices):
+        if isinstance(self._X, np.ndarray):
+            taken = np.asarray(self._X[indices], dtype=self.dtype)
+        else:
+            # Lazy arrays index slowly, or not at all, by a list: read block by block.
+            taken = np.concatenate(
+                [
+                    self.values(rows)[_within(indices, rows)]
+                    for lane in self._lanes
+                    for rows in lane
+                ]
+            )
+        return ArrayRows(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
+
+
+class SparseRows(LocalRowMatrix):
+    """Rows of a CSR matrix; CSC is converted once, a copy of the stored entries."""
+
+    sparse = True
+
+    def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
+        X = sp.csr_array(X)
+        dtype = working_dtype(X.dtype)
+        self._X = X if X.dtype == dtype else X.astype(dtype)
+        self.nnz = X.nnz
+        if block_rows is None:
+            # A block's transposed product writes n_features rows: give it a few times
+            # as many entries to earn that back.
+            entries = max(2**18, 4 * X.shape[1])
+            block_rows = max(1, int(entries * X.shape[0] / max(1, X.nnz)))
+        super().__init__(
+            X.shape, dtype, block_rows=block_rows, weight=weight, n_jobs=n_jobs
+        )
+
+    def values(self, rows):
+        X = self._X
+        if rows.start == 0 and rows.stop == X.shape[0]:
+            return X
+        first, last = X.indptr[rows.start], X.indptr[rows.stop]
+        return sp.csr_array(
+            (
+                X.data[first:last],
+                X.indices[first:last],
+                X.indptr[rows.start : rows.stop + 1] - first,
+            ),
+            shape=(rows.stop - rows.start, X.shape[1]),
+        )
+
+    def take(self, indices):
+        return SparseRows(
+            self._X[indices], weight=_take(self.weight, indices), n_jobs=self.n_jobs
+        )
+
+
+def _take(weight, indices):
+    return None if weight is None else weight[indices]
+
+
+def _within(indices, rows):
+    first, last = np.searchsorted(indices, [rows.start, rows.stop])
+    return indices[first:last] - rows.start
+
+
+def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
+    """Return `X` as a row matrix.
+
+    Parameters
+    ----------
+    X : RowMatrix, ndarray, sparse matrix or array, dask array, row-sliceable, iterator
+        Two-dimensional and numeric. An iterator yields blocks of rows, dense or sparse,
+        and can be read once. Anything else must be converted to an ndarray first.
+    block_size : int or None
+        Rows per block; None chooses by size. A dask array keeps its own chunks.
+    n_jobs : int or None
+        Threads over blocks, as joblib counts them.
+
+    Returns
+    -------
+    RowMatrix
+
+    Raises
+    ------
+    TypeError
+        When `X` is none of these.
+    """
+    if isinstance(X, RowMatrix):
+        return X
+    if is_dask(X):
+        from .dask import DaskRows
+
+        return DaskRows(X)
+    if hasattr(X, "__next__"):
+        from .stream import StreamRows
+
+        return StreamRows(X)
+    if sp.issparse(X):
+        source = SparseRows
+    elif isinstance(X, np.ndarray) or is_row_sliceable(X):
+        source = ArrayRows
+    else:
+        raise TypeError(
+            f"X of type {type(X).__name__} must be an ndarray, a scipy sparse matrix, "
+            "a dask array, an iterator of blocks, or have shape, dtype and row slicing."
+        )
+    return source(X, block_rows=block_size, n_jobs=n_jobs)

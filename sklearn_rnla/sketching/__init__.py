@@ -1,0 +1,30 @@
+"""Random maps: a distribution describes one, `sample` draws it, ``@`` applies it.
+
+A sketch S has shape (n_rows, n_columns) and ``E[S^T S] = I``: it preserves squared
+lengths on average. ``S @ A`` compresses the rows of A, ``A @ S.T`` its columns.
+"""
+
+from ._base import Distribution, Sketch
+from .gaussian import Gaussian
+from .sampling import RowSampling
+from .sparse_sign import SparseSign
+from .trigonometric import SRTT
+
+__all__ = [
+    "SRTT",
+    "Distribution",
+    "Gaussian",
+    "RowSampling",
+    "Sketch",
+    "SparseSign",
+    "make_distribution",
+]
+
+_BY_NAME = {"gaussian": Gaussian, "sparse_sign": SparseSign, "srtt": SRTT}
+
+
+def make_distribution(name, n_rows, n_columns):
+    """Return the distribution called "gaussian", "sparse_sign" or "srtt"."""
+    if name not in _BY_NAME:
+        raise ValueError(f"sketch={name!r} must be one of {sorted(_BY_NAME)}.")
+    return _BY_NAME[name](n_rows, n_columns)

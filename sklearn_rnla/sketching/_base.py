@@ -1,0 +1,175 @@
+"""What every sketch has: a description, a seed, and products by column slices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._random import draw_seed, stream
+
+# Columns of a sketch are drawn in tiles of this many, each with a stream of its own, so
+# that any slice of columns can be drawn alone and is always the same.
+TILE = 256
+
+
+@dataclass(frozen=True)
+class Distribution(ABC):
+    """A distribution over sketches.
+
+    Parameters
+    ----------
+    n_rows : int
+        Sketch size: rows of S.
+    n_columns : int
+        Dimension sketched: columns of S.
+    """
+
+    n_rows: int
+    n_columns: int
+    _operator: ClassVar[type]
+
+    def __post_init__(self):
+        for name in ("n_rows", "n_columns"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+
+    def sample(self, random_state=None) -> Sketch:
+        """Draw a sketch.
+
+        Parameters
+        ----------
+        random_state : None, int, RandomState or Generator
+            Seeds the sketch. Applying it changes no random state.
+
+        Returns
+        -------
+        Sketch
+        """
+        return self._operator(self, draw_seed(random_state))
+
+
+class Sketch(ABC):
+    """A drawn sketch S, applied with ``@`` from either side.
+
+    Parameters
+    ----------
+    distribution : Distribution
+    seed : int
+        Decides every entry, whatever the blocking and the number of threads.
+    """
+
+    # Makes ndarray @ sketch come here.
+    __array_ufunc__ = None
+    __array_priority__ = 100
+
+    def __init__(self, distribution, seed):
+        self.distribution = distribution
+        self.seed = seed
+
+    @property
+    def shape(self):
+        """Shape (n_rows, n_columns)."""
+        return (self.distribution.n_rows, self.distribution.n_columns)
+
+    @property
+    def T(self):
+        """The adjoint."""
+        return Adjoint(self)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.distribution}, seed={self.seed})"
+
+    @abstractmethod
+    def columns(self, start, stop, dtype=np.float64):
+        """Return ``S[:, start:stop]`` as an ndarray or a csc_array."""
+
+    def apply(self, A, start):
+        """Return ``S[:, start:start + len(A)] @ A`` as an ndarray, for a row block A."""
+        product = self.columns(start, start + A.shape[0], _float_dtype(A)) @ A
+        return product.toarray() if sp.issparse(product) else np.asarray(product)
+
+    def apply_adjoint(self, Y, start, stop):
+        """Return ``S[:, start:stop].T @ Y`` as an ndarray."""
+        product = self.columns(start, stop, _float_dtype(Y)).T @ Y
+        return product.toarray() if sp.issparse(product) else np.asarray(product)
+
+    def to_dense(self):
+        """Return S as an ndarray."""
+        columns = self.columns(0, self.shape[1])
+        return columns.toarray() if sp.issparse(columns) else columns
+
+    def __matmul__(self, A):
+        """Return ``S A`` for an ndarray, a sparse matrix or a row matrix A."""
+        if hasattr(A, "fold"):
+            _check_inner(self.shape[1], A.shape[0])
+            return A.fold(_fold_sketch, self)
+        A = _as_operand(A)
+        _check_inner(self.shape[1], A.shape[0])
+        return self.apply(A, 0)
+
+    def __rmatmul__(self, A):
+        """Return ``A S``."""
+        return (self.T @ _as_operand(A).T).T
+
+
+class Adjoint:
+    """The adjoint of a sketch."""
+
+    __array_ufunc__ = None
+    __array_priority__ = 100
+
+    def __init__(self, sketch):
+        self.T = sketch
+        self.shape = sketch.shape[::-1]
+
+    def __matmul__(self, Y):
+        """Return ``S^T Y``."""
+        Y = _as_operand(Y)
+        _check_inner(self.shape[1], Y.shape[0])
+        return self.T.apply_adjoint(Y, 0, self.shape[0])
+
+    def __rmatmul__(self, A):
+        """Return ``A S^T`` for an ndarray, a sparse matrix or a row matrix A."""
+        if hasattr(A, "map"):
+            _check_inner(A.shape[1], self.shape[0])
+            return A.map(_sketch_columns, self.T, n_columns=self.shape[1])
+        return (self.T @ _as_operand(A).T).T
+
+
+def _fold_sketch(state, block, sketch):
+    part = sketch.apply(block.values, block.start)
+    return [part] if state is None else [state[0] + part]
+
+
+def _sketch_columns(values, sketch):
+    return sketch.apply(values.T, 0).T
+
+
+def _as_operand(A):
+    return A if sp.issparse(A) else np.asarray(A)
+
+
+def _float_dtype(A):
+    return np.float32 if A.dtype == np.float32 else np.float64
+
+
+def _check_inner(n_columns, n_rows):
+    if n_columns != n_rows:
+        raise ValueError(
+            f"A sketch over {n_columns} dimensions cannot be applied to {n_rows}."
+        )
+
+
+def tiled(seed, start, stop, draw):
+    """Concatenate ``draw(rng)`` of the tiles that cover start:stop, cut to it.
+
+    `draw` returns an array whose last axis has `TILE` entries, one per column.
+    """
+    first, last = start // TILE, -(-stop // TILE)
+    tiles = [draw(stream(seed, tile)) for tile in range(first, last)]
+    whole = np.concatenate(tiles, axis=-1)
+    return whole[..., start - first * TILE : stop - first * TILE]

@@ -1,0 +1,35 @@
+"""scikit-learn's own checks, for every estimator: joining is adding one instance."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_rnla import RandomizedPCA
+
+ESTIMATORS = [
+    RandomizedPCA(),
+    RandomizedPCA(n_components=1),
+    RandomizedPCA(with_mean=False),
+    RandomizedPCA(n_components=1, whiten=True, random_state=0),
+    # A tolerance of zero, as weights and repetitions draw other samples.
+    RandomizedPCA(n_components=1, algorithm="krylov", tol=0.0, random_state=0),
+    RandomizedPCA(n_components=0.5),
+    RandomizedPCA(n_components="gavish-donoho"),
+    RandomizedPCA(n_components=1, algorithm="krylov", tol=0, sketch="srtt", random_state=0),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked():
+    import sklearn_rnla
+
+    public = {
+        name
+        for name in sklearn_rnla.__all__
+        if hasattr(getattr(sklearn_rnla, name), "get_params")
+    }
+    assert public
+    assert public == {type(estimator).__name__ for estimator in ESTIMATORS}
