@@ -21,6 +21,10 @@ _DEEP_PASSES = 3
 # The basis is cut back to its leading Ritz vectors beyond this many blocks.
 _MAX_BLOCKS = 6
 
+# A step on the sample is worth trying where the error is within this factor of the
+# tolerance.
+_STEP_REACH = 100
+
 # Estimates are multiplied by this before they are compared with a tolerance or reported:
 # what the sampled look-ahead cannot see, measured on the spectra gallery.
 _SAFETY = 1.5
@@ -104,51 +108,58 @@ def _product64(V, W):
     return V.astype(np.float64) @ W.T.astype(np.float64)
 
 
-class _Step(NamedTuple):
-    """A Rayleigh-Ritz step on basis and residuals with the sampled Gram matrix."""
-
-    values: np.ndarray
-    vectors: np.ndarray
-    gain: float
-    remaining: float
-
-
-def _look_ahead(values, V, images, W, k, sample, *, beyond):
-    """Take the next Rayleigh-Ritz step on a row sample.
+class _Ahead:
+    """The next Rayleigh-Ritz step, taken on a row sample.
 
     On the rows of V the Gram matrix is known exactly, and so is its coupling to the next
-    block W; only its block on W is sampled. The gain in captured variance is what the
-    present V lacks. With `beyond`, estimate also what the step itself will still lack:
-    the gain of one more step, and the loss from the sampling noise, which is that of
-    either half of the sample measured with the whole.
+    block W; only its block on W is sampled, in two halves.
+
+    Attributes
+    ----------
+    gain : float
+        Captured variance the step adds: what the present V lacks.
     """
-    scale = sample.scale
-    known, cross = np.diag(values), _product64(images, W)
-    products = sample.gram_products(W)
-    halves = [2 * scale * product.H for product in products]
-    H = _bordered(known, cross, sum(halves) / 2)
-    ritz, coefficients = descending_eigh(H)
-    ritz, coefficients = ritz[:k], coefficients[:k]
-    gain = max(0.0, float(ritz.sum() - values[:k].sum()))
-    if not beyond:
-        return _Step(values, V, gain, gain)
-    loss = 0.0
-    for half in halves:
-        _, c = descending_eigh(_bordered(known, cross, half))
-        loss += (ritz.sum() - np.einsum("ij,jk,ik->", c[:k], H, c[:k])) / 2
-    basis = np.concatenate([V, W])
-    image = np.concatenate([images, scale * (products[0].Z + products[1].Z)])
-    coefficients = coefficients.astype(V.dtype)
-    vectors, image = coefficients @ basis, coefficients @ image
-    residuals = image - ritz[:, np.newaxis].astype(V.dtype) * vectors
-    W = extend_rows(basis, residuals)
-    if len(W):
-        sampled = scale * sample.gram_product(W).H
-        following = np.linalg.eigvalsh(
-            _bordered(np.diag(ritz), _product64(image, W), sampled)
-        )
-        loss += following[-k:].sum() - ritz.sum()
-    return _Step(ritz, vectors, gain, max(0.0, float(loss)))
+
+    def __init__(self, values, V, images, W, k, sample):
+        self.basis = np.concatenate([V, W])
+        self.k = k
+        self.sample = sample
+        self._known, self._cross = np.diag(values), _product64(images, W)
+        self._images = images
+        self._halves = sample.gram_products(W)
+        self._H = self._matrix(sum(half.H for half in self._halves))
+        ritz, coefficients = descending_eigh(self._H)
+        self.values, self._coefficients = ritz[:k], coefficients[:k]
+        self.gain = max(0.0, float(self.values.sum() - values[:k].sum()))
+
+    def _matrix(self, sampled):
+        return _bordered(self._known, self._cross, self.sample.scale * sampled)
+
+    def take(self):
+        """Return the Ritz vectors of the step, and what they in turn lack.
+
+        That is the gain of one more step, and the loss from the sampling noise: of each
+        half of the sample measured with the whole.
+        """
+        k, H, scale = self.k, self._H, self.sample.scale
+        lacking = 0.0
+        for half in self._halves:
+            _, c = descending_eigh(self._matrix(2 * half.H))
+            lacking += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
+        coefficients = self._coefficients.astype(self.basis.dtype)
+        vectors = coefficients @ self.basis
+        images = scale * sum(half.Z for half in self._halves)
+        images = coefficients @ np.concatenate([self._images, images])
+        residuals = images - self.values[:, np.newaxis].astype(vectors.dtype) * vectors
+        W = extend_rows(self.basis, residuals)
+        if len(W):
+            cross = _product64(images, W)
+            sampled = scale * self.sample.gram_product(W).H
+            following = np.linalg.eigvalsh(
+                _bordered(np.diag(self.values), cross, sampled)
+            )
+            lacking += following[-k:].sum() - self.values.sum()
+        return vectors, max(0.0, float(lacking))
 
 
 def _bordered(known, cross, sampled):
@@ -231,18 +242,18 @@ def block_krylov(
             last = not len(block) or n_passes >= _DEEP_PASSES
         else:
             if sample is not None:
-                step = _look_ahead(values, V, images, block, k, sample, beyond=False)
-                gained = _SAFETY * step.gain
-                tail = max(tail - step.gain, np.finfo(A.dtype).eps * total)
+                ahead = _Ahead(values, V, images, block, k, sample)
+                gained = _SAFETY * ahead.gain
+                tail = max(tail - ahead.gain, np.finfo(A.dtype).eps * total)
             # Without a sample: the next pass will gain less than the last.
             estimate = gained / (2 * tail)
             last = estimate <= tol
         last = last or stop or n_passes >= max_passes
-        if sample is not None and estimate > tol > 0:
-            step = _look_ahead(values, V, images, block, k, sample, beyond=True)
-            after = _SAFETY * step.remaining / (2 * tail)
+        if sample is not None and tol < estimate < _STEP_REACH * tol:
+            vectors, lacking = ahead.take()
+            after = _SAFETY * lacking / (2 * tail)
             if after <= tol or (last and after < estimate):
-                values, V = step.values, orthonormal_rows(step.vectors)
+                values, V = ahead.values, orthonormal_rows(vectors)
                 estimate, last = after, True
         if last:
             break

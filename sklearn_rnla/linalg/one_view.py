@@ -40,7 +40,7 @@ def fold_sketches(state, block, left, right, shift):
         *[S.apply(ones, block.start) for S in left],
         *passes.block_moments(block, shift if dense else None),
     ]
-    return passes.accumulate(state, part)
+    return passes.add_states(state, part)
 
 
 def one_view_right_svd(A, k, *, rng):

@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+# Cholesky factors with larger ratios on the diagonal have lost half the digits.
+_ILL_CONDITIONED = 0.1 / np.sqrt(np.finfo(np.float64).eps)
+
+# One more projection takes overlaps below this to rounding.
+_SMALL_OVERLAP = 1e-2
+
 
 def _unit_rows(V):
-    norms = np.sqrt(np.einsum("ij,ij->i", V, V, dtype=np.float64))
+    norms = np.sqrt(np.einsum("ij,ij->i", V, V))
     keep = norms > 0
     if not keep.all():
         V, norms = V[keep], norms[keep]
-    return V / norms[:, np.newaxis].astype(V.dtype)
+    return V / norms[:, np.newaxis]
 
 
-def orthonormal_rows(V):
+def orthonormal_rows(V, n_rounds=2):
     """Return an orthonormal basis of the row space of `V`.
 
     Parameters
@@ -22,6 +28,8 @@ def orthonormal_rows(V):
     V : ndarray of shape (l, n)
         Floating point, l <= n. Rows are scaled to unit length first, so that what counts is
         their directions.
+    n_rounds : int, default=2
+        Rounds of Cholesky QR: 1 is enough where the rows are nearly orthonormal.
 
     Returns
     -------
@@ -32,27 +40,27 @@ def orthonormal_rows(V):
     Notes
     -----
     Cholesky QR twice (Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015): 4 l^2 n flops,
-    all in matrix products; the l x l factors are in float64. Householder QR with column
-    pivoting, which finds the rank, where the first Cholesky factor breaks down or is
-    ill-conditioned.
+    all in matrix products, and in float64, so that single precision input of any
+    condition passes. Householder QR with column pivoting, which finds the rank, where a
+    Cholesky factor breaks down or is ill-conditioned.
     """
-    V = _unit_rows(V)
-    limit = 0.1 / np.sqrt(np.finfo(V.dtype).eps)
-    for _ in range(2):
-        gram = (V @ V.T).astype(np.float64)
-        L, info = scipy.linalg.lapack.dpotrf(gram, lower=1)
+    dtype = V.dtype
+    V = W = _unit_rows(V.astype(np.float64, copy=False))
+    for _ in range(n_rounds):
+        L, info = scipy.linalg.lapack.dpotrf(V @ V.T, lower=1)
         diagonal = np.diagonal(L)
-        if info or diagonal.max(initial=0.0) > limit * diagonal.min(initial=np.inf):
-            return _pivoted_rows(V)
+        if info or diagonal.max(initial=0) > _ILL_CONDITIONED * diagonal.min(initial=1):
+            return _pivoted_rows(W, np.finfo(dtype).eps).astype(dtype, copy=False)
         inverse = scipy.linalg.lapack.dtrtri(L, lower=1)[0] if len(L) else L
-        V = np.tril(inverse).astype(V.dtype) @ V
-    return V
+        V = np.tril(inverse) @ V
+    return V.astype(dtype, copy=False)
 
 
-def _pivoted_rows(V):
+def _pivoted_rows(V, eps, scale=None):
     Q, R, _ = scipy.linalg.qr(V.T, mode="economic", pivoting=True, check_finite=False)
     diagonal = np.abs(np.diagonal(R))
-    cutoff = max(V.shape) * np.finfo(V.dtype).eps * diagonal.max(initial=0.0)
+    scale = diagonal.max(initial=0.0) if scale is None else scale
+    cutoff = max(V.shape) * eps * scale
     return np.ascontiguousarray(Q[:, : np.count_nonzero(diagonal > cutoff)].T)
 
 
@@ -71,14 +79,17 @@ def extend_rows(V, W):
         Orthonormal, orthogonal to V, r <= l. Rows of W within rounding of the span of V
         add nothing.
     """
-    norms = np.sqrt(np.einsum("ij,ij->i", W, W, dtype=np.float64))
-    for _ in range(2):
+    W = _unit_rows(W.astype(V.dtype, copy=False))
+    fresh = orthonormal_rows(W - (W @ V.T) @ V, n_rounds=1)
+    overlap = fresh @ V.T
+    if len(V) + len(fresh) > V.shape[1] or np.abs(overlap).max(initial=0) > _SMALL_OVERLAP:
+        # Normalising magnified what rounding had left of V: find the rank first.
         W = W - (W @ V.T) @ V
-    kept = np.sqrt(np.einsum("ij,ij->i", W, W, dtype=np.float64))
-    W = W[kept > 8 * np.finfo(W.dtype).eps * norms]
-    W = orthonormal_rows(W)
-    # Normalising magnified what rounding had left of V in W.
-    return orthonormal_rows(W - (W @ V.T) @ V)
+        W = W - (W @ V.T) @ V
+        fresh = _pivoted_rows(W, np.finfo(W.dtype).eps, scale=1.0)[: V.shape[1] - len(V)]
+        fresh = orthonormal_rows(fresh - (fresh @ V.T) @ V)
+        overlap = fresh @ V.T
+    return orthonormal_rows(fresh - overlap @ V, n_rounds=1)
 
 
 def complete_rows(V, n_rows, rng):

@@ -42,8 +42,12 @@ class Block:
 
 
 def add_states(left, right):
-    """Add two states (sequences of arrays or numbers) without changing either."""
-    return [a + b for a, b in zip(left, right, strict=True)]
+    """Add the arrays and numbers of `right` to those of the list `left`, in place."""
+    if left is None:
+        return right
+    for i, term in enumerate(right):
+        left[i] += term
+    return left
 
 
 def split(n_rows: int, block_rows: int) -> list[slice]:
@@ -105,7 +109,7 @@ class RowMatrix(ABC):
         *args : object
             Passed on unchanged.
         combine : callable
-            Merges two states, in row order, changing neither.
+            Merges two states, in row order; it may change the first in place.
 
         Returns
         -------

@@ -167,8 +167,8 @@ class CenteredMatrix:
         H = H - total * np.outer(Vd, Vd) - np.outer(Vd, t) - np.outer(t, Vd)
         # Explicit blocks were shifted, so their own row sum and mean are about the shift.
         row_sum, row_mean = (total * d, d) if explicit else (total * mean, mean)
-        Z -= np.outer(Vd, row_sum).astype(self.dtype)
-        Z -= np.outer(t, row_mean).astype(self.dtype)
+        left, right = np.stack([Vd, t], axis=1), np.stack([row_sum, row_mean])
+        Z -= left.astype(self.dtype) @ right.astype(self.dtype)
         return GramProduct(Z, H)
 
     def gram(self) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -150,7 +152,8 @@ def _fold_block(function, values, start, dtype, weight, arguments):
 
 
 def _merge(combine, states):
-    merged = states[0]
+    # The first is another task's result, which may be asked for again.
+    merged = deepcopy(states[0])
     for state in states[1:]:
         merged = combine(merged, state)
     return merged

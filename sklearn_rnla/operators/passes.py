@@ -10,17 +10,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from ._rows import add_states
+
 # Entries summed by one BLAS dot product: bounds the rounding error of float32 sums.
 _DOT_ENTRIES = 2**16
-
-
-def accumulate(state, part):
-    """Add the arrays and numbers of `part` to those of `state`, in place."""
-    if state is None:
-        return part
-    for i, term in enumerate(part):
-        state[i] += term
-    return state
 
 
 def scale_rows(values, factors):
@@ -73,7 +66,7 @@ def block_moments(block, shift):
 
 def fold_moments(state, block, shift):
     """Moments of the rows about `shift` (None for the origin)."""
-    return accumulate(state, block_moments(block, shift))
+    return add_states(state, block_moments(block, shift))
 
 
 def _subtract(block, shift):
@@ -110,7 +103,7 @@ def fold_gram_product(state, block, V, offset, shift, explicit, moments):
     ]
     if moments:
         part += block_moments(block, None if explicit else shift)
-    return accumulate(state, part)
+    return add_states(state, part)
 
 
 def fold_gram(state, block, shift):
@@ -134,7 +127,7 @@ def fold_gram(state, block, shift):
         moments = block_moments(block, shift)
     if state is None:
         return [gram.astype(np.float64), *moments]
-    return accumulate(state, [gram, *moments])
+    return add_states(state, [gram, *moments])
 
 
 def fold_sketch(state, block, sketch, shift):
@@ -149,7 +142,7 @@ def fold_sketch(state, block, sketch, shift):
         sketch.apply(ones, block.start),
         *block_moments(block, shift),
     ]
-    return accumulate(state, part)
+    return add_states(state, part)
 
 
 def fold_qr(state, block, V, offset, mean):
