@@ -8,7 +8,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    RealNotInt,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -40,6 +45,7 @@ __all__ = [
     "svd_flip",
     "undone_on_failure",
     "validate_data",
+    "validate_params",
 ]
 
 

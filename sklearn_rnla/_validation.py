@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils.validation import check_array
 
 from ._sklearn import (
     _check_feature_names,
@@ -74,9 +75,7 @@ def check_rows(
             ensure_min_samples=min_samples,
         )
         if np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
-            assert_all_finite(
-                X, estimator_name=type(estimator).__name__, input_name="X"
-            )
+            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
     if sample_weight is None:
         return rows
@@ -94,3 +93,26 @@ def check_rows(
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample: nothing to fit.")
     return rows.with_weight(weight)
+
+
+def check_matrix(A, *, block_size=None, n_jobs=None):
+    """Return the matrix a function is given as a row matrix.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `sklearn.utils.validation.check_array`.
+    """
+    if not is_read_lazily(A):
+        A = check_array(
+            A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
+        )
+    return as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
+
+
+def check_rank(name, k, shape):
+    """Raise ValueError where ``name=k`` exceeds the smaller of `shape`."""
+    if k > min(shape):
+        raise ValueError(
+            f"{name}={k} must be at most min(n_rows={shape[0]}, n_columns={shape[1]})."
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from .krylov import RightSVD, descending_eigh, refine_values, squaring_loses
+from .krylov import RightSVD, refine_values, squaring_loses
 from .orth import complete_rows, orthonormal_rows
+from .ritz import descending_eigh
 
 # Beyond this share of all eigenvectors, or below this size, LAPACK's solver for all of
 # them is faster than the one for some.

@@ -120,9 +120,7 @@ class RowSummary:
             for a in range(0, values.shape[0], _SPARSE_ROWS):
                 rows = slice(a, a + _SPARSE_ROWS)
                 part = None if weight is None else weight[rows]
-                summary = summary.update(
-                    values[rows], part, center=center, n_kept=n_kept
-                )
+                summary = summary.update(values[rows], part, center=center, n_kept=n_kept)
             return summary
         n_rows = values.shape[0]
         root = np.ones(n_rows) if weight is None else np.sqrt(weight.astype(float))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .orth import extend_rows, orthonormal_rows
+from .ritz import RitzBasis, descending_eigh, product64
 
 # Ritz values this close to the squared rounding error of the largest come from a QR
 # factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
@@ -52,12 +53,6 @@ class RightSVD(NamedTuple):
     converged: bool
 
 
-def descending_eigh(H):
-    """Return eigenvalues in decreasing order, and eigenvectors as rows."""
-    values, vectors = np.linalg.eigh(H)
-    return values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
-
-
 def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
     """Whether the k-th squared singular value drowns in the rounding of the first."""
     eps = np.finfo(dtype).eps
@@ -68,44 +63,6 @@ def refine_values(A, V):
     """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
     _, s, rotation = np.linalg.svd(A.triangular_factor(V))
     return s, rotation.astype(V.dtype) @ V
-
-
-class _Basis:
-    """An orthonormal basis, its image under the Gram matrix, and the Ritz problem."""
-
-    def __init__(self, n_kept, dtype):
-        self.n_kept = n_kept
-        self.dtype = dtype
-        self.vectors = self.images = self.H = None
-
-    def add(self, block, product):
-        if self.vectors is None:
-            self.vectors, self.images, self.H = block, product.Z, product.H
-        else:
-            cross = _product64(self.vectors, product.Z)
-            self.H = np.block([[self.H, cross], [cross.T, product.H]])
-            self.vectors = np.concatenate([self.vectors, block])
-            self.images = np.concatenate([self.images, product.Z])
-        self.values, self.coefficients = descending_eigh((self.H + self.H.T) / 2)
-
-    def rotate(self, n_rows):
-        """Return the leading `n_rows` Ritz values, vectors and their images."""
-        coefficients = self.coefficients[:n_rows].astype(self.dtype)
-        return (
-            self.values[:n_rows],
-            coefficients @ self.vectors,
-            coefficients @ self.images,
-        )
-
-    def restart(self, n_rows):
-        """Keep the leading `n_rows` Ritz vectors."""
-        values, self.vectors, self.images = self.rotate(n_rows)
-        self.H = np.diag(values)
-        self.coefficients = np.eye(len(values))
-
-
-def _product64(V, W):
-    return V.astype(np.float64) @ W.T.astype(np.float64)
 
 
 class _Ahead:
@@ -124,7 +81,7 @@ class _Ahead:
         self.basis = np.concatenate([V, W])
         self.k = k
         self.sample = sample
-        self._known, self._cross = np.diag(values), _product64(images, W)
+        self._known, self._cross = np.diag(values), product64(images, W)
         self._images = images
         self._halves = sample.gram_products(W)
         self._H = self._matrix(sum(half.H for half in self._halves))
@@ -153,11 +110,9 @@ class _Ahead:
         residuals = images - self.values[:, np.newaxis].astype(vectors.dtype) * vectors
         W = extend_rows(self.basis, residuals)
         if len(W):
-            cross = _product64(images, W)
+            cross = product64(images, W)
             sampled = scale * self.sample.gram_product(W).H
-            following = np.linalg.eigvalsh(
-                _bordered(np.diag(self.values), cross, sampled)
-            )
+            following = np.linalg.eigvalsh(_bordered(np.diag(self.values), cross, sampled))
             lacking += following[-k:].sum() - self.values.sum()
         return vectors, max(0.0, float(lacking))
 
@@ -219,7 +174,7 @@ def block_krylov(
       that factor is taken on the whole basis, after three passes at least.
     """
     width = len(start)
-    basis = _Basis(width, A.dtype)
+    basis = RitzBasis(A.dtype)
     block = start
     n_passes = 0
     captured = 0.0
@@ -227,8 +182,8 @@ def block_krylov(
         product = A.gram_product(block)
         n_passes += 1
         if subspace:
-            basis = _Basis(width, A.dtype)
-        basis.add(block, product)
+            basis = RitzBasis(A.dtype)
+        basis.add(block, product.Z, product.H)
         stop = report is not None and report()
         values, V, images = basis.rotate(width)
         residuals = images - values[:, np.newaxis].astype(A.dtype) * V

@@ -76,10 +76,7 @@ def one_view_right_svd(A, k, *, rng):
         for size in (width, 2 * width + 1, 10 * k + 100)
     ]
     right = np.concatenate(
-        [
-            Gaussian(size, n_features).sample(rng).to_dense()
-            for size in (width, core_size)
-        ]
+        [Gaussian(size, n_features).sample(rng).to_dense() for size in (width, core_size)]
     ).T.astype(A.dtype)
     shift = A.provisional_mean()
     A.n_passes += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+from sklearn.utils.validation import check_array
 
 # Cholesky factors with larger ratios on the diagonal have lost half the digits.
 _ILL_CONDITIONED = 0.1 / np.sqrt(np.finfo(np.float64).eps)
@@ -98,3 +99,46 @@ def complete_rows(V, n_rows, rng):
         fresh = rng.standard_normal((n_rows - len(V), V.shape[1])).astype(V.dtype)
         V = np.concatenate([V, extend_rows(V, fresh)])
     return V
+
+
+def orth(A):
+    """Return an orthonormal basis of the column space of a tall matrix.
+
+    Parameters
+    ----------
+    A : array-like of shape (m, l)
+        With l <= m.
+
+    Returns
+    -------
+    ndarray of shape (m, r)
+        Orthonormal columns; r < l where the columns, scaled to unit length, are dependent
+        to rounding.
+
+    Raises
+    ------
+    ValueError
+        When A has more columns than rows, NaN or infinity.
+
+    See Also
+    --------
+    scipy.linalg.orth : By a singular value decomposition.
+
+    Notes
+    -----
+    Cholesky QR twice (Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015), Householder QR with
+    column pivoting where that breaks down. ``4 m l^2`` flops.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import orth
+    >>> np.abs(orth(np.array([[3.0, 3.0], [4.0, 4.0], [0.0, 0.0]])))
+    array([[0.6],
+           [0.8],
+           [0. ]])
+    """
+    A = check_array(A, dtype=[np.float64, np.float32], input_name="A")
+    if A.shape[0] < A.shape[1]:
+        raise ValueError(f"A of shape {A.shape} must have no more columns than rows.")
+    return orthonormal_rows(np.ascontiguousarray(A.T)).T

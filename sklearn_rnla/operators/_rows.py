@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from itertools import pairwise
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def split(n_rows: int, block_rows: int) -> list[slice]:
     """Cut ``range(n_rows)`` into slices of at most `block_rows`, as even as can be."""
     n_blocks = max(1, -(-n_rows // block_rows))
     edges = [n_rows * i // n_blocks for i in range(n_blocks + 1)]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 class RowMatrix(ABC):
@@ -74,6 +75,8 @@ class RowMatrix(ABC):
         Number of stored entries.
     rereadable : bool
         Whether a second pass is possible.
+    lazy : bool
+        Whether `map` returns a lazy array.
     """
 
     shape: tuple
@@ -82,6 +85,7 @@ class RowMatrix(ABC):
     weight: np.ndarray | None
     nnz: int
     rereadable = True
+    lazy = False
 
     @property
     def n_samples(self):
@@ -156,9 +160,7 @@ def run_lanes(run, lanes, n_jobs):
         if effective_n_jobs(n_jobs) > 1:
             # joblib warns when a process-based default is replaced, so ask for shared
             # memory; the generator hands states over in order, as they come.
-            parallel = Parallel(
-                n_jobs=n_jobs, require="sharedmem", return_as="generator"
-            )
+            parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
             with _threadpool_controller().limit(limits=1, user_api="blas"):
                 yield from parallel(delayed(run)(lane) for lane in lanes)
             return
@@ -176,9 +178,7 @@ class LocalRowMatrix(RowMatrix):
         self.n_jobs = n_jobs
         self.block_rows = block_rows
         blocks = split(shape[0], block_rows)
-        self._lanes = [
-            blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))
-        ]
+        self._lanes = [blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))]
 
     @abstractmethod
     def values(self, rows: slice):

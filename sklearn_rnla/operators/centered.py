@@ -200,9 +200,7 @@ class CenteredMatrix:
             offset = V.astype(np.float64) @ mean
             layout = np.ascontiguousarray(V.T) if self.rows.sparse else V
         self.n_passes += 1
-        return self.rows.fold(
-            passes.fold_qr, layout, offset, mean, combine=passes.stack_qr
-        )
+        return self.rows.fold(passes.fold_qr, layout, offset, mean, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
         """Return ``S A``, in one pass that brings the moments too."""

@@ -33,6 +33,8 @@ class DaskRows(RowMatrix):
     no side effects, so that a lost worker's are simply run again.
     """
 
+    lazy = True
+
     def __init__(self, X, *, weight=None):
         import dask
 
@@ -109,9 +111,7 @@ class DaskRows(RowMatrix):
                 parts.append((rows, b - a))
         persisted = dask.persist(*[rows for rows, _ in parts])
         arrays = [
-            da.from_delayed(
-                rows, (n, self.shape[1]), meta=self._X._meta.astype(self.dtype)
-            )
+            da.from_delayed(rows, (n, self.shape[1]), meta=self._X._meta.astype(self.dtype))
             for rows, (_, n) in zip(persisted, parts, strict=True)
         ]
         weight = None if self.weight is None else self.weight[indices]

@@ -39,8 +39,7 @@ def check_finite(squares, dtype):
     """Raise ValueError where a sum of squares shows that the data are not finite."""
     if not np.isfinite(squares):
         raise ValueError(
-            "Input X contains NaN, infinity or a value too large to be squared in "
-            f"{dtype}."
+            f"Input X contains NaN, infinity or a value too large to be squared in {dtype}."
         )
 
 
@@ -166,9 +165,9 @@ def fold_qr(state, block, V, offset, mean):
 def stack_qr(upper, lower):
     """Return the triangular factor of `upper` stacked on `lower`."""
     stacked = lower if upper is None else np.concatenate([upper, lower])
-    return scipy.linalg.qr(
-        stacked, mode="r", overwrite_a=True, check_finite=False
-    )[0][: stacked.shape[1]]
+    return scipy.linalg.qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][
+        : stacked.shape[1]
+    ]
 
 
 def project(values, Vt, offset):

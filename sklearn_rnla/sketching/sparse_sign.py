@@ -21,9 +21,9 @@ class SparseSignSketch(Sketch):
         # The sign is the fraction's leading bit, the place what is left of it.
         negative = uniform < 0.5
         place = 2 * uniform - ~negative
-        rows = edges[:-1, np.newaxis] + (
-            place * np.diff(edges)[:, np.newaxis]
-        ).astype(np.int64)
+        rows = edges[:-1, np.newaxis] + (place * np.diff(edges)[:, np.newaxis]).astype(
+            np.int64
+        )
         signs = np.where(negative, -1.0, 1.0) / np.sqrt(nnz)
         return sp.csc_array(
             (

@@ -1,0 +1,194 @@
+"""Driver: an orthonormal basis of the range, and how much of the matrix it misses."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+from .._random import draw_seed, stream
+from .._sklearn import Interval, StrOptions, validate_params
+from .._validation import check_matrix, check_rank
+from ..operators import CenteredMatrix, Moments, passes
+from ..sketching import Gaussian, make_distribution
+from .orth import complete_rows, orthonormal_rows
+
+
+class Range(NamedTuple):
+    """An orthonormal basis Q for the range of A, and its error ``A - Q Q^T A``.
+
+    Attributes
+    ----------
+    Q : ndarray of shape (n_rows, r)
+        Orthonormal columns; r is below the size asked for where A has lower rank.
+    frobenius_error : float
+        Estimate of the Frobenius norm of the error, unbiased in its square, with a
+        relative standard deviation of ``sqrt(2 / n_probes)`` at most in its square.
+    spectral_bound : float
+        Exceeds the spectral norm of the error with probability
+        ``1 - 10^-n_probes`` at least.
+    """
+
+    Q: np.ndarray
+    frobenius_error: float
+    spectral_bound: float
+
+
+class ProjectionError(NamedTuple):
+    """The error ``A - A V^T V`` of a projection of the rows of A.
+
+    Attributes
+    ----------
+    frobenius : float
+        Its Frobenius norm.
+    relative : float
+        The same over the Frobenius norm of A.
+    """
+
+    frobenius: float
+    relative: float
+
+
+@validate_params(
+    {
+        "size": [Interval(Integral, 1, None, closed="left")],
+        "n_power_iterations": [Interval(Integral, 0, None, closed="left")],
+        "n_probes": [Interval(Integral, 1, None, closed="left")],
+        "sketch": [StrOptions({"gaussian", "sparse_sign", "srtt"})],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def range_finder(
+    A,
+    size,
+    *,
+    n_power_iterations=0,
+    sketch="gaussian",
+    n_probes=10,
+    n_jobs=None,
+    random_state=None,
+):
+    """Find an orthonormal basis that captures the range of a matrix.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap or row-sliceable
+        Of shape (n_rows, n_columns).
+    size : int
+        Number of basis vectors: the rank wanted plus oversampling, at most
+        ``min(A.shape)``.
+    n_power_iterations : int, default=0
+        Passes of subspace iteration first, for a slowly decaying spectrum.
+    sketch : {"gaussian", "sparse_sign", "srtt"}, default="gaussian"
+        Distribution of the test matrix.
+    n_probes : int, default=10
+        Independent Gaussian vectors that measure the error.
+    n_jobs : int, default=None
+        Threads over row blocks.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed.
+
+    Returns
+    -------
+    Range
+        ``(Q, frobenius_error, spectral_bound)``.
+
+    Raises
+    ------
+    ValueError
+        When A has NaN or infinity, or `size` exceeds ``min(A.shape)``.
+
+    Notes
+    -----
+    Halko, Martinsson & Tropp (2011), algorithms 4.1 and 4.4; the expected errors are those
+    of theorems 10.5 and 10.6, the bound is equation 4.3 with alpha = 10. One pass, and one
+    for each power iteration. The probes ride on the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import range_finder
+    >>> A = np.random.default_rng(0).standard_normal((50, 3)) @ np.ones((3, 20))
+    >>> range_finder(A, 4, random_state=0).Q.shape
+    (50, 1)
+    """
+    rows = check_matrix(A, n_jobs=n_jobs)
+    size = int(size)
+    check_rank("size", size, rows.shape)
+    rng = stream(draw_seed(random_state))
+    n_columns = rows.shape[1]
+    omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()
+    omega = omega.astype(rows.dtype)
+    matrix = CenteredMatrix(rows, center=False)
+    for _ in range(n_power_iterations):
+        omega = orthonormal_rows(matrix.gram_product(orthonormal_rows(omega)).Z)
+        omega = complete_rows(omega, size, rng)
+    # Variance one: a probe's image has the squared Frobenius norm for expectation.
+    probes = Gaussian(n_probes, n_columns).sample(rng).to_dense() * np.sqrt(n_probes)
+    test = np.concatenate([omega, probes.astype(rows.dtype)])
+    Y = np.asarray(matrix.rows.map(passes.project, _columns(test), 0, n_columns=len(test)))
+    passes.check_finite(passes.squared_norm(Y), rows.dtype)
+    Qt = orthonormal_rows(Y[:, :size].T)
+    images = Y[:, size:]
+    rest = (images - Qt.T @ (Qt @ images)).astype(np.float64)
+    squares = np.einsum("ij,ij->j", rest, rest)
+    return Range(
+        Qt.T,
+        float(np.sqrt(squares.mean())),
+        float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max())),
+    )
+
+
+def _columns(V):
+    return np.ascontiguousarray(V.T)
+
+
+def projection_error(A, V, *, n_jobs=None):
+    """Return the error of projecting the rows of A on those of V.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap, row-sliceable, dask array or iterator
+        Of shape (n_rows, n_columns).
+    V : ndarray of shape (k, n_columns)
+        Orthonormal rows, such as ``components_``.
+    n_jobs : int, default=None
+        Threads over row blocks.
+
+    Returns
+    -------
+    ProjectionError
+        ``(frobenius, relative)``. A difference of squares: errors below
+        ``sqrt(eps)`` relative are rounding.
+
+    Raises
+    ------
+    ValueError
+        When V does not have as many columns as A, or A has NaN or infinity.
+
+    Notes
+    -----
+    One pass.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import projection_error
+    >>> projection_error(np.diag([4.0, 3.0]), np.array([[1.0, 0.0]]))
+    ProjectionError(frobenius=3.0, relative=0.6)
+    """
+    rows = check_matrix(A, n_jobs=n_jobs)
+    V = np.asarray(V)
+    if V.ndim != 2 or V.shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"V of shape {V.shape} must have the {rows.shape[1]} columns of A."
+        )
+    matrix = CenteredMatrix(rows, center=False)
+    matrix.near(Moments(1.0, np.zeros(rows.shape[1]), 0.0))
+    H = matrix.gram_product(V).H
+    total = matrix.moments.squared_norm
+    rest = math.sqrt(max(0.0, total - float(np.trace(H))))
+    return ProjectionError(rest, rest / math.sqrt(total) if total > 0 else 0.0)

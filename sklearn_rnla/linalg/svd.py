@@ -1,0 +1,219 @@
+"""Drivers: the truncated singular value decomposition."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+
+from .._random import draw_seed, stream
+from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._validation import check_matrix, check_rank
+from ..operators import CenteredMatrix
+from .krylov import RightSVD
+from .one_view import one_view_right_svd
+from .orth import complete_rows, orthonormal_rows
+from .rank import FixedRank
+from .right_svd import right_svd
+
+
+class SVD(NamedTuple):
+    """A truncated singular value decomposition ``A ~ U diag(singular_values) Vt``.
+
+    Attributes
+    ----------
+    U : ndarray of shape (n_rows, k)
+        Orthonormal columns.
+    singular_values : ndarray of shape (k,)
+        In decreasing order.
+    Vt : ndarray of shape (k, n_columns)
+        Orthonormal rows.
+    error_estimate : float
+        Estimated excess Frobenius error over the best rank k, relative to its error.
+    n_passes : int
+        Passes made over A.
+    """
+
+    U: np.ndarray
+    singular_values: np.ndarray
+    Vt: np.ndarray
+    error_estimate: float
+    n_passes: int
+
+
+@validate_params(
+    {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "algorithm": [StrOptions({"auto", "krylov", "subspace", "gram"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_passes": [Interval(Integral, 1, None, closed="left")],
+        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
+        "sketch": [StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
+        "block_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def randomized_svd(
+    A,
+    n_components,
+    *,
+    algorithm="auto",
+    tol=1e-3,
+    max_passes=20,
+    n_oversamples=None,
+    sketch="row_sampling",
+    block_size=None,
+    n_jobs=None,
+    random_state=None,
+):
+    """Compute a truncated singular value decomposition by passes over row blocks.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap, row-sliceable or dask array
+        Of shape (n_rows, n_columns).
+    n_components : int
+        Number of singular triplets, at most ``min(A.shape)``.
+    algorithm : {"auto", "krylov", "subspace", "gram"}, default="auto"
+        As in `RandomizedPCA`.
+    tol : float, default=1e-3
+        Excess Frobenius error, relative to that of the best rank `n_components`, at which
+        passes stop.
+    max_passes : int, default=20
+        Most passes of the iteration.
+    n_oversamples : int, default=None
+        Vectors iterated beyond those wanted; None is at least 8.
+    sketch : {"row_sampling", "gaussian", "sparse_sign", "srtt"}, default="row_sampling"
+        What the iteration starts from.
+    block_size : int, default=None
+        Rows of a block.
+    n_jobs : int, default=None
+        Threads over row blocks.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed.
+
+    Returns
+    -------
+    SVD
+        ``(U, singular_values, Vt, error_estimate, n_passes)``. Of a dask array, U is a lazy
+        one, and its columns are orthonormal where the singular values are not lost in
+        rounding.
+
+    Raises
+    ------
+    ValueError
+        When A has NaN or infinity, or `n_components` exceeds ``min(A.shape)``.
+
+    See Also
+    --------
+    one_view_svd : For data that can be read once.
+
+    Notes
+    -----
+    Block Krylov iteration (Musco & Musco 2015), which Halko, Martinsson & Tropp (2011)
+    describe as algorithm 4.3 without its memory, then one more pass for ``A V^T``, whose
+    QR factorisation gives U and the singular values, to rounding relative to the largest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_svd
+    >>> A = np.outer(np.arange(1, 6), np.ones(4))
+    >>> randomized_svd(A, 2, random_state=0).singular_values.round(6)
+    array([14.832397,  0.      ])
+    """
+    rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
+    if not rows.rereadable:
+        raise ValueError(
+            "A is an iterator, which can be read once: use one_view_svd instead."
+        )
+    k = int(n_components)
+    check_rank("n_components", k, rows.shape)
+    rng = stream(draw_seed(random_state))
+    matrix = CenteredMatrix(rows, center=False)
+    _, result = right_svd(
+        matrix,
+        FixedRank(k),
+        algorithm=algorithm,
+        tol=tol,
+        max_passes=max_passes,
+        n_oversamples=n_oversamples,
+        sketch=sketch,
+        rng=rng,
+    )
+    s, V = result.singular_values[:k], result.components[:k]
+    if rows.lazy:
+        # The triangular factor of ``A V^T``, not the product, comes back.
+        _, s, rotation = np.linalg.svd(matrix.triangular_factor(V))
+        V = svd_flip(None, rotation.astype(rows.dtype) @ V, u_based_decision=False)[1]
+        inverse = 1 / np.where(s > 0, s, np.inf)
+        U = matrix.project(V * inverse.astype(rows.dtype)[:, np.newaxis])
+    else:
+        Y = matrix.project(V)
+        Qt = orthonormal_rows(Y.T)
+        rotation, s, right = np.linalg.svd(Qt.astype(np.float64) @ Y, full_matrices=False)
+        Ut = complete_rows(rotation.T.astype(rows.dtype) @ Qt, k, rng)
+        s = np.concatenate([s, np.zeros(k - len(s))])
+        V = complete_rows(right.astype(rows.dtype) @ V, k, rng)
+        U, V = svd_flip(Ut.T, V, u_based_decision=False)
+    return SVD(U, s.astype(rows.dtype), V, result.error_estimate, matrix.n_passes)
+
+
+@validate_params(
+    {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
+    """Compute leading right singular vectors of a matrix that is read once.
+
+    Parameters
+    ----------
+    A : iterator of row blocks, array-like, sparse matrix, memmap or dask array
+        Of shape (n_rows, n_columns).
+    n_components : int
+        Number of singular values and vectors, at most n_columns.
+    n_jobs : int, default=None
+        Threads over row blocks.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed.
+
+    Returns
+    -------
+    RightSVD
+        ``(singular_values, components, error_estimate, converged)``.
+
+    Raises
+    ------
+    ValueError
+        When A has NaN or infinity, or `n_components` exceeds n_columns.
+
+    See Also
+    --------
+    randomized_svd : Accurate, for data that can be read several times.
+
+    Notes
+    -----
+    Tropp, Yurtsever, Udell & Cevher (2019). The sketches hold about
+    ``18 n_components n_columns`` numbers; the error of the best rank `n_components` is met
+    up to a factor that falls with its decay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import one_view_svd
+    >>> blocks = (np.full((10, 8), float(i)) for i in range(3))
+    >>> one_view_svd(blocks, 1, random_state=0).singular_values.round(6)
+    array([20.])
+    """
+    rows = check_matrix(A, n_jobs=n_jobs)
+    k = int(n_components)
+    check_rank("n_components", k, (rows.shape[0] or rows.shape[1], rows.shape[1]))
+    matrix = CenteredMatrix(rows, center=False)
+    result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
+    V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
+    return RightSVD(result.singular_values, V, *result[2:])
