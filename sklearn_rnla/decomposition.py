@@ -223,8 +223,8 @@ class RandomizedPCA(
 
         Returns
         -------
-        self : RandomizedPCA
-            The fitted estimator. After an error it is as it was before.
+        RandomizedPCA
+            The fitted estimator itself. After an error it is as it was before.
 
         Raises
         ------
@@ -273,8 +273,8 @@ class RandomizedPCA(
 
         Returns
         -------
-        self : RandomizedPCA
-            The updated estimator. After an error it is as it was before.
+        RandomizedPCA
+            The updated estimator itself. After an error it is as it was before.
 
         Raises
         ------
@@ -305,7 +305,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, n_components_)
+        ndarray of shape (n_samples, n_components_)
             The coordinates; a lazy dask array if X is one.
         """
         check_is_fitted(self)
@@ -325,7 +325,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        X_original : ndarray of shape (n_samples, n_features_in_)
+        ndarray of shape (n_samples, n_features_in_)
             The points of the principal subspace; a lazy dask array if X is one.
 
         Raises
@@ -351,7 +351,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        covariance : ndarray of shape (n_features_in_, n_features_in_)
+        ndarray of shape (n_features_in_, n_features_in_)
             ``V^T diag(variance - noise) V + noise I``; with ``with_mean=False`` the second
             moment about the origin.
         """
@@ -363,7 +363,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        precision : ndarray of shape (n_features_in_, n_features_in_)
+        ndarray of shape (n_features_in_, n_features_in_)
             Where the covariance is singular to rounding, its eigenvalues are taken as
             ``eps`` times the largest.
         """
@@ -380,7 +380,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        log_likelihood : ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,)
             Bishop (2006), section 12.2.1, in O(n_features n_components_) a sample.
         """
         check_is_fitted(self)
@@ -404,7 +404,7 @@ class RandomizedPCA(
 
         Returns
         -------
-        log_likelihood : float
+        float
             See `score_samples`.
         """
         return float(np.mean(self.score_samples(X)))

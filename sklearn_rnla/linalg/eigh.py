@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
-from .orth import complete_rows, extend_rows, orthonormal_rows
+from .orth import complete_rows, extend_rows, orthonormal_rows, product64
 from .right_svd import block_width
-from .ritz import RitzBasis, product64
+from .ritz import RitzBasis
 
 # The basis is cut back to its leading Ritz vectors beyond this many blocks.
 _MAX_BLOCKS = 8

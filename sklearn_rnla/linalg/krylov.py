@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .orth import extend_rows, orthonormal_rows
-from .ritz import RitzBasis, descending_eigh, product64
+from .orth import extend_rows, orthonormal_rows, product64
+from .ritz import RitzBasis, descending_eigh
 
 # Ritz values this close to the squared rounding error of the largest come from a QR
 # factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
@@ -83,8 +83,9 @@ class _Ahead:
         self.sample = sample
         self._known, self._cross = np.diag(values), product64(images, W)
         self._images = images
-        self._halves = sample.gram_products(W)
-        self._H = self._matrix(sum(half.H for half in self._halves))
+        self._W = W
+        self._halves = sample.projected_grams(W)
+        self._H = self._matrix(sum(self._halves))
         ritz, coefficients = descending_eigh(self._H)
         self.values, self._coefficients = ritz[:k], coefficients[:k]
         self.gain = max(0.0, float(self.values.sum() - values[:k].sum()))
@@ -101,17 +102,17 @@ class _Ahead:
         k, H, scale = self.k, self._H, self.sample.scale
         lacking = 0.0
         for half in self._halves:
-            _, c = descending_eigh(self._matrix(2 * half.H))
+            _, c = descending_eigh(self._matrix(2 * half))
             lacking += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
         coefficients = self._coefficients.astype(self.basis.dtype)
         vectors = coefficients @ self.basis
-        images = scale * sum(half.Z for half in self._halves)
+        images = scale * self.sample.image(self._W)
         images = coefficients @ np.concatenate([self._images, images])
         residuals = images - self.values[:, np.newaxis].astype(vectors.dtype) * vectors
         W = extend_rows(self.basis, residuals)
         if len(W):
             cross = product64(images, W)
-            sampled = scale * self.sample.gram_product(W).H
+            sampled = scale * sum(self.sample.projected_grams(W))
             following = np.linalg.eigvalsh(_bordered(np.diag(self.values), cross, sampled))
             lacking += following[-k:].sum() - self.values.sum()
         return vectors, max(0.0, float(lacking))

@@ -6,19 +6,29 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array
 
-# Cholesky factors with larger ratios on the diagonal have lost half the digits.
-_ILL_CONDITIONED = 0.1 / np.sqrt(np.finfo(np.float64).eps)
+# Columns multiplied at a time in double precision: their copies stay in cache.
+_CHUNK = 4096
+
+# A Cholesky factor whose diagonal spans more than this has lost too many digits: of the
+# Gram matrix, which is in float64, or of the product with the factor's inverse.
+_GRAM_LIMIT = 0.1 / np.sqrt(np.finfo(np.float64).eps)
+_PRODUCT_LIMIT = 1e-2
 
 # One more projection takes overlaps below this to rounding.
 _SMALL_OVERLAP = 1e-2
 
 
-def _unit_rows(V):
-    norms = np.sqrt(np.einsum("ij,ij->i", V, V))
-    keep = norms > 0
-    if not keep.all():
-        V, norms = V[keep], norms[keep]
-    return V / norms[:, np.newaxis]
+def product64(V, W):
+    """Return ``V W^T`` summed in float64, whatever the dtypes."""
+    if V.dtype == W.dtype == np.float64:
+        return V @ W.T
+    total = np.zeros((len(V), len(W)))
+    for start in range(0, V.shape[1], _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        right = W[:, chunk].astype(np.float64)
+        left = right if V is W else V[:, chunk].astype(np.float64)
+        total += left @ right.T
+    return total
 
 
 def orthonormal_rows(V, n_rounds=2):
@@ -27,8 +37,8 @@ def orthonormal_rows(V, n_rounds=2):
     Parameters
     ----------
     V : ndarray of shape (l, n)
-        Floating point, l <= n. Rows are scaled to unit length first, so that what counts is
-        their directions.
+        Floating point, l <= n. Rows count as of unit length: what matters is their
+        directions.
     n_rounds : int, default=2
         Rounds of Cholesky QR: 1 is enough where the rows are nearly orthonormal.
 
@@ -41,27 +51,36 @@ def orthonormal_rows(V, n_rounds=2):
     Notes
     -----
     Cholesky QR twice (Yamamoto, Nakatsukasa, Yanagisawa & Fukaya 2015): 4 l^2 n flops,
-    all in matrix products, and in float64, so that single precision input of any
-    condition passes. Householder QR with column pivoting, which finds the rank, where a
-    Cholesky factor breaks down or is ill-conditioned.
+    all in matrix products, with the Gram matrix in float64, so that single precision
+    input passes whatever its condition. Householder QR with column pivoting, which finds
+    the rank, where a Cholesky factor breaks down or is ill-conditioned.
     """
-    dtype = V.dtype
-    V = W = _unit_rows(V.astype(np.float64, copy=False))
+    limit = min(_GRAM_LIMIT, _PRODUCT_LIMIT / np.finfo(V.dtype).eps)
+    current = V
     for _ in range(n_rounds):
-        L, info = scipy.linalg.lapack.dpotrf(V @ V.T, lower=1)
+        gram = product64(current, current)
+        norms = np.sqrt(np.diagonal(gram))
+        if not norms.all():
+            return orthonormal_rows(V[norms > 0], n_rounds)
+        L, info = scipy.linalg.lapack.dpotrf(gram / np.outer(norms, norms), lower=1)
         diagonal = np.diagonal(L)
-        if info or diagonal.max(initial=0) > _ILL_CONDITIONED * diagonal.min(initial=1):
-            return _pivoted_rows(W, np.finfo(dtype).eps).astype(dtype, copy=False)
+        if info or diagonal.max(initial=0) > limit * diagonal.min(initial=1):
+            return _pivoted_rows(_unit_rows(V))
         inverse = scipy.linalg.lapack.dtrtri(L, lower=1)[0] if len(L) else L
-        V = np.tril(inverse) @ V
-    return V.astype(dtype, copy=False)
+        current = (np.tril(inverse) / norms).astype(V.dtype) @ current
+    return current
 
 
-def _pivoted_rows(V, eps, scale=None):
+def _unit_rows(V):
+    norms = np.sqrt(np.einsum("ij,ij->i", V, V, dtype=np.float64))
+    return (V / np.where(norms > 0, norms, 1.0)[:, np.newaxis]).astype(V.dtype)
+
+
+def _pivoted_rows(V, scale=None):
     Q, R, _ = scipy.linalg.qr(V.T, mode="economic", pivoting=True, check_finite=False)
     diagonal = np.abs(np.diagonal(R))
     scale = diagonal.max(initial=0.0) if scale is None else scale
-    cutoff = max(V.shape) * eps * scale
+    cutoff = max(V.shape) * np.finfo(V.dtype).eps * scale
     return np.ascontiguousarray(Q[:, : np.count_nonzero(diagonal > cutoff)].T)
 
 
@@ -80,17 +99,24 @@ def extend_rows(V, W):
         Orthonormal, orthogonal to V, r <= l. Rows of W within rounding of the span of V
         add nothing.
     """
-    W = _unit_rows(W.astype(V.dtype, copy=False))
-    fresh = orthonormal_rows(W - (W @ V.T) @ V, n_rounds=1)
+    W = W.astype(V.dtype, copy=False)
+    fresh = orthonormal_rows(_without(V, W @ V.T, W), n_rounds=1)
     overlap = fresh @ V.T
     if len(V) + len(fresh) > V.shape[1] or np.abs(overlap).max(initial=0) > _SMALL_OVERLAP:
         # Normalising magnified what rounding had left of V: find the rank first.
-        W = W - (W @ V.T) @ V
-        W = W - (W @ V.T) @ V
-        fresh = _pivoted_rows(W, np.finfo(W.dtype).eps, scale=1.0)[: V.shape[1] - len(V)]
-        fresh = orthonormal_rows(fresh - (fresh @ V.T) @ V)
+        W = _unit_rows(W)
+        for _ in range(2):
+            W = _without(V, W @ V.T, W)
+        fresh = _pivoted_rows(W, scale=1.0)[: V.shape[1] - len(V)]
+        fresh = orthonormal_rows(_without(V, fresh @ V.T, fresh))
         overlap = fresh @ V.T
-    return orthonormal_rows(fresh - overlap @ V, n_rounds=1)
+    return orthonormal_rows(_without(V, overlap, fresh), n_rounds=1)
+
+
+def _without(V, overlap, W):
+    """Return ``W - overlap V`` in one array's memory."""
+    rest = overlap @ V
+    return np.subtract(W, rest, out=rest)
 
 
 def complete_rows(V, n_rows, rng):

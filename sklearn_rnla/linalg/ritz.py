@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .orth import product64
+
 
 def descending_eigh(H):
     """Return eigenvalues in decreasing order, and eigenvectors as rows."""
     values, vectors = np.linalg.eigh(H)
     return values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
-
-
-def product64(V, W):
-    """Return ``V W^T`` in float64."""
-    return V.astype(np.float64) @ W.T.astype(np.float64)
 
 
 class RitzBasis:

@@ -25,14 +25,15 @@ class PairedSample:
         sampled = sum(half.moments.total_weight for half in self.halves)
         return self._A.moments.total_weight / sampled
 
-    def gram_products(self, V):
-        """Return the Gram products of the two halves."""
-        return [half.gram_product(V) for half in self.halves]
+    def projected_grams(self, V):
+        """Return ``V A^T A V^T`` on each of the halves."""
+        return [half.projected_gram(V) for half in self.halves]
 
-    def gram_product(self, V):
-        """Return the sum of the two halves' Gram products."""
-        a, b = self.gram_products(V)
-        return a._replace(Z=a.Z + b.Z, H=a.H + b.H)
+    def image(self, V):
+        """Return ``V A^T A`` on the two halves together."""
+        first, second = (half.gram_product(V).Z for half in self.halves)
+        first += second
+        return first
 
 
 def coarse_start(A, width, *, n_rows, rng):

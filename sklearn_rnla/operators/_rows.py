@@ -27,7 +27,7 @@ MAX_LANES = 32
 class Block:
     """Consecutive rows of a matrix.
 
-    Attributes
+    Parameters
     ----------
     start : int
         Index of the first row in the whole matrix.
@@ -95,7 +95,18 @@ class RowMatrix(ABC):
         return max(np.count_nonzero(self.weight), int(self.weight.sum(dtype=np.float64)))
 
     def with_weight(self, weight) -> RowMatrix:
-        """Return the same rows with other weights, of shape (n_rows,)."""
+        """Return the same rows with other weights.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_rows,)
+            The weights, not checked.
+
+        Returns
+        -------
+        RowMatrix
+            A view: the rows are not copied.
+        """
         weighted = copy(self)
         weighted.weight = weight
         return weighted
@@ -117,7 +128,8 @@ class RowMatrix(ABC):
 
         Returns
         -------
-        state
+        object
+            The state of all blocks.
         """
 
     @abstractmethod
@@ -126,10 +138,21 @@ class RowMatrix(ABC):
 
     @abstractmethod
     def map(self, function, *args, n_columns):
-        """Apply ``function(values, *args)``, of `n_columns` columns, to every block.
+        """Apply a function to every block and stack what it returns.
 
-        Returns an ndarray of shape (n_rows, n_columns), or a lazy array where the
-        source is lazy.
+        Parameters
+        ----------
+        function : callable
+            ``function(values, *args) -> ndarray`` with a row for each of the block's.
+        *args : object
+            Passed on unchanged.
+        n_columns : int
+            Columns that `function` returns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            A lazy array where the source is lazy.
         """
 
     @abstractmethod
@@ -138,7 +161,18 @@ class RowMatrix(ABC):
 
     @abstractmethod
     def take(self, indices) -> RowMatrix:
-        """Return the rows `indices` (sorted, distinct) as a row matrix."""
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        indices : ndarray of int
+            Sorted and distinct.
+
+        Returns
+        -------
+        RowMatrix
+            Those rows, with their weights.
+        """
 
 
 @lru_cache(maxsize=1)

@@ -92,13 +92,27 @@ class CenteredMatrix:
         return self._moments
 
     def provisional_mean(self):
-        """Return the mean of the first rows, to shift by; None for sparse rows."""
+        """Return a point near the data, to shift by.
+
+        Returns
+        -------
+        ndarray of shape (n_features,) or None
+            The mean of the first rows; None for sparse rows or without centring.
+        """
         if not self.center or self.rows.sparse:
             return None
         return self.rows.head().mean(axis=0)
 
     def set_moments(self, state, shift):
-        """Take the moments from a pass about `shift` (None for the origin)."""
+        """Take the moments from a pass.
+
+        Parameters
+        ----------
+        state : list
+            What `passes.block_moments` leaves, summed over the blocks.
+        shift : ndarray of shape (n_features,) or None
+            What it was taken about; None is the origin.
+        """
         total, sums, squares = state
         passes.check_finite(squares, self.dtype)
         offset = sums / total
@@ -115,10 +129,12 @@ class CenteredMatrix:
         Parameters
         ----------
         V : ndarray of shape (l, n_features)
+            Vectors, as rows.
 
         Returns
         -------
         GramProduct
+            ``(Z, H)``.
 
         Notes
         -----
@@ -142,12 +158,10 @@ class CenteredMatrix:
             > _EXPLICIT_RATIO[self.dtype] * about.squared_norm
         )
         shift = center.astype(self.dtype)
-        V64 = V.astype(np.float64)
-        layout = np.ascontiguousarray(V.T) if self.rows.sparse else V
         self.n_passes += 1
         Z, H, t, *moments = self.rows.fold(
             passes.fold_gram_product,
-            layout,
+            self._layout(V),
             V @ shift,
             shift,
             explicit,
@@ -162,7 +176,7 @@ class CenteredMatrix:
             return GramProduct(Z, H)
         total, mean, _ = self._moments
         d = mean - shift
-        Vd = V64 @ d
+        Vd = (V @ d.astype(self.dtype)).astype(np.float64)
         t = t - total * Vd
         H = H - total * np.outer(Vd, Vd) - np.outer(Vd, t) - np.outer(t, Vd)
         # Explicit blocks were shifted, so their own row sum and mean are about the shift.
@@ -171,10 +185,24 @@ class CenteredMatrix:
         Z -= left.astype(self.dtype) @ right.astype(self.dtype)
         return GramProduct(Z, H)
 
-    def gram(self) -> np.ndarray:
-        """Return the Gram matrix ``A^T A`` in float64, in one pass.
+    def projected_gram(self, V) -> np.ndarray:
+        """Return ``V A^T A V^T`` in float64 alone, in one pass of half the flops."""
+        V = np.ascontiguousarray(V, dtype=self.dtype)
+        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
+        self.n_passes += 1
+        offset = V @ mean.astype(self.dtype)
+        return self.rows.fold(passes.fold_projected_gram, self._layout(V), offset)[0]
 
-        n_rows n_features^2 flops.
+    def _layout(self, V):
+        return np.ascontiguousarray(V.T) if self.rows.sparse else V
+
+    def gram(self) -> np.ndarray:
+        """Return the Gram matrix ``A^T A`` in one pass.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_features)
+            Summed over blocks in float64; n_rows n_features^2 flops.
         """
         shift = self.provisional_mean()
         self.n_passes += 1
@@ -188,8 +216,20 @@ class CenteredMatrix:
         return gram
 
     def triangular_factor(self, V=None) -> np.ndarray:
-        """Return R of ``A V^T = Q R`` (of A itself where V is None), in one pass.
+        """Return R of ``A V^T = Q R`` in one pass.
 
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features), default=None
+            Vectors, as rows; None gives the factor of A itself.
+
+        Returns
+        -------
+        ndarray of shape (min(n_rows, l), l)
+            Upper triangular, float64.
+
+        Notes
+        -----
         Its singular values are those of ``A V^T`` to eps times the largest, where those
         from the Gram matrix are accurate to sqrt(eps) only.
         """
@@ -198,12 +238,23 @@ class CenteredMatrix:
         if V is not None:
             V = np.ascontiguousarray(V, dtype=self.dtype)
             offset = V.astype(np.float64) @ mean
-            layout = np.ascontiguousarray(V.T) if self.rows.sparse else V
+            layout = self._layout(V)
         self.n_passes += 1
         return self.rows.fold(passes.fold_qr, layout, offset, mean, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
-        """Return ``S A``, in one pass that brings the moments too."""
+        """Return ``S A``, in one pass that brings the moments too.
+
+        Parameters
+        ----------
+        S : Sketch
+            Of n_rows columns.
+
+        Returns
+        -------
+        ndarray of shape (S.shape[0], n_features)
+            The sketch of the centred, weighted rows.
+        """
         shift = self.provisional_mean()
         self.n_passes += 1
         SB, S1, *moments = self.rows.fold(passes.fold_sketch, S, shift)
@@ -211,7 +262,18 @@ class CenteredMatrix:
         return SB - (S1 * self.moments.mean).astype(self.dtype) if self.center else SB
 
     def project(self, V):
-        """Return ``(B - 1 mean^T) V^T``, of shape (n_rows, l): rows are not weighted."""
+        """Return ``(B - 1 mean^T) V^T``, in one pass.
+
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features)
+            Vectors, as rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, l)
+            Rows are not weighted; a lazy array where the source is lazy.
+        """
         Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
         mean = self.moments.mean if self.center else np.zeros(self.shape[1])
         offset = (mean @ V.T.astype(np.float64)).astype(self.dtype)
@@ -219,7 +281,13 @@ class CenteredMatrix:
         return self.rows.map(passes.project, Vt, offset, n_columns=len(V))
 
     def dense(self) -> np.ndarray:
-        """Return the matrix itself, dense: for small ones in memory."""
+        """Return the matrix itself, for small ones in memory.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            A dense copy, centred and weighted.
+        """
         mean = self.moments.mean if self.center else np.zeros(self.shape[1])
         B = self.rows.values(slice(0, self.shape[0]))
         B = (B if isinstance(B, np.ndarray) else B.toarray()) - mean
@@ -227,15 +295,52 @@ class CenteredMatrix:
         return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
 
     def take(self, indices) -> CenteredMatrix:
-        """Return some rows, centred about their own mean."""
+        """Return some of the rows.
+
+        Parameters
+        ----------
+        indices : ndarray of int
+            Distinct.
+
+        Returns
+        -------
+        CenteredMatrix
+            Centred about their own mean.
+        """
         return CenteredMatrix(self.rows.take(np.sort(indices)), center=self.center)
 
     def sample(self, n_rows, rng) -> CenteredMatrix:
-        """Return `n_rows` rows drawn uniformly without replacement."""
+        """Return rows drawn uniformly without replacement.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many.
+        rng : Generator
+            Draws them.
+
+        Returns
+        -------
+        CenteredMatrix
+            Centred about their own mean.
+        """
         return self.take(self.draw_rows(n_rows, rng))
 
     def draw_rows(self, n_rows, rng) -> np.ndarray:
-        """Return the indices of `n_rows` distinct rows whose weight is not zero."""
+        """Return the indices of distinct rows whose weight is not zero.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many.
+        rng : Generator
+            Draws them.
+
+        Returns
+        -------
+        ndarray of int
+            Fewer than `n_rows` where most weights are zero.
+        """
         weight = self.rows.weight
         if weight is None:
             return rng.choice(self.shape[0], size=n_rows, replace=False)
@@ -243,6 +348,12 @@ class CenteredMatrix:
         return rng.choice(weighty, size=min(n_rows, len(weighty)), replace=False)
 
     def near(self, moments) -> None:
-        """Provide a sample's moments, so that the first product brings the exact ones."""
+        """Provide a sample's moments, so that the first product brings the exact ones.
+
+        Parameters
+        ----------
+        moments : Moments
+            Close to those of all the rows.
+        """
         if self._moments is None:
             self._near = moments

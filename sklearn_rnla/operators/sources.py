@@ -10,6 +10,10 @@ import scipy.sparse as sp
 from ._rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix
 
 
+# Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
+_SPARSE_BLOCK_ROWS = 2**17
+
+
 def working_dtype(dtype) -> np.dtype:
     """Return float32 for float32 and narrower floats, float64 for all else."""
     dtype = np.dtype(dtype)
@@ -46,7 +50,18 @@ def is_row_sliceable(X) -> bool:
 
 
 def is_read_lazily(X) -> bool:
-    """Whether `X` is read a block at a time, and so not checked or copied whole."""
+    """Whether `X` is read a block at a time, and so not checked or copied whole.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed.
+
+    Returns
+    -------
+    bool
+        True for memmaps, row matrices, iterators, dask arrays and row-sliceables.
+    """
     return (
         isinstance(X, np.memmap | RowMatrix)
         or hasattr(X, "__next__")
@@ -106,10 +121,11 @@ class SparseRows(LocalRowMatrix):
         self._X = X if X.dtype == dtype else X.astype(dtype)
         self.nnz = X.nnz
         if block_rows is None:
-            # A block's transposed product writes n_features rows: give it a few times
-            # as many entries to earn that back.
-            entries = max(2**18, 4 * X.shape[1])
-            block_rows = max(1, int(entries * X.shape[0] / max(1, X.nnz)))
+            # A block's transposed product writes n_features rows: give it many times
+            # as many entries to earn that back, while its projection fits in memory.
+            entries = max(2**18, 40 * X.shape[1])
+            block_rows = int(entries * X.shape[0] / max(1, X.nnz))
+            block_rows = max(1, min(block_rows, _SPARSE_BLOCK_ROWS))
         super().__init__(
             X.shape, dtype, block_rows=block_rows, weight=weight, n_jobs=n_jobs
         )
@@ -159,6 +175,7 @@ def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
     Returns
     -------
     RowMatrix
+        Its blocks are views of `X` where they can be; `X` itself if it is one already.
 
     Raises
     ------

@@ -24,7 +24,20 @@ _BY_NAME = {"gaussian": Gaussian, "sparse_sign": SparseSign, "srtt": SRTT}
 
 
 def make_distribution(name, n_rows, n_columns):
-    """Return the distribution called "gaussian", "sparse_sign" or "srtt"."""
+    """Return a distribution by its name.
+
+    Parameters
+    ----------
+    name : {"gaussian", "sparse_sign", "srtt"}
+        Its name.
+    n_rows, n_columns : int
+        Shape of the sketch.
+
+    Returns
+    -------
+    Distribution
+        With its default parameters.
+    """
     if name not in _BY_NAME:
         raise ValueError(f"sketch={name!r} must be one of {sorted(_BY_NAME)}.")
     return _BY_NAME[name](n_rows, n_columns)

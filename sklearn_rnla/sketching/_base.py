@@ -48,6 +48,7 @@ class Distribution(ABC):
         Returns
         -------
         Sketch
+            Of shape (n_rows, n_columns).
         """
         return self._operator(self, draw_seed(random_state))
 
@@ -58,6 +59,7 @@ class Sketch(ABC):
     Parameters
     ----------
     distribution : Distribution
+        What it was drawn from.
     seed : int
         Decides every entry, whatever the blocking and the number of threads.
     """
@@ -85,20 +87,65 @@ class Sketch(ABC):
 
     @abstractmethod
     def columns(self, start, stop, dtype=np.float64):
-        """Return ``S[:, start:stop]`` as an ndarray or a csc_array."""
+        """Return ``S[:, start:stop]``.
+
+        Parameters
+        ----------
+        start, stop : int
+            A range of columns.
+        dtype : numpy dtype, default=float64
+            Type of the entries.
+
+        Returns
+        -------
+        ndarray or csc_array of shape (n_rows, stop - start)
+            The same entries whatever the range they are drawn in.
+        """
 
     def apply(self, A, start):
-        """Return ``S[:, start:start + len(A)] @ A`` as an ndarray, for a row block A."""
+        """Return ``S[:, start:start + b] @ A``, for a block A of b rows.
+
+        Parameters
+        ----------
+        A : ndarray or sparse matrix of shape (b, n)
+            Consecutive rows of a matrix.
+        start : int
+            Index of the first.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n)
+            What the block adds to the sketch of the whole.
+        """
         product = self.columns(start, start + A.shape[0], _float_dtype(A)) @ A
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
     def apply_adjoint(self, Y, start, stop):
-        """Return ``S[:, start:stop].T @ Y`` as an ndarray."""
+        """Return ``S[:, start:stop].T @ Y``.
+
+        Parameters
+        ----------
+        Y : ndarray or sparse matrix of shape (n_rows, n)
+            A sketched matrix.
+        start, stop : int
+            A range of columns of S.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, n)
+            Rows start:stop of ``S^T Y``.
+        """
         product = self.columns(start, stop, _float_dtype(Y)).T @ Y
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
     def to_dense(self):
-        """Return S as an ndarray."""
+        """Return S itself.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            All its entries, float64.
+        """
         columns = self.columns(0, self.shape[1])
         return columns.toarray() if sp.issparse(columns) else columns
 
