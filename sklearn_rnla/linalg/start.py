@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..sketching import make_distribution
-from .krylov import block_krylov
 from .orth import complete_rows, orthonormal_rows
+
+# Passes over the row sample that an iteration starts from.
+_SAMPLE_PASSES = 3
 
 
 class PairedSample:
@@ -46,16 +48,16 @@ def coarse_start(A, width, *, n_rows, rng):
 
     Notes
     -----
-    One sketch and two passes over `n_rows` rows drawn uniformly. A is told the sample's
-    moments, so that its first pass can bring the exact ones.
+    Subspace iteration on `n_rows` rows drawn uniformly, from a Gaussian matrix; what the
+    sample does not know no further iteration would tell. A is told the sample's moments,
+    so that its first pass can bring the exact ones.
     """
     sample = A.sample(n_rows, rng)
-    omega = rng.standard_normal((width, A.shape[1])).astype(A.dtype)
-    start = orthonormal_rows(sample.gram_product(omega).Z)
-    if len(start):
-        start = block_krylov(sample, start, 1, tol=0.0, max_passes=2).components
+    start = rng.standard_normal((width, A.shape[1]), np.float32).astype(A.dtype)
+    for _ in range(_SAMPLE_PASSES):
+        start = orthonormal_rows(sample.gram_product(start).Z)
     A.near(sample.moments)
-    return complete_rows(orthonormal_rows(start), width, rng)
+    return complete_rows(start, width, rng)
 
 
 def sketched_start(A, width, sketch, *, rng):
