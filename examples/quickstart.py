@@ -29,9 +29,11 @@ print(f"digits: {search.best_score_:.1%} correct with {search.best_params_}\n")
 rng = np.random.default_rng(0)
 spectrum = 1 / np.arange(1, 501)
 large = rng.standard_normal((20_000, 500), dtype=np.float32)
-large = large * spectrum.astype(np.float32) @ np.linalg.qr(
-    rng.standard_normal((500, 500), dtype=np.float32)
-)[0].astype(np.float32)
+large = (
+    large
+    * spectrum.astype(np.float32)
+    @ np.linalg.qr(rng.standard_normal((500, 500), dtype=np.float32))[0].astype(np.float32)
+)
 
 print(f"{'20000 x 500, 20 components':34}{'fit':>9}{'variance kept':>16}{'error':>10}")
 for pca in (
@@ -65,7 +67,9 @@ else:
     points = RandomizedPCA(2).fit_transform(X)
     fig, ax = plt.subplots(figsize=(6, 5), layout="constrained")
     dots = ax.scatter(*points.T, c=y, cmap="tab10", s=8)
-    ax.legend(*dots.legend_elements(), title="digit", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(
+        *dots.legend_elements(), title="digit", loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     ax.set(
         xlabel="first principal component",
         ylabel="second principal component",

@@ -1,6 +1,5 @@
 """scikit-learn's own checks, for every estimator: joining is adding one instance."""
 
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_rnla import RandomizedPCA
