@@ -1,4 +1,4 @@
-"""Configuration of the documentation: ``python -m sphinx -W -b html doc doc/_build/html``."""
+"""Documentation: ``python -m sphinx -W -b html doc doc/_build/html``."""
 
 import os
 import warnings

@@ -16,6 +16,9 @@ _SQUARING_LIMIT = 1e4
 # A tail (squared) below this many eps of the whole is a difference of rounding errors.
 _TAIL_LIMIT = 1e2
 
+# Residuals below this many eps of the largest Ritz value are rounding.
+_NOISE = 50
+
 # Passes after which a tail lost in rounding is taken for converged.
 _DEEP_PASSES = 3
 
@@ -187,11 +190,15 @@ def block_krylov(
         basis.add(block, product.Z, product.H)
         stop = report is not None and report()
         values, V, images = basis.rotate(width)
-        residuals = images - values[:, np.newaxis].astype(A.dtype) * V
-        block = extend_rows(basis.vectors, residuals)
         total = A.moments.squared_norm
         tail = max(0.0, total - float(values[:k].sum()))
         deep = tail <= _TAIL_LIMIT * np.finfo(A.dtype).eps * total
+        residuals = images - values[:, np.newaxis].astype(A.dtype) * V
+        if not deep:
+            # Rounding has a direction too, but not one worth a pass.
+            norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
+            residuals = residuals[norms > _NOISE * np.finfo(A.dtype).eps * values[0]]
+        block = extend_rows(basis.vectors, residuals)
         gained, captured = float(values[:k].sum()) - captured, float(values[:k].sum())
         if deep or not len(block):
             estimate = 0.0

@@ -23,6 +23,13 @@ BLOCK_BYTES = 4 * 2**20
 MAX_LANES = 32
 
 
+def working_dtype(dtype) -> np.dtype:
+    """Return float32 for float32 and narrower floats, float64 for all else."""
+    dtype = np.dtype(dtype)
+    narrow = dtype.kind == "f" and dtype.itemsize <= 4
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
 @dataclass(frozen=True)
 class Block:
     """Consecutive rows of a matrix.

@@ -259,7 +259,10 @@ class CenteredMatrix:
         self.n_passes += 1
         SB, S1, *moments = self.rows.fold(passes.fold_sketch, S, shift)
         self.set_moments(moments, shift)
-        return SB - (S1 * self.moments.mean).astype(self.dtype) if self.center else SB
+        if not self.center:
+            return SB
+        offset = self.moments.mean if shift is None else self.moments.mean - shift
+        return SB - (S1 * offset).astype(self.dtype)
 
     def project(self, V):
         """Return ``(B - 1 mean^T) V^T``, in one pass.

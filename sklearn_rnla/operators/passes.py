@@ -64,12 +64,14 @@ def block_moments(block, shift):
 
 
 def fold_moments(state, block, shift):
-    """Moments of the rows about `shift` (None for the origin)."""
-    return add_states(state, block_moments(block, shift))
+    """Moments of the rows about `shift`, None for the origin."""
+    return add_states(state, block_moments(_shifted(block, shift), None))
 
 
-def _subtract(block, shift):
-    """Return the dense block with `shift` taken from each row: a block-sized copy."""
+def _shifted(block, shift):
+    """Return the block with `shift`, if any, taken from each row: a block-sized copy."""
+    if shift is None:
+        return block
     return type(block)(block.start, block.values - shift, block.weight)
 
 
@@ -100,7 +102,7 @@ def fold_gram_product(state, block, V, offset, shift, explicit, moments):
     State: ``[Z, G, sum of Y's rows]`` and the three moments about the shift.
     """
     if explicit:
-        block = _subtract(block, shift)
+        block = _shifted(block, shift)
     values, weight = block.values, block.weight
     dense = isinstance(values, np.ndarray)
     Yt = _project_transposed(values, V)
@@ -125,9 +127,8 @@ def fold_gram(state, block, shift):
     """
     values, weight = block.values, block.weight
     if isinstance(values, np.ndarray):
-        if shift is not None:
-            block = _subtract(block, shift)
-            values = block.values
+        block = _shifted(block, shift)
+        values = block.values
         # numpy halves the work of a product of an array with itself.
         scaled = values if weight is None else scale_rows(values, weight[:, np.newaxis])
         gram = values.T @ scaled
@@ -142,7 +143,8 @@ def fold_gram(state, block, shift):
 
 
 def fold_sketch(state, block, sketch, shift):
-    """Sketch of the rows and of a column of ones, and moments about `shift`."""
+    """Sketch of the rows and of a column of ones, and moments, about `shift`."""
+    block = _shifted(block, shift)
     values = block.values
     ones = np.ones((values.shape[0], 1))
     if block.weight is not None:
@@ -151,7 +153,7 @@ def fold_sketch(state, block, sketch, shift):
     part = [
         sketch.apply(values, block.start),
         sketch.apply(ones, block.start),
-        *block_moments(block, shift),
+        *block_moments(block, None),
     ]
     return add_states(state, part)
 

@@ -7,18 +7,10 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix
-
+from ._rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix, working_dtype
 
 # Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
 _SPARSE_BLOCK_ROWS = 2**17
-
-
-def working_dtype(dtype) -> np.dtype:
-    """Return float32 for float32 and narrower floats, float64 for all else."""
-    dtype = np.dtype(dtype)
-    narrow = dtype.kind == "f" and dtype.itemsize <= 4
-    return np.dtype(np.float32 if narrow else np.float64)
 
 
 def dense_block_rows(n_features: int, itemsize: int) -> int:

@@ -1,0 +1,230 @@
+"""Every source of rows gives the same passes as a dense float64 reference."""
+
+import tracemalloc
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from sklearn_rnla.operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
+from sklearn_rnla.operators._rows import split
+from sklearn_rnla.sketching import Gaussian
+from tests.invariants import assert_close_to_scale
+
+M, N = 700, 23
+
+
+class Lazy:
+    """An array that only knows its shape, its dtype and slices of rows."""
+
+    def __init__(self, X):
+        self._X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self._X[rows]
+
+
+def memmap(X, tmp_path):
+    file = np.memmap(tmp_path / "X.bin", dtype=X.dtype, mode="w+", shape=X.shape)
+    file[:] = X
+    return file
+
+
+def sparse_chunks(X, _):
+    return da.from_array(X, chunks=(130, -1)).map_blocks(
+        sp.csr_matrix, dtype=X.dtype, meta=sp.csr_matrix((0, 0), dtype=X.dtype)
+    )
+
+
+SOURCES = {
+    "ndarray": lambda X, _: X,
+    "fortran": lambda X, _: np.asfortranarray(X),
+    "strided": lambda X, _: np.repeat(X, 2, axis=0)[::2],
+    "csr_array": lambda X, _: sp.csr_array(X),
+    "csr_matrix": lambda X, _: sp.csr_matrix(X),
+    "csc_array": lambda X, _: sp.csc_array(X),
+    "csc_matrix": lambda X, _: sp.csc_matrix(X),
+    "memmap": memmap,
+    "lazy": lambda X, _: Lazy(X),
+    "dask": lambda X, _: da.from_array(X, chunks=(150, 10)),
+    "dask sparse": sparse_chunks,
+}
+
+
+def data(dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((M, N)) + 0.5
+    X[rng.random((M, N)) < 0.5] = 0
+    return X.astype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    with dask.config.set(scheduler="threads"):
+        yield
+
+
+@pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_passes_agree_with_a_dense_reference(make, dtype, center, weighted, tmp_path):
+    X = data(dtype)
+    rng = np.random.default_rng(1)
+    w = rng.integers(0, 4, M).astype(dtype) if weighted else np.ones(M, dtype)
+    mean = np.average(X.astype(float), axis=0, weights=w)
+    B = np.sqrt(w)[:, None] * (X.astype(float) - (mean if center else 0))
+    V = np.linalg.qr(rng.standard_normal((N, 4)))[0].T.astype(dtype)
+    rows = as_row_matrix(make(X, tmp_path), block_size=97)
+    rows = rows.with_weight(w) if weighted else rows
+
+    def matrix():
+        return CenteredMatrix(rows, center=center)
+
+    assert rows.shape == (M, N)
+    assert rows.dtype == dtype
+    A = matrix()
+    assert A.moments.total_weight == w.sum()
+    assert_close_to_scale(A.moments.mean, mean, dtype)
+    assert_close_to_scale(A.moments.squared_norm, np.sum(B**2), dtype)
+    assert_close_to_scale(matrix().gram(), B.T @ B, dtype)
+    for known in (True, False):
+        A = matrix()
+        if not known:
+            A.near(A.take(np.arange(0, M, 3)).moments)
+        Z, H = A.gram_product(V)
+        assert_close_to_scale(Z, V @ B.T @ B, dtype)
+        assert_close_to_scale(H, V @ B.T @ B @ V.T, dtype)
+        assert_close_to_scale(A.moments.squared_norm, np.sum(B**2), dtype)
+    assert_close_to_scale(matrix().projected_gram(V), V @ B.T @ B @ V.T, dtype)
+    R = matrix().triangular_factor(V)
+    assert_close_to_scale(R.T @ R, V @ B.T @ B @ V.T, dtype)
+    Y = np.asarray(matrix().project(V))
+    assert_close_to_scale(Y, (X.astype(float) - (mean if center else 0)) @ V.T, dtype)
+    S = Gaussian(6, M).sample(0)
+    assert_close_to_scale(matrix().sketch(S), S.to_dense() @ B, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, bool, np.float16])
+def test_other_types_are_read_as_floats(dtype, tmp_path):
+    X = (data(np.float64) > 0).astype(dtype)
+    expected = np.float32 if dtype == np.float16 else np.float64
+    for source in (X, memmap(X, tmp_path), Lazy(X), sp.csr_array(X.astype(float))):
+        rows = as_row_matrix(source)
+        if not sp.issparse(source):
+            assert rows.dtype == expected
+        A = CenteredMatrix(rows)
+        assert_close_to_scale(A.moments.mean, X.astype(float).mean(axis=0), rows.dtype)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_an_iterator_of_ragged_blocks_is_read_once(sparse):
+    X = data(np.float64)
+    parts = np.split(X, [1, 10, 300, 301])
+    rows = as_row_matrix(sp.csr_array(p) if sparse else p for p in parts)
+    assert rows.shape == (None, N)
+    A = CenteredMatrix(rows)
+    assert_close_to_scale(A.gram(), np.cov(X.T) * (M - 1), np.float64)
+    assert rows.shape == (M, N)
+    with pytest.raises(RuntimeError, match="has been read already"):
+        A.gram()
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_threads_change_nothing(make):
+    X = make(data(np.float64))
+    V = np.eye(3, N)
+    products = [
+        CenteredMatrix(as_row_matrix(X, block_size=20, n_jobs=n_jobs)).gram_product(V)
+        for n_jobs in (None, 1, 2, -1)
+    ]
+    for product in products[1:]:
+        assert_close_to_scale(product.Z, products[0].Z, np.float64)
+
+
+def test_a_large_mean_costs_no_accuracy():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((2000, 10))
+    X = (noise + 1e3).astype(np.float32)
+    exact = X.astype(float) - X.astype(float).mean(axis=0)
+    A = CenteredMatrix(as_row_matrix(X))
+    assert abs(A.moments.squared_norm / np.sum(exact**2) - 1) < 1e-5
+    H = A.gram_product(np.eye(3, 10, dtype=np.float32)).H
+    np.testing.assert_allclose(H, (exact.T @ exact)[:3, :3], rtol=1e-5, atol=1e-2)
+
+
+def test_sparse_blocks_are_never_made_dense(monkeypatch):
+    X = sp.csr_array(data(np.float64))
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a sparse block was made dense")
+
+    monkeypatch.setattr(sp.csr_array, "toarray", refuse)
+    monkeypatch.setattr(sp.csr_array, "todense", refuse)
+    A = CenteredMatrix(as_row_matrix(X, block_size=100))
+    A.gram_product(np.eye(3, N))
+    A.project(np.eye(3, N))
+
+
+def test_a_pass_over_a_file_holds_a_few_blocks_only(tmp_path):
+    file = np.memmap(tmp_path / "X.bin", dtype="f4", mode="w+", shape=(40_000, 500))
+    file[:] = 1
+    A = CenteredMatrix(as_row_matrix(file))
+    tracemalloc.start()
+    A.gram_product(np.eye(8, 500, dtype="f4"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < file.nbytes / 10
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 7, 100])
+@pytest.mark.parametrize("block_rows", [1, 3, 7, 1000])
+def test_blocks_partition_the_rows_evenly(n_rows, block_rows):
+    blocks = split(n_rows, block_rows)
+    assert np.concatenate([np.arange(n_rows)[b] for b in blocks]).tolist() == list(
+        range(n_rows)
+    )
+    lengths = [b.stop - b.start for b in blocks]
+    assert max(lengths) <= block_rows
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_blocks_come_in_order():
+    X = data(np.float64)
+    blocks = list(as_row_matrix(X, block_size=50).blocks())
+    np.testing.assert_array_equal(np.concatenate([b.values for b in blocks]), X)
+    assert [b.start for b in blocks] == np.cumsum(
+        [0, *map(len, (b.values for b in blocks))]
+    )[:-1].tolist()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_found_by_the_first_pass(bad):
+    X = data(np.float64)
+    X[3, 4] = bad
+    for source in (X, sp.csr_array(X)):
+        with pytest.raises(ValueError, match="NaN, infinity"):
+            CenteredMatrix(as_row_matrix(source)).gram()
+
+
+def test_what_is_read_lazily():
+    X = data(np.float64)
+    assert is_read_lazily(Lazy(X))
+    assert is_read_lazily(iter([X]))
+    assert is_read_lazily(da.from_array(X))
+    for other in (X, sp.csr_array(X), pd.DataFrame(X), X.tolist(), pd.Series(X[0])):
+        assert not is_read_lazily(other)
+    with pytest.raises(TypeError, match="of type list"):
+        as_row_matrix(X.tolist())
+
+
+def test_adding_states_changes_no_result_of_another_task():
+    first = [np.ones(2), 1.0]
+    from sklearn_rnla.operators.dask import _merge
+
+    _merge(passes.add_states, [first, [np.ones(2), 2.0]])
+    assert first[0].tolist() == [1, 1]

@@ -1,0 +1,121 @@
+"""Imports go down only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklearn_rnla
+
+ROOT = Path(sklearn_rnla.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def layer(module):
+    """Return 0 for helpers, 1 for sketching, operators, 2 for linalg, 3 for estimators."""
+    part = module.split(".")[1] if "." in module else ""
+    if part in {"_random", "_sklearn", "_kernels"}:
+        return 0
+    if part in {"sketching", "operators"}:
+        return 1
+    if part in {"linalg", "_validation"}:
+        return 2
+    return 3 if part else 4
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """Yield (module, names) of every import, wherever it stands, made absolute."""
+    package = (
+        name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
+    )
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, []
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*up, *([node.module] if node.module else [])])
+            yield base, [alias.name for alias in node.names]
+
+
+def own_imports(path):
+    modules = {name_of(p) for p in FILES}
+    for base, names in imports(path):
+        if base.split(".")[0] != "sklearn_rnla":
+            continue
+        for name in names:
+            yield f"{base}.{name}" if f"{base}.{name}" in modules else base
+
+
+def test_there_are_modules_to_look_at():
+    assert len(FILES) > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_down_only(path):
+    own = name_of(path)
+    for imported in own_imports(path):
+        assert layer(imported) <= layer(own), f"{own} imports {imported}"
+        if layer(own) == layer(imported) == 3:
+            assert own.split(".")[1] == imported.split(".")[1], f"{own} imports {imported}"
+        if layer(own) == 1:
+            sibling = {"sketching": "operators", "operators": "sketching"}
+            assert imported.split(".")[1] != sibling[own.split(".")[1]]
+
+
+def test_imports_make_no_circle():
+    graph = {name_of(path): set(own_imports(path)) - {name_of(path)} for path in FILES}
+    # A package's module may import a sibling, and the package its modules.
+    graph = {
+        name: {other for other in others if not name.startswith(other + ".")}
+        for name, others in graph.items()
+    }
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path, name])
+        if name in done:
+            return
+        path.append(name)
+        for other in graph[name]:
+            visit(other)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_shims_import_what_scikit_learn_hides(path):
+    if path.name == "_sklearn.py":
+        return
+    for base, names in imports(path):
+        if base.split(".")[0] == "sklearn":
+            assert not [part for part in [*base.split("."), *names] if part.startswith("_")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_the_kernels_import_numba(path):
+    if path.name != "_kernels.py":
+        assert not [base for base, _ in imports(path) if base.split(".")[0] == "numba"]
+
+
+def test_importing_the_package_imports_no_extra():
+    code = (
+        "import sys, sklearn_rnla; "
+        "print([m for m in ('numba', 'dask', 'torch', 'matplotlib') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
