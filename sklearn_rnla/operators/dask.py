@@ -93,7 +93,11 @@ class DaskRows(RowMatrix):
         return map_rows(self._X, function, *args, n_columns=n_columns)
 
     def head(self):
-        return _as_block(self._X[:16].compute(), self.dtype)
+        import dask
+
+        first = int(np.searchsorted(self._starts, 0, side="right")) - 1
+        rows = dask.delayed(_take_rows)(self._blocks[first], slice(16), self.dtype)
+        return rows.compute()
 
     def take(self, indices):
         """Return the rows `indices`, kept in the memory of the workers."""
@@ -147,7 +151,9 @@ def _as_block(values, dtype):
 
 
 def _fold_block(function, values, start, dtype, weight, arguments):
-    return function(None, Block(start, _as_block(values, dtype), weight), *arguments)
+    block = Block(start, _as_block(values, dtype), weight)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return function(None, block, *arguments)
 
 
 def _merge(combine, states):

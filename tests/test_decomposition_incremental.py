@@ -1,0 +1,95 @@
+"""partial_fit and streams."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.decomposition import IncrementalPCA
+
+from sklearn_rnla import RandomizedPCA
+from tests.invariants import assert_close_to_scale, assert_orthonormal_rows, excess
+from tests.matrices import gallery, with_spectrum
+
+
+def captured(X, V):
+    X = X - X.mean(axis=0)
+    return np.sum((X @ V.T.astype(float)) ** 2)
+
+
+@pytest.mark.parametrize("batch", [60, 150])
+def test_it_captures_no_less_than_incremental_pca(batch, seed):
+    for name, X in gallery(600, 50, seed=seed):
+        ours, theirs = RandomizedPCA(5), IncrementalPCA(5)
+        for start in range(0, 600, batch):
+            ours.partial_fit(X[start : start + batch])
+            theirs.partial_fit(X[start : start + batch])
+        floor = captured(X, theirs.components_)
+        assert captured(X, ours.components_) >= floor * (1 - 1e-12), name
+        assert excess(X, ours.components_, 5, True) <= ours.error_estimate_ + 1e-10
+        assert_close_to_scale(ours.mean_, theirs.mean_, float, 1e4)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csc_matrix])
+@pytest.mark.parametrize("cuts", [range(1, 200), [1, 2, 50, 51, 199], [100]])
+def test_batches_of_any_size_give_the_same_answer(container, cuts):
+    X = with_spectrum(0.5 ** np.arange(15), 200, 15) + 1
+    pca = RandomizedPCA(4)
+    for batch in np.split(X, list(cuts)):
+        pca.partial_fit(container(batch))
+    reference = RandomizedPCA(4).fit(X)
+    for name in ("components_", "explained_variance_", "singular_values_", "mean_"):
+        assert_close_to_scale(getattr(pca, name), getattr(reference, name), float, 1e7)
+    assert pca.noise_variance_ == pytest.approx(reference.noise_variance_, rel=1e-6)
+    assert pca.n_samples_seen_ == 200
+
+
+def test_weights_of_a_batch_equal_repeated_rows(seed):
+    X = np.random.default_rng(seed).standard_normal((60, 8))
+    w = np.random.default_rng(seed).integers(0, 3, 60)
+    weighted, repeated = RandomizedPCA(3), RandomizedPCA(3)
+    for rows in (slice(0, 30), slice(30, 60)):
+        weighted.partial_fit(X[rows], sample_weight=w[rows])
+        repeated.partial_fit(np.repeat(X[rows], w[rows], axis=0))
+    assert_close_to_scale(weighted.components_, repeated.components_, float, 1e5)
+    assert_close_to_scale(
+        weighted.explained_variance_, repeated.explained_variance_, float, 1e5
+    )
+
+
+def test_first_batches_smaller_than_the_rank_are_defined():
+    X = np.random.default_rng(0).standard_normal((40, 10)).astype(np.float32)
+    pca = RandomizedPCA(6)
+    for n, row in enumerate(X, start=1):
+        pca.partial_fit(row[np.newaxis])
+        assert pca.components_.shape == (6, 10)
+        assert pca.components_.dtype == np.float32
+        assert_orthonormal_rows(pca.components_)
+        assert np.count_nonzero(pca.singular_values_ > 1e-6) == min(n - 1, 6)
+        assert np.isfinite(pca.explained_variance_).all()
+
+
+def test_it_goes_on_from_a_fit():
+    X = with_spectrum(0.3 ** np.arange(12), 300, 12)
+    pca = RandomizedPCA(5).fit(X[:200]).partial_fit(X[200:])
+    reference = RandomizedPCA(5).fit(X)
+    np.testing.assert_allclose(pca.singular_values_, reference.singular_values_, rtol=1e-2)
+    assert_close_to_scale(pca.mean_, reference.mean_, float, 1e5)
+    assert excess(X, pca.components_, 5, True) <= pca.error_estimate_
+
+
+def test_a_fraction_of_variance_may_change_its_rank_as_data_come():
+    X = np.random.default_rng(0).standard_normal((100, 10))
+    X[:50, 1:] *= 1e-3
+    pca = RandomizedPCA(0.9).partial_fit(X[:50])
+    assert pca.n_components_ == 1
+    assert pca.partial_fit(X[50:]).n_components_ > 5
+
+
+def test_a_failed_batch_leaves_the_state_before_it():
+    X = np.random.default_rng(0).standard_normal((50, 6))
+    pca = RandomizedPCA(2).partial_fit(X)
+    before = vars(pca).copy()
+    for bad in (np.full((3, 6), np.nan), X[:, :3], [["a"] * 6]):
+        with pytest.raises(ValueError, match=r"NaN|features|convert"):
+            pca.partial_fit(bad)
+        assert all(vars(pca)[key] is before[key] for key in before)
+    assert pca.partial_fit(X).n_samples_seen_ == 100
