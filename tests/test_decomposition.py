@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 import sklearn_rnla.decomposition as module
 from sklearn_rnla import RandomizedPCA
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows, excess
-from tests.matrices import deep, gallery, with_spectrum
+from tests.matrices import coherent, deep, gallery, with_spectrum
 
 ARRAYS = [
     "components_",
@@ -126,6 +126,7 @@ def test_none_keeps_the_whole_spectrum():
 def test_the_error_estimate_covers_the_truth_and_is_not_pessimistic():
     matrices = [
         *gallery(3000, 200, np.float64),
+        ("coherent", coherent(3000, 200)),
         ("digits", DIGITS),
         ("breast cancer", load_breast_cancer(return_X_y=True)[0][:, :29]),
     ]

@@ -78,6 +78,8 @@ class _Ahead:
     ----------
     gain : float
         Captured variance the step adds: what the present V lacks.
+    reliable : bool
+        Whether the sample does not contradict what is known exactly.
     """
 
     def __init__(self, values, V, images, W, k, sample):
@@ -91,7 +93,16 @@ class _Ahead:
         self._H = self._matrix(sum(self._halves))
         ritz, coefficients = descending_eigh(self._H)
         self.values, self._coefficients = ritz[:k], coefficients[:k]
-        self.gain = max(0.0, float(self.values.sum() - values[:k].sum()))
+        sampled = float(self.values.sum() - values[:k].sum())
+        # Of A W, what lies in the range of A V is known exactly: at least that is gained,
+        # whatever rows the sample missed.
+        floor = np.finfo(self.basis.dtype).eps * values[0]
+        inverse = np.where(values > floor, 1 / np.maximum(values, floor), 0.0)
+        seen = (self._cross.T * inverse) @ self._cross
+        certain = np.linalg.eigvalsh(_bordered(self._known, self._cross, seen))
+        certain = float(certain[-k:].sum() - values[:k].sum())
+        self.gain = max(0.0, sampled, certain)
+        self.reliable = certain <= sampled
 
     def _matrix(self, sampled):
         return _bordered(self._known, self._cross, self.sample.scale * sampled)
@@ -212,7 +223,7 @@ def block_krylov(
             estimate = gained / (2 * tail)
             last = estimate <= tol
         last = last or stop or n_passes >= max_passes
-        if sample is not None and tol < estimate < _STEP_REACH * tol:
+        if sample is not None and tol < estimate < _STEP_REACH * tol and ahead.reliable:
             vectors, lacking = ahead.take()
             after = _SAFETY * lacking / (2 * tail)
             if after <= tol or (last and after < estimate):
