@@ -19,7 +19,8 @@ _SUBSET_SIZE = 200
 _LOST_LIMIT = 1e2
 
 
-def _leading_eigh(H, k):
+def leading_eigh(H, k):
+    """Return the k leading eigenvalues, or all, and their eigenvectors as rows."""
     n = len(H)
     if k > _SUBSET_SHARE * n or n < _SUBSET_SIZE:
         return descending_eigh(H)
@@ -67,7 +68,7 @@ def _tall(A, k):
     if scale <= 0:
         return np.zeros(0), np.zeros((0, len(H)))
     margin = min(len(H), k + 8)
-    values, V = _leading_eigh(H, margin)
+    values, V = leading_eigh(H, margin)
     if not A.rows.rereadable:
         s = np.sqrt(np.maximum(values, 0.0))
     elif squaring_loses(values, min(k, len(values)), A.dtype, _LOST_LIMIT):
@@ -87,7 +88,7 @@ def _reached(s, V):
 
 def _wide(A, k):
     B = A.dense().astype(np.float64)
-    values, U = _leading_eigh(B @ B.T, k)
+    values, U = leading_eigh(B @ B.T, k)
     if values[0] <= 0:
         return np.zeros(0), np.zeros((0, B.shape[1]))
     if squaring_loses(values, min(k, len(values)), np.float64):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from .._random import stream
 from ..operators import Moments, passes
+from .gram import leading_eigh
 from .krylov import RightSVD
 from .orth import complete_rows
 
@@ -141,7 +142,10 @@ class RowSummary:
             batch = (values - origin) * root[:, np.newaxis]
             squares = passes.squared_norm(batch)
             passes.check_finite(squares, dtype)
-            s2, factor = _stack_dense(self.factor, batch, extra, n_kept)
+            n_wanted = n_kept + len(self.dropped)
+            stack = _stack_single if dtype == np.float32 else _stack_double
+            s2, V = stack(np.concatenate([self.factor, batch, extra]), n_wanted)
+            factor = np.sqrt(s2[:n_kept, np.newaxis]) * V[:n_kept]
         squares += float(np.sum(extra**2))
         lost = s2[n_kept : n_kept + len(self.dropped)]
         dropped = self.dropped.copy()
@@ -196,12 +200,24 @@ def _join(blocks):
     return stack([block.values for block in blocks]), weight
 
 
-def _stack_dense(factor, batch, extra, n_kept):
-    stacked = np.concatenate([factor, batch, extra])
+def _stack_double(stacked, n_wanted):
     if stacked.shape[0] > stacked.shape[1]:
         stacked = passes.stack_qr(None, stacked)
     _, s, V = np.linalg.svd(stacked, full_matrices=False)
-    return s**2, s[:n_kept, np.newaxis] * V[:n_kept]
+    return s**2, V
+
+
+def _stack_single(stacked, n_wanted):
+    """Square in double precision: what that loses, single precision data never had."""
+    n_rows, n_features = stacked.shape
+    tall = n_rows > n_features
+    gram = stacked.T @ stacked if tall else stacked @ stacked.T
+    s2, vectors = leading_eigh(gram, min(n_wanted, len(gram)))
+    s2 = np.maximum(s2, 0.0)
+    if tall:
+        return s2, vectors
+    s = np.sqrt(s2)
+    return s2, (vectors @ stacked) / np.where(s > 0, s, 1.0)[:, np.newaxis]
 
 
 def _stack_sparse(factor, values, root, origin, extra, n_kept):
