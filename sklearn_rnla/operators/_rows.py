@@ -16,7 +16,7 @@ import numpy as np
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 8 * 2**20
 
 # A pass is summed in this many lanes at most, whatever the number of threads, so that
 # the order of summation depends on the partition alone.
