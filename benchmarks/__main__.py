@@ -1,24 +1,42 @@
 """Command line: one subcommand a suite."""
 
 import argparse
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from . import pca
-from .harness import describe_machine
+from .machine import describe_machine
+from .report import Report
 
-SUITES = {"pca": pca.TASKS}
+# A suite is a module with TASKS: names to functions of (report, quick).
+SUITES = {"pca": pca}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suite", choices=SUITES)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round")
-    parser.add_argument("--only", default="", metavar="TEXT", help="tasks named so")
+    commands = parser.add_subparsers(dest="suite", required=True, metavar="SUITE")
+    for name, suite in SUITES.items():
+        command = commands.add_parser(
+            name, help=suite.__doc__, epilog=f"Tasks: {', '.join(suite.TASKS)}."
+        )
+        command.add_argument("--quick", action="store_true", help="tiny sizes, one round")
+        command.add_argument(
+            "--only", default="*", metavar="PATTERN", help="tasks whose name contains it"
+        )
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the tables")
     options = parser.parse_args()
-    print(describe_machine())
-    for name, task in SUITES[options.suite].items():
-        if options.only in name:
-            print(f"\n## {name}\n", flush=True)
-            task(options.quick)
+
+    tasks = SUITES[options.suite].TASKS
+    chosen = [name for name in tasks if fnmatchcase(name, f"*{options.only}*")]
+    if not chosen:
+        parser.error(f"--only={options.only} matches none of {', '.join(tasks)}.")
+    report = Report(options.suite, describe_machine(), options.quick)
+    for name in chosen:
+        report.begin(name)
+        tasks[name](report, options.quick)
+        if options.json:
+            # After each task: a long run that is cut off keeps what it has.
+            report.write(options.json)
 
 
 if __name__ == "__main__":

@@ -1,121 +1,166 @@
-"""Timing side by side in one process, memory, and tables of ratios."""
+"""Timing side by side in one process, and peak memory."""
 
-import platform
+import ctypes
+import gc
+import importlib
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
-import numpy as np
-import scipy
-import sklearn
-
-
-def describe_machine():
-    """Return one line on what the numbers were taken on."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if "model name" in line]
-        model = f"{len(names)} x {names[0].partition(': ')[2]}"
-    return (
-        f"{model}; Python {platform.python_version()}, numpy {np.__version__}, "
-        f"scipy {scipy.__version__}, scikit-learn {sklearn.__version__}"
-    )
+MEGABYTE = 2**20
 
 
-def anonymous_memory():
-    """Return the bytes of this process that no file backs; 0 where not known."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0
-    for line in status.read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return 1024 * int(line.split()[1])
-    return 0
+class Run(NamedTuple):
+    """What became of a method; all None where it is not installed."""
+
+    seconds: float | None = None  # median
+    n_runs: int | None = None
+    peak: int | None = None  # growth of anonymous memory in bytes; None if not known
+    result: Any = None
 
 
-def peak_memory(function):
-    """Return the peak growth of anonymous memory, in bytes, while `function` runs."""
-    start = peak = anonymous_memory()
-    done = threading.Event()
-
-    def watch():
-        nonlocal peak
-        while not done.wait(0.01):
-            peak = max(peak, anonymous_memory())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
+def installed(module):
+    """Return a module, or None: a peer that is not installed is no failure."""
     try:
-        function()
-    finally:
-        done.set()
-        thread.join()
-    return peak - start
+        return importlib.import_module(module)
+    except ImportError:
+        return None
 
 
-def race(methods, *, rounds):
-    """Run every method in turn, `rounds` times; the first, untimed, shows its memory.
+def race(methods, *, rounds, patience=60.0, settle=0.05, memory=True):
+    """Run every method once to warm up and see its memory, then in interleaved rounds.
 
     Parameters
     ----------
-    methods : dict of str to callable
-        A callable that raises ImportError is a peer that is not installed.
+    methods : dict of str to callable or None
+        None is a peer that is not installed.
+    rounds : int
+        Timed runs of each. Each round starts with another method, so that none always
+        follows the same one.
+    patience : float
+        A method whose first run took longer, in seconds, is not repeated: that run
+        counts.
+    settle : float
+        Pause before a timed run, in seconds: threads of the method before stop spinning.
+    memory : bool
+        Whether to watch the memory of the first run.
 
     Returns
     -------
-    dict of str to (median seconds, peak bytes, last result)
+    dict of str to Run
     """
-    results, memory, times = {}, {}, {name: [] for name in methods}
-    for name, method in methods.items():
-        try:
-            memory[name] = peak_memory(lambda: results.update({name: method()}))  # noqa: B023
-        except ImportError as error:
-            print(f"{name}: not installed ({error.name})")
-    for _ in range(rounds):
-        for name in results:
-            start = time.perf_counter()
-            results[name] = methods[name]()
-            times[name].append(time.perf_counter() - start)
-    return {name: (np.median(times[name]), memory[name], results[name]) for name in results}
+    present = [name for name, method in methods.items() if method is not None]
+    peaks, results, first = {}, {}, {}
+    for name in present:
+        with MemoryWatch(memory) as watch:
+            first[name], results[name] = _timed(methods[name])
+        peaks[name] = watch.peak
+    slow = {name for name in present if first[name] > patience}
+    times = {name: [first[name]] if name in slow else [] for name in present}
+    for i in range(rounds):
+        turn = i % len(present)
+        for name in present[turn:] + present[:turn]:
+            if name not in slow:
+                time.sleep(settle)
+                seconds, results[name] = _timed(methods[name])
+                times[name].append(seconds)
+    return {
+        name: Run(median(times[name]), len(times[name]), peaks[name], results[name])
+        if name in times
+        else Run()
+        for name in methods
+    }
 
 
-def show(runs, ours, columns=()):
-    """Print a table of ratios to `ours`.
+def rounds(quick, full=5):
+    """Return the number of rounds: one where only running counts."""
+    return 1 if quick else full
+
+
+def compare(runs, ours, columns):
+    """Return a table of `runs`, with times relative to `ours`.
 
     Parameters
     ----------
-    columns : sequence of (title, function of the result)
+    runs : dict of str to Run
+    ours : str
+    columns : dict of str to callable
+        Further columns: functions of the result.
     """
-    base = runs[ours][0]
-    titles = ["method", "time / ours", "ms", "peak MB", *[title for title, _ in columns]]
-    rows = [
-        [
-            name,
-            f"{seconds / base:.2f}",
-            f"{1e3 * seconds:.1f}",
-            f"{memory / 2**20:.0f}",
-            *[f"{function(result):.2g}" for _, function in columns],
-        ]
-        for name, (seconds, memory, result) in runs.items()
-    ]
-    table(titles, rows)
+    rows = []
+    for name, run in runs.items():
+        row = {"method": name, "median ms": "not installed", "peer / ours": None}
+        row |= dict.fromkeys([*columns, "peak MB", "runs"])
+        if run.seconds is not None:
+            row["median ms"] = 1e3 * run.seconds
+            row["peer / ours"] = run.seconds / runs[ours].seconds
+            row |= {title: column(run.result) for title, column in columns.items()}
+            row["peak MB"] = None if run.peak is None else run.peak / MEGABYTE
+            row["runs"] = run.n_runs
+        rows.append(row)
+    return rows
 
 
-def table(titles, rows):
-    """Print a Markdown table."""
-    widths = [max(len(str(row[i])) for row in [titles, *rows]) for i in range(len(titles))]
-    for row in [titles, ["-" * w for w in widths], *rows]:
-        cells = (str(cell).ljust(w) for cell, w in zip(row, widths, strict=True))
-        print("| " + " | ".join(cells) + " |", flush=True)
+def _timed(method):
+    start = time.perf_counter()
+    result = method()
+    return time.perf_counter() - start, result
 
 
-def gemm_peak(dtype, size=3000):
-    """Return the flops per second of a square matrix product, the best of five."""
-    A = np.ones((size, size), dtype)
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        A @ A
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+class MemoryWatch:
+    """Sample the anonymous memory of this process in a thread.
+
+    The page cache of a memory-mapped file is not anonymous and does not count. A peak
+    inside a foreign call that holds the GIL is missed.
+
+    Attributes
+    ----------
+    peak : int or None
+        Largest growth seen, in bytes; None where the system does not say.
+    """
+
+    interval = 0.002
+
+    def __init__(self, enabled=True):
+        self.enabled = enabled and anonymous_memory() is not None
+        self.peak = None
+
+    def __enter__(self):
+        if self.enabled:
+            gc.collect()
+            _return_free_memory()
+            self._start = self._most = anonymous_memory()
+            self._done = threading.Event()
+            self._thread = threading.Thread(target=self._sample, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        if self.enabled:
+            self._done.set()
+            self._thread.join()
+            self.peak = max(self._most, anonymous_memory()) - self._start
+
+    def _sample(self):
+        while not self._done.wait(self.interval):
+            self._most = max(self._most, anonymous_memory())
+
+
+def anonymous_memory():
+    """Return the bytes of this process that no file backs; None where not known."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    for line in status.read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return 1024 * int(line.split()[1])
+    return None
+
+
+def _return_free_memory():
+    """Hand what malloc keeps for later back to the system, else growth would hide in it."""
+    with suppress(AttributeError, OSError, TypeError):  # Not glibc.
+        ctypes.CDLL(None).malloc_trim(0)

@@ -186,7 +186,17 @@ class CenteredMatrix:
         return GramProduct(Z, H)
 
     def projected_gram(self, V) -> np.ndarray:
-        """Return ``V A^T A V^T`` in float64 alone, in one pass of half the flops."""
+        """Return the projected Gram matrix alone, in one pass of half the flops.
+
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features)
+
+        Returns
+        -------
+        ndarray of shape (l, l)
+            ``V A^T A V^T``, in float64.
+        """
         V = np.ascontiguousarray(V, dtype=self.dtype)
         mean = self.moments.mean if self.center else np.zeros(self.shape[1])
         self.n_passes += 1
