@@ -1,7 +1,22 @@
 """Randomized numerical linear algebra for machine learning."""
 
 from .decomposition import RandomizedPCA
+from .linalg import (
+    one_view_svd,
+    projection_error,
+    randomized_eigh,
+    randomized_svd,
+    range_finder,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["RandomizedPCA", "__version__"]
+__all__ = [
+    "RandomizedPCA",
+    "__version__",
+    "one_view_svd",
+    "projection_error",
+    "randomized_eigh",
+    "randomized_svd",
+    "range_finder",
+]

@@ -191,6 +191,7 @@ class CenteredMatrix:
         Parameters
         ----------
         V : ndarray of shape (l, n_features)
+            Rows to project on.
 
         Returns
         -------
