@@ -223,7 +223,7 @@ def _stack_single(stacked, n_wanted):
 def _stack_sparse(factor, values, root, origin, extra, n_kept):
     """Stack without making the batch dense, by the Gram matrix of the stacked rows."""
     dense = np.concatenate([factor, extra])
-    scaled = sp.diags_array(root, format="csr") @ values
+    scaled = values.multiply(root[:, np.newaxis]).tocsr()
     passes.check_finite(passes.squared_norm(scaled.data), values.dtype)
     shifted = scaled @ origin
     B_B = (scaled @ scaled.T).toarray()
