@@ -1,6 +1,8 @@
 """Randomized numerical linear algebra for machine learning."""
 
 from .decomposition import RandomizedPCA
+from .kernel_approximation import NystroemKernel
+from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
 from .linalg import (
     one_view_svd,
     projection_error,
@@ -12,6 +14,9 @@ from .linalg import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "NystroemKernel",
+    "NystroemRidge",
+    "NystroemRidgeClassifier",
     "RandomizedPCA",
     "__version__",
     "one_view_svd",

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
+    _check_y,
     assert_all_finite,
     validate_data,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "_check_feature_names",
     "_check_n_features",
     "_check_sample_weight",
+    "_check_y",
     "_fit_context",
     "assert_all_finite",
     "progress",

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
+import scipy.sparse as sp
+from sklearn.gaussian_process.kernels import Kernel as GPKernel
+from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_array
 
 from ._sklearn import (
+    Interval,
+    StrOptions,
     _check_feature_names,
     _check_n_features,
     _check_sample_weight,
+    _check_y,
     assert_all_finite,
     validate_data,
 )
-from .operators import as_row_matrix, is_read_lazily
+from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
+from .operators.kernels import Kernel
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
 _FEW_ENTRIES = 2**20
+
+# Ways to choose landmarks; the first three come in an order, and can stop at a tolerance.
+_ORDERED_LANDMARKS = ("rpcholesky", "greedy", "uniform", "leverage")
+
+# Parameters that every kernel estimator has.
+KERNEL_CONSTRAINTS = {
+    "kernel": [StrOptions({*PAIRWISE_KERNEL_FUNCTIONS, "precomputed"}), callable],
+    "gamma": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"}), None],
+    "coef0": [Interval(Real, None, None, closed="neither"), None],
+    "degree": [Interval(Real, 1, None, closed="left"), None],
+    "kernel_params": [dict, None],
+    "landmarks": [StrOptions({*_ORDERED_LANDMARKS, "kmeans"}), "array-like"],
+}
 
 
 def check_rows(
@@ -28,6 +50,7 @@ def check_rows(
     block_size=None,
     n_jobs=None,
     min_samples=1,
+    check_all=False,
 ):
     """Return validated input as a row matrix.
 
@@ -44,6 +67,9 @@ def check_rows(
         See `as_row_matrix`.
     min_samples : int
         Least number of rows.
+    check_all : bool
+        Whether to look for NaN in all entries in memory here; otherwise, of large data,
+        the first pass is to find them.
 
     Returns
     -------
@@ -74,7 +100,7 @@ def check_rows(
             ensure_all_finite=False,
             ensure_min_samples=min_samples,
         )
-        if np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
+        if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
             assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
     if sample_weight is None:
@@ -93,6 +119,42 @@ def check_rows(
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample: nothing to fit.")
     return rows.with_weight(weight)
+
+
+def check_target(estimator, X, y, *, numeric):
+    """Return the target as an ndarray, checked against X.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in errors.
+    X : RowMatrix
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+    numeric : bool
+        Whether it is to be float64.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        When y is None, of another length, or not finite.
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    y = _check_y(y, multi_output=True, y_numeric=numeric, estimator=estimator)
+    if numeric:
+        y = y.astype(np.float64, copy=False)
+    if X.shape[0] != len(y):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"{[X.shape[0], len(y)]}"
+        )
+    return y
 
 
 def check_matrix(A, *, block_size=None, n_jobs=None):
@@ -116,3 +178,73 @@ def check_rank(name, k, shape):
         raise ValueError(
             f"{name}={k} must be at most min(n_rows={shape[0]}, n_columns={shape[1]})."
         )
+
+
+def check_kernel(estimator, rows):
+    """Return the kernel that the parameters of `estimator` describe.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With the parameters of `KERNEL_CONSTRAINTS`.
+    rows : RowMatrix
+        The data, which "scale" is taken from.
+
+    Returns
+    -------
+    Kernel or "precomputed"
+
+    Raises
+    ------
+    ValueError
+        When a parameter does not belong to the kernel, or the rows are of unknown number.
+    """
+    name = type(estimator).__name__
+    if rows.shape[0] is None:
+        raise ValueError(
+            f"{name} chooses among all rows, but an iterator of blocks is read once: pass "
+            "an array, a memmap or a dask array."
+        )
+    metric, gamma = estimator.kernel, estimator.gamma
+    given = {"gamma": gamma, "degree": estimator.degree, "coef0": estimator.coef0}
+    given = {name: value for name, value in given.items() if value is not None}
+    if callable(metric) or metric == "precomputed":
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} cannot be used with a callable or precomputed kernel: "
+                "pass kernel_params."
+            )
+        if metric == "precomputed":
+            return metric
+        params = estimator.kernel_params or {}
+        if isinstance(metric, GPKernel) and params:
+            metric, params = metric.clone_with_theta(metric.theta).set_params(**params), {}
+        return Kernel(metric, params)
+    if gamma == "scale":
+        moments = CenteredMatrix(rows).moments
+        variance = moments.squared_norm / (moments.total_weight * rows.shape[1])
+        given["gamma"] = 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
+    return Kernel(metric, {**(estimator.kernel_params or {}), **given})
+
+
+def check_landmarks(estimator, tol):
+    """Return `landmarks` as a method or an array; raise where `tol` cannot be met."""
+    landmarks = estimator.landmarks
+    if isinstance(landmarks, str):
+        if landmarks == "kmeans" and estimator.kernel == "precomputed":
+            raise ValueError("landmarks='kmeans' needs samples, not a precomputed kernel.")
+        if landmarks in _ORDERED_LANDMARKS or not tol:
+            return landmarks
+    elif not tol:
+        if sp.issparse(landmarks):
+            return sp.csr_array(landmarks)
+        landmarks = np.asarray(landmarks)
+        if landmarks.ndim == 1 and landmarks.dtype.kind in "iu":
+            return landmarks
+        return check_array(
+            landmarks, dtype=[np.float64, np.float32], input_name="landmarks"
+        )
+    raise ValueError(
+        f"tol={tol} needs landmarks that come one after another: landmarks must be one of "
+        f"{', '.join(map(repr, _ORDERED_LANDMARKS))}."
+    )

@@ -2,9 +2,21 @@
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_rnla import RandomizedPCA
+from sklearn_rnla import (
+    NystroemKernel,
+    NystroemRidge,
+    NystroemRidgeClassifier,
+    RandomizedPCA,
+)
 
 ESTIMATORS = [
+    NystroemKernel(n_components=10, random_state=0),
+    NystroemKernel(landmarks="uniform", random_state=0),
+    NystroemKernel("linear", landmarks="greedy", tol=0.1),
+    NystroemRidge(random_state=0),
+    NystroemRidge(solver="cg", tol=1e-10, random_state=0),
+    NystroemRidge(centers="all", tol=1e-10, random_state=0),
+    NystroemRidgeClassifier(random_state=0),
     RandomizedPCA(),
     RandomizedPCA(n_components=1),
     RandomizedPCA(with_mean=False),

@@ -13,6 +13,7 @@ from functools import lru_cache, reduce
 from itertools import pairwise
 
 import numpy as np
+import scipy.sparse as sp
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.
@@ -143,6 +144,13 @@ class RowMatrix(ABC):
     def blocks(self):
         """Yield the blocks in order, in this process."""
 
+    def in_memory(self):
+        """Return all rows as one ndarray or csr_array; a view where possible."""
+        parts = [block.values for block in self.blocks()]
+        if isinstance(parts[0], np.ndarray):
+            return np.concatenate(parts)
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
     @abstractmethod
     def map(self, function, *args, n_columns):
         """Apply a function to every block and stack what it returns.
@@ -227,6 +235,9 @@ class LocalRowMatrix(RowMatrix):
 
     def head(self):
         return self.values(slice(0, min(16, self.shape[0])))
+
+    def in_memory(self):
+        return self.values(slice(0, self.shape[0]))
 
     def block(self, rows: slice) -> Block:
         """Return a block with its weights."""

@@ -1,0 +1,303 @@
+"""Kernel ridge regression on landmarks, or on all rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from ..operators import kernel_passes
+from .pcg import pcg
+from .ritz import descending_eigh
+
+# Iterations that the choice of solver counts on, and rows of the preconditioner's sample
+# for each landmark.
+_TYPICAL_ITERATIONS = 15
+_ROWS_PER_LANDMARK = 4
+
+# Flops that evaluating a transcendental function costs as much as.
+_FUNCTION_FLOPS = 40
+
+# Rows of a factor whose Gram matrix is added to the sum at a time.
+_GRAM_ROWS = 8192
+
+
+class RidgeSolution(NamedTuple):
+    """Coefficients of a kernel ridge regression.
+
+    Attributes
+    ----------
+    dual : ndarray of shape (m, n_targets)
+        Predictions are ``k(B, Z) dual``.
+    alpha : float
+        The penalty, chosen where several were given.
+    n_iter : int
+        Iterations, or 1.
+    residual : float
+        Relative residual of the iteration; 0 without one.
+    converged : bool
+    sums : ndarray of shape (n_targets,)
+        Weighted sums over the samples of the targets less the predictions.
+    """
+
+    dual: np.ndarray
+    alpha: float
+    n_iter: int
+    residual: float
+    converged: bool
+    sums: np.ndarray
+
+
+def with_intercept(dual, sums):
+    """Return coefficients and intercepts that minimise over a constant, too.
+
+    Parameters
+    ----------
+    dual : ndarray of shape (m, n_targets + 1)
+        Coefficients of the targets and, last, of a target of ones.
+    sums : ndarray of shape (n_targets + 1,)
+        Weighted sums of what they leave: the constant b brings those of the targets less
+        b times the ones' to zero.
+
+    Returns
+    -------
+    dual : ndarray of shape (m, n_targets)
+    intercept : ndarray of shape (n_targets,)
+    """
+    # Where the kernel itself holds the constant, nothing is left for an intercept.
+    intercept = sums[:-1] / sums[-1] if sums[-1] > 0 else np.zeros(len(sums) - 1)
+    return dual[:, :-1] - np.outer(dual[:, -1], intercept), intercept
+
+
+def cheaper_solver(rows, nystroem, n_targets):
+    """Return "direct" or "cg", by a count of flops."""
+    rank, m = nystroem.feature_map.shape
+    n, n_features = rows.shape
+    a_row = n_features if not rows.sparse else max(1, rows.nnz // max(1, n))
+    products = 1 if nystroem.cholesky is not None else 2
+    direct = products * n * rank**2
+    sampled = min(n, _ROWS_PER_LANDMARK * m)
+    one = n * m * (2 * a_row + 4 * n_targets + _FUNCTION_FLOPS)
+    return "cg" if 2 * sampled * rank**2 + _TYPICAL_ITERATIONS * one < direct else "direct"
+
+
+def normal_equations(rows, nystroem, Y):
+    """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]`` of the features F of all rows.
+
+    In one pass, or from the factor that the choice of landmarks left behind. Sums are in
+    float64, and the basis is that of the features: in single precision the equations of
+    the kernel columns themselves would break down.
+    """
+    if nystroem.cholesky is not None:
+        return gram_of_features(nystroem.cholesky.factor, Y, rows.weight)
+    return rows.fold(kernel_passes.fold_feature_gram, nystroem.feature_map, Y, rows.dtype)
+
+
+def gram_of_features(F, Y, weight):
+    """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]``, summed in float64."""
+    state = None
+    for start in range(0, len(F), _GRAM_ROWS):
+        part = slice(start, start + _GRAM_ROWS)
+        part_weight = None if weight is None else weight[part]
+        state = kernel_passes.add_gram(state, F[part], Y[part], part_weight)
+    return state
+
+
+def solve_direct(rows, nystroem, Y, alphas, *, intercept=False):
+    """Solve by the normal equations.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+    nystroem : NystroemFeatures
+    Y : ndarray of shape (n_rows, n_targets)
+        In float64.
+    alphas : ndarray
+        Penalties; of several, the one of least generalised cross-validation error.
+    intercept : bool
+        Whether the last column of Y is the ones of an intercept.
+
+    Returns
+    -------
+    RidgeSolution
+
+    Notes
+    -----
+    2 n m^2 flops, or n m^2 where the features are there already, and m^3 / 3; with
+    several penalties an eigendecomposition, some 10 m^3.
+    """
+    G, FY, YY = normal_equations(rows, nystroem, Y)
+    if len(alphas) == 1:
+        alpha, coef = float(alphas[0]), _solve(G, FY, alphas[0])
+    else:
+        if intercept:
+            normal = centered_targets(G, FY, YY, weighted_sums(rows, Y))
+        else:
+            normal = G, FY, YY
+        alpha, U, values = choose_alpha(*normal, rows.n_samples, alphas)
+        shifted = np.maximum(values + alpha, np.finfo(np.float64).tiny)
+        coef = U.T @ ((U @ FY) / shifted[:, np.newaxis])
+    sums = weighted_sums(rows, Y) - FY[:, -1] @ coef
+    return RidgeSolution(nystroem.feature_map.W.T @ coef, alpha, 1, 0.0, True, sums)
+
+
+def centered_targets(G, FY, YY, sums):
+    """Return the normal equations of the targets less their means; drop the ones."""
+    mean = sums[:-1] / sums[-1]
+    return G, FY[:, :-1] - np.outer(FY[:, -1], mean), YY[:-1] - sums[-1] * mean**2
+
+
+def weighted_sums(rows, Y):
+    return Y.sum(axis=0) if rows.weight is None else rows.weight.astype(np.float64) @ Y
+
+
+def _solve(G, B, alpha):
+    """Solve ``(G + alpha I) X = B``; least squares where that is singular."""
+    shifted = G.copy()
+    shifted.flat[:: len(G) + 1] += alpha
+    try:
+        return scipy.linalg.solve(shifted, B, assume_a="pos", check_finite=True)
+    except np.linalg.LinAlgError:
+        return scipy.linalg.lstsq(shifted, B)[0]
+
+
+def choose_alpha(G, FY, YY, n, alphas):
+    """Choose the penalty of least generalised cross-validation error.
+
+    Golub, Heath & Wahba (1979): ``n ||y - H y||^2 / (n - tr H)^2``, summed over targets,
+    for all penalties from one eigendecomposition.
+
+    Returns
+    -------
+    alpha : float
+    U : ndarray of shape (m, m)
+        Eigenvectors of G, as rows.
+    values : ndarray of shape (m,)
+        Its eigenvalues.
+    """
+    values, U = descending_eigh(G)
+    values = np.maximum(values, 0.0)
+    squared = (U @ FY) ** 2
+    # What no direction explains is the same for all.
+    safe = np.where(values > 0, values, 1.0)[:, np.newaxis]
+    explained = np.where(values[:, np.newaxis] > 0, squared / safe, 0.0)
+    rest = np.maximum(YY.sum() - explained.sum(), 0.0)
+    errors = []
+    for alpha in alphas:
+        shrunk = alpha / (values + alpha) if alpha > 0 else (values == 0).astype(float)
+        residual = rest + float((shrunk[:, np.newaxis] ** 2 * explained).sum())
+        freedom = n - float((1 - shrunk).sum())
+        errors.append(n * residual / max(freedom, np.finfo(float).eps * n) ** 2)
+    return float(alphas[int(np.argmin(errors))]), U, values
+
+
+def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
+    """Solve the normal equations by conjugate gradients, a pass over the rows each.
+
+    Rudi, Carratino & Rosasco (2017), in the basis of the features, where the penalty is
+    the identity, and with the Gram matrix of a uniform sample of the rows in the place of
+    that of the landmarks: landmarks here are not a uniform sample.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+    nystroem : NystroemFeatures
+    Y : ndarray of shape (n_rows, n_targets)
+    alpha : float
+    tol : float
+        Relative residual of the normal equations at which to stop.
+    max_iter : int
+    rng : Generator
+        Draws the sample.
+    report : callable, default=None
+
+    Returns
+    -------
+    RidgeSolution
+
+    Notes
+    -----
+    A pass evaluates n m kernel values, a tile at a time, and keeps none of them.
+    """
+    feature_map = nystroem.feature_map
+    W, columns = feature_map.W, feature_map.columns
+    m = feature_map.shape[1]
+
+    def fold(V, targets):
+        (out,) = rows.fold(
+            kernel_passes.fold_normal_product, columns, m, W.T @ V, targets, rows.dtype
+        )
+        return W @ out
+
+    def product(V):
+        return alpha * V - fold(V, None)
+
+    n = rows.shape[0]
+    size = min(n, _ROWS_PER_LANDMARK * m)
+    sample = rows.take(np.sort(rng.choice(n, size=size, replace=False)))
+    Gs = sample.fold(
+        kernel_passes.fold_feature_gram, feature_map, np.zeros((n, 0)), rows.dtype
+    )[0] * (n / size)
+    Gs.flat[:: len(Gs) + 1] += max(alpha, np.finfo(rows.dtype).eps * np.trace(Gs))
+    factor = scipy.linalg.cho_factor(Gs, lower=True)
+    FY = fold(np.zeros((len(W), Y.shape[1])), Y)
+    result = pcg(
+        product,
+        FY,
+        lambda R: scipy.linalg.cho_solve(factor, R),
+        tol=tol,
+        max_iter=max_iter,
+        report=report,
+    )
+    sums = weighted_sums(rows, Y) - FY[:, -1] @ result.X
+    return RidgeSolution(W.T @ result.X, alpha, *result[1:], sums)
+
+
+def solve_all(A, F, Y, alpha, weight, *, tol, max_iter, report=None):
+    """Solve ``(K + alpha W^-1) C = Y`` with all rows as centres.
+
+    Diaz, Epperly, Frangella, Tropp & Webber (2023): conjugate gradients, preconditioned
+    by the partial Cholesky factor of randomly chosen pivots.
+
+    Parameters
+    ----------
+    A : KernelMatrix
+        K.
+    F : ndarray of shape (n, rank)
+        A factor of most of it.
+    Y : ndarray of shape (n, n_targets)
+    alpha : float
+    weight : ndarray of shape (n,) or None
+    tol : float
+    max_iter : int
+    report : callable, default=None
+
+    Returns
+    -------
+    RidgeSolution
+
+    Notes
+    -----
+    A product evaluates half of the n^2 kernel values; memory is that of F.
+    """
+    root = np.ones((len(Y), 1)) if weight is None else np.sqrt(weight)[:, np.newaxis]
+    F = np.asarray(F, dtype=np.float64) * root
+    inner = F.T @ F
+    inner.flat[:: len(inner) + 1] += alpha
+    factor = scipy.linalg.cho_factor(inner, lower=True)
+
+    def precondition(R):
+        return (R - F @ scipy.linalg.cho_solve(factor, F.T @ R)) / alpha
+
+    result = pcg(
+        lambda V: root * A.matmat(root * V) + alpha * V,
+        root * Y,
+        precondition,
+        tol=tol,
+        max_iter=max_iter,
+        report=report,
+    )
+    dual = root * result.X
+    # What is left of the targets, weighted, is alpha times the coefficients.
+    return RidgeSolution(dual, alpha, *result[1:], alpha * dual.sum(axis=0))

@@ -1,0 +1,281 @@
+"""Partial Cholesky factorisation, its pivots chosen at random, greedily or beforehand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# A round proposes this share of the pivots still wanted, within these bounds: more
+# proposals mean larger products and fewer rounds, and more that are rejected.
+_PROPOSED_SHARE = 0.2
+_FEWEST_PROPOSED, _MOST_PROPOSED = 24, 400
+
+# A greedy pivot may fall behind the largest left outside its round by this factor.
+_GREEDY_SLACK = 0.5
+
+# Smallest pivot, in eps of the largest diagonal entry. Below the first the recursion in
+# its own precision breaks down; below the second so do products with the inverse of the
+# factor, whatever precision that was computed in.
+_RECURSION_FLOOR = 1e3
+PRODUCT_FLOOR = 64.0
+
+# A residual trace below this many eps of the trace is rounding.
+_ROUNDING = 4.0
+
+
+class PivotedCholesky(NamedTuple):
+    """A partial Cholesky factorisation ``A ~ F F^T``.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n, rank)
+        F: its rows `pivots` are lower triangular.
+    pivots : ndarray of shape (rank,)
+        Indices of the rows chosen, in order.
+    residual_diagonal : ndarray of shape (n,)
+        Diagonal of ``A - F F^T``, in float64: not negative.
+    relative_error : float
+        Trace of the residual over the trace of A.
+    """
+
+    factor: np.ndarray
+    pivots: np.ndarray
+    residual_diagonal: np.ndarray
+    relative_error: float
+
+
+class RandomPivots:
+    """Pivots drawn from the residual diagonal, by rejection from blocks of proposals.
+
+    Epperly, Tropp & Webber (2024), algorithm 2.1: what it accepts has the distribution
+    of pivots drawn one at a time (Chen, Epperly, Tropp & Webber 2022).
+    """
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def propose(self, d, size):
+        """Return the indices of proposals, drawn independently."""
+        cumulative = np.cumsum(d)
+        drawn = self.rng.random(size) * cumulative[-1]
+        return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
+
+    def order(self, d, proposed):
+        """Return a function that gives the proposals in turn.
+
+        Parameters
+        ----------
+        d : ndarray of shape (n,)
+            Residual diagonal.
+        proposed : ndarray of int
+
+        Returns
+        -------
+        callable
+            ``following(diagonal, i)`` is the position of the i-th to look at and the
+            least diagonal entry it is accepted with, or None at the end.
+        """
+        threshold = self.rng.random(len(proposed)) * d[proposed]
+
+        def following(diagonal, i):
+            return (i, threshold[i]) if i < len(diagonal) else None
+
+        return following
+
+
+class GreedyPivots:
+    """The largest of the residual diagonal, up to a factor of two, a block at a time."""
+
+    def propose(self, d, size):
+        """Return the indices of the largest entries."""
+        size = min(size, len(d))
+        largest = np.argpartition(d, len(d) - size)[len(d) - size :]
+        return largest[np.argsort(-d[largest], kind="stable")]
+
+    def order(self, d, proposed):
+        """Return a function that gives the largest of what is left of the block."""
+        outside = d.copy()
+        outside[proposed] = 0
+        bar = _GREEDY_SLACK * outside.max()
+
+        def following(diagonal, i):
+            return (int(np.argmax(diagonal)), bar) if i < len(diagonal) else None
+
+        return following
+
+
+class GivenPivots:
+    """Pivots in a given order; those that depend on earlier ones are passed over."""
+
+    def __init__(self, indices):
+        self._left = np.asarray(indices)
+
+    def propose(self, d, size):
+        """Return the next indices."""
+        proposed, self._left = self._left[:size], self._left[size:]
+        return proposed
+
+    def order(self, d, proposed):
+        """Return a function that accepts all in turn."""
+
+        def following(diagonal, i):
+            return (i, 0.0) if i < len(diagonal) else None
+
+        return following
+
+
+def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
+    """Factor `A` partially, in its own precision or, where that ends early, in double.
+
+    Parameters
+    ----------
+    A : PSDMatrix
+    k : int
+        Most pivots.
+    pivots : callable
+        Returns the rule: RandomPivots, GreedyPivots or GivenPivots.
+    tol : float
+        Relative trace error at which to stop.
+    report : callable, default=None
+        Called after each block of pivots; a true answer asks to stop.
+
+    Returns
+    -------
+    PivotedCholesky
+        Of fewer than k pivots when `tol`, or the numerical rank, is reached.
+    """
+    eps = np.finfo(A.dtype).eps
+    result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
+    if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
+        return result
+    if result.relative_error <= max(tol, _ROUNDING * eps):
+        return result
+    result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
+    return result._replace(factor=result.factor.astype(A.dtype))
+
+
+def _factor(A, k, pivots, tol, floor, report):
+    """Factor `A` in its precision.
+
+    Parameters
+    ----------
+    A : PSDMatrix
+    k : int
+        Most pivots.
+    pivots : RandomPivots, GreedyPivots or GivenPivots
+        How they are chosen.
+    tol : float
+        Relative trace error at which to stop.
+    floor : float
+        Smallest pivot relative to the largest entry of the diagonal.
+    report : callable or None
+        Called after each block.
+
+    Returns
+    -------
+    PivotedCholesky
+
+    Notes
+    -----
+    n k evaluations of A and n k^2 flops, in blocks: each tile of new columns is evaluated,
+    reduced by a product with the factor so far, and solved, while in cache.
+    """
+    n = A.shape[0]
+    k = min(k, n)
+    d = A.diagonal()
+    if not np.isfinite(d).all():
+        raise ValueError("The diagonal of A contains NaN or infinity.")
+    d = np.maximum(d, 0.0)
+    trace = float(d.sum())
+    eps = np.finfo(A.dtype).eps
+    floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
+    target = max(tol, _ROUNDING * eps) * trace
+    F = np.empty((min(k, 1024), n), A.dtype)
+    chosen = np.empty(0, dtype=np.intp)
+    open_ = d > floor
+    while len(chosen) < k and d.sum() > target and open_.any():
+        r = len(chosen)
+        size = np.clip(int(_PROPOSED_SHARE * k), _FEWEST_PROPOSED, _MOST_PROPOSED)
+        weight = np.where(open_, d, 0.0)
+        S = pivots.propose(weight, int(min(size, k - r, n)))
+        if len(S) == 0:
+            break
+        F_S = F[:r, S].astype(np.float64)
+        G = A.submatrix(S) - F_S.T @ F_S
+        accepted, L = _accept(G, pivots.order(weight, S), floor)
+        # Where the residual is rounding, it stays part of the error but is no pivot.
+        open_[S[np.diagonal(G) <= floor]] = False
+        if not accepted:
+            continue
+        P = S[accepted]
+        F = _with_room(F, r + len(P), k)
+        inverse = np.linalg.inv(L).astype(A.dtype)
+        gained = _update(A, F, r, P, inverse, d)
+        rest = d.sum() - np.cumsum(gained)
+        # The pivot that reached the target is the last.
+        kept = len(P) if rest[-1] > target else int(np.argmax(rest <= target)) + 1
+        for tile in A.tiles:
+            new = F[r : r + kept, tile]
+            d[tile] -= np.einsum("ij,ij->j", new, new, dtype=np.float64)
+        np.maximum(d, 0.0, out=d)
+        chosen = np.concatenate([chosen, P[:kept]])
+        d[chosen] = 0.0
+        open_ &= d > floor
+        if report is not None and report():
+            break
+    error = float(d.sum()) / trace if trace > 0 else 0.0
+    return PivotedCholesky(F[: len(chosen)].T, chosen, d, error)
+
+
+def _accept(G, following, floor):
+    """Eliminate accepted pivots from the block G, in a copy.
+
+    Returns
+    -------
+    accepted : list of int
+        Their positions.
+    L : ndarray
+        Cholesky factor of that part of G.
+    """
+    G = G.copy()
+    diagonal = np.diagonal(G)
+    accepted, columns = [], []
+    i = 0
+    while (step := following(diagonal, i)) is not None:
+        p, threshold = step
+        i += 1
+        if diagonal[p] <= floor or diagonal[p] < threshold:
+            continue
+        column = G[:, p] / np.sqrt(diagonal[p])
+        G -= np.outer(column, column)
+        G[p, p] = 0.0
+        accepted.append(p)
+        columns.append(column)
+    if not accepted:
+        return accepted, np.empty((0, 0))
+    return accepted, np.tril(np.array(columns).T[accepted].reshape(len(accepted), -1))
+
+
+def _update(A, F, r, P, inverse, d):
+    """Write the rows of F that belong to the pivots P; return what trace each takes."""
+    F_P = np.ascontiguousarray(F[:r, P].T)
+    columns = A.columns(P)
+
+    def of_tile(tile):
+        W = columns(tile)
+        if r:
+            W -= F_P @ F[:r, tile]
+        new = np.matmul(inverse, W, out=F[r : r + len(P), tile])
+        return np.einsum("ij,ij->i", new, new, dtype=np.float64)
+
+    return np.sum(A.over_tiles(of_tile), axis=0)
+
+
+def _with_room(F, rank, k):
+    """Return F with space for `rank` rows: doubled where it has to grow."""
+    if rank <= len(F):
+        return F
+    larger = np.empty((min(k, max(rank, 2 * len(F))), F.shape[1]), F.dtype)
+    larger[: len(F)] = F
+    return larger

@@ -1,0 +1,135 @@
+"""Passes of kernel features: a tile of kernel values at a time, consumed in cache."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg.blas
+
+from ._rows import add_states
+from .kernels import tile_rows
+
+
+class FeatureMap:
+    """Features ``k(B, Z) W^T`` of rows B.
+
+    Parameters
+    ----------
+    columns : callable
+        ``Kernel.at(Z)``.
+    W : ndarray of shape (rank, m)
+        Root of the inverse of the landmarks' kernel.
+    triangular : bool
+        Whether W is lower triangular, which halves the second product.
+    """
+
+    def __init__(self, columns, W, triangular):
+        self.columns = columns
+        self.triangular = triangular
+        self.W = W
+        self._cast = {}
+
+    def __getstate__(self):
+        return self.__dict__ | {"_cast": {}}
+
+    @property
+    def shape(self):
+        """Number of features and of landmarks."""
+        return self.W.shape
+
+    def tiles(self, n_rows, dtype):
+        """Yield slices of rows whose kernel values fit in cache."""
+        size = tile_rows(self.W.shape[1], np.dtype(dtype).itemsize)
+        for start in range(0, n_rows, size):
+            yield slice(start, min(start + size, n_rows))
+
+    def of_tile(self, values, dtype):
+        """Return the features of a few rows.
+
+        Parameters
+        ----------
+        values : ndarray or csr_array of shape (n_rows, n_features)
+        dtype : numpy dtype
+
+        Returns
+        -------
+        ndarray of shape (n_rows, rank)
+        """
+        dtype = np.dtype(dtype)
+        if dtype not in self._cast:
+            # BLAS wants its triangle in Fortran order, numpy its factor transposed.
+            W = np.asfortranarray(self.W, dtype) if self.triangular else self.W.T
+            self._cast[dtype] = np.asarray(W, dtype)
+        W = self._cast[dtype]
+        K = self.columns(values, dtype)
+        if not self.triangular:
+            return K @ W
+        K = np.ascontiguousarray(K)
+        trmm = scipy.linalg.blas.strmm if dtype == np.float32 else scipy.linalg.blas.dtrmm
+        return trmm(1.0, W, K.T, lower=1, overwrite_b=1).T
+
+
+def features(values, feature_map, dtype):
+    """Return the features of a block's rows, tile by tile."""
+    out = np.empty((values.shape[0], feature_map.shape[0]), dtype)
+    for tile in feature_map.tiles(len(out), dtype):
+        out[tile] = feature_map.of_tile(values[tile], dtype)
+    return out
+
+
+def fold_feature_gram(state, block, feature_map, Y, dtype):
+    """Fold the normal equations of the features F: ``[F^T F, F^T Y, diag(Y^T Y)]``.
+
+    F is made as many rows at a time as pay for adding its Gram matrix, in float64, to
+    the sum.
+    """
+    n_rows, rank = block.values.shape[0], feature_map.shape[0]
+    size = max(1024, 2 * rank)
+    for start in range(0, n_rows, size):
+        part = slice(start, min(start + size, n_rows))
+        F = features(block.values[part], feature_map, dtype)
+        weight = None if block.weight is None else block.weight[part]
+        targets = Y[block.start + part.start : block.start + part.stop]
+        state = add_gram(state, F, targets, weight)
+    return state
+
+
+def add_gram(state, F, Y, weight=None):
+    """Add ``[F^T W F, F^T W Y, Y^T W Y]`` (its diagonal) to the state, in float64."""
+    if weight is not None:
+        root = np.sqrt(weight.astype(np.float64))[:, np.newaxis]
+        F, Y = F * root.astype(F.dtype), Y * root
+    gram = (F.T @ F).astype(np.float64, copy=False)
+    part = [gram, (F.T @ Y.astype(F.dtype)).astype(np.float64), np.einsum("ij,ij->j", Y, Y)]
+    return add_states(state, part)
+
+
+def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
+    """Fold ``[K^T W (Y - K V)]`` of a block's kernel columns K; Y is None for zero.
+
+    The block is evaluated a tile at a time and not kept.
+    """
+    V = V.astype(dtype)
+    size = tile_rows(n_columns, np.dtype(dtype).itemsize)
+    out = np.zeros((n_columns, V.shape[1]))
+    for start in range(0, block.values.shape[0], size):
+        part = slice(start, min(start + size, block.values.shape[0]))
+        K = columns(block.values[part], dtype)
+        residual = -(K @ V)
+        if Y is not None:
+            residual += Y[block.start + part.start : block.start + part.stop].astype(dtype)
+        if block.weight is not None:
+            residual *= block.weight[part, np.newaxis].astype(dtype)
+        out += K.T @ residual
+    return add_states(state, [out])
+
+
+def predictions(values, columns, dual, intercept, dtype):
+    """Return ``k(B, Z) dual + intercept`` of a block's rows, tile by tile."""
+    dual = dual.astype(dtype)
+    out = np.empty((values.shape[0], dual.shape[1]), dtype)
+    size = tile_rows(len(dual), np.dtype(dtype).itemsize)
+    for start in range(0, len(out), size):
+        part = slice(start, start + size)
+        np.matmul(columns(values[part], dtype), dual, out=out[part])
+    out += intercept.astype(dtype)
+    return out

@@ -1,0 +1,292 @@
+"""Kernel functions, evaluated tile by tile: one product, then the function in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.gaussian_process.kernels import Kernel as GPKernel
+from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
+
+from .passes import scale_rows
+
+# Bytes of a tile of kernel values: it stays in cache between the product that makes it,
+# the function applied to it, and the product that consumes it.
+TILE_BYTES = 2 * 2**20
+
+# Largest rounding error of an exponent that single precision is trusted with.
+_EXPONENT_ERROR = 1e-5
+
+# Landmarks of a sparse matrix are made dense for products up to this many entries.
+_DENSE_ENTRIES = 2**25
+
+# Kernels that have negative eigenvalues on some data.
+INDEFINITE = frozenset({"sigmoid", "additive_chi2"})
+
+_ONE_ON_THE_DIAGONAL = frozenset({"rbf", "laplacian", "chi2"})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel function and its parameters.
+
+    Parameters
+    ----------
+    metric : str or callable
+        A name of scikit-learn's ``PAIRWISE_KERNEL_FUNCTIONS``, a kernel object of
+        ``sklearn.gaussian_process.kernels``, or a function of two samples.
+    params : dict
+        Its parameters; what a named kernel does not take is left out.
+    """
+
+    metric: str | Callable
+    params: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if isinstance(self.metric, str):
+            metric = "polynomial" if self.metric == "poly" else self.metric
+            taken = KERNEL_PARAMS[metric]
+            params = {p: v for p, v in self.params.items() if p in taken and v is not None}
+            object.__setattr__(self, "metric", metric)
+            object.__setattr__(self, "params", params)
+
+    @property
+    def name(self):
+        """The name of the kernel; empty for a callable."""
+        return self.metric if isinstance(self.metric, str) else ""
+
+    def at(self, Z, center=None):
+        """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
+
+        Parameters
+        ----------
+        Z : ndarray or sparse matrix of shape (m, n_features)
+            Landmarks.
+        center : ndarray of shape (n_features,), default=None
+            A point near the data, which lessens rounding; None is the landmarks' mean.
+
+        Returns
+        -------
+        callable
+            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m).
+        """
+        if self.name == "rbf":
+            return _GaussianColumns(Z, self._gamma(Z), center)
+        if self.name in _INNER_PRODUCT_KERNELS:
+            return _InnerProductColumns(Z, self)
+        return _PairwiseColumns(Z, self)
+
+    def __call__(self, B, Z):
+        """Return ``k(B, Z)`` whole, in float64."""
+        if sp.issparse(B):
+            return self.at(Z)(B, np.float64)
+        return self.at(np.asarray(Z, np.float64) if not sp.issparse(Z) else Z)(
+            np.asarray(B, np.float64), np.float64
+        )
+
+    def diagonal(self, B):
+        """Return ``k(b, b)`` for each row.
+
+        Parameters
+        ----------
+        B : ndarray or sparse matrix of shape (n_rows, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            In float64.
+        """
+        if self.name in _ONE_ON_THE_DIAGONAL:
+            return np.ones(B.shape[0])
+        if self.name == "additive_chi2":
+            return np.zeros(B.shape[0])
+        if self.name == "cosine":
+            return (squared_norms(B) > 0).astype(np.float64)
+        if self.name in _INNER_PRODUCT_KERNELS:
+            values = self._gamma(B) * squared_norms(B)
+            return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
+        if isinstance(self.metric, GPKernel):
+            return self.metric.diag(B)
+        rows = B if isinstance(B, np.ndarray) else B.tocsr()
+        return np.array([float(self.metric(b, b, **self.params)) for b in rows])
+
+    def _gamma(self, X):
+        if "gamma" not in KERNEL_PARAMS[self.metric]:
+            return 1.0
+        return self.params.get("gamma", 1.0 / X.shape[1])
+
+
+def squared_norms(B):
+    """Return the squared norms of the rows, in float64."""
+    if isinstance(B, np.ndarray):
+        return np.einsum("ij,ij->i", B, B, dtype=np.float64)
+    return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
+
+
+def _linear(values, params):
+    return values
+
+
+def _polynomial(values, params):
+    values += params.get("coef0", 1)
+    degree = params.get("degree", 3)
+    if degree == 2:
+        values *= values
+    elif degree == 3:
+        values *= values * values
+    elif degree != 1:
+        np.power(values, degree, out=values)
+    return values
+
+
+def _sigmoid(values, params):
+    values += params.get("coef0", 1)
+    return np.tanh(values, out=values)
+
+
+# Functions, in place, of gamma times the inner products.
+_INNER_PRODUCT_KERNELS = {
+    "linear": _linear,
+    "cosine": _linear,
+    "polynomial": _polynomial,
+    "sigmoid": _sigmoid,
+}
+
+
+def _product(B, Zt):
+    """Return ``B Zt`` as an ndarray, whichever of the two is sparse."""
+    product = B @ Zt
+    return product.toarray() if sp.issparse(product) else np.asarray(product)
+
+
+def _transposed(Z, dtype, scale=1.0):
+    """Return ``scale Z^T`` for products: dense unless that takes too much memory."""
+    if sp.issparse(Z):
+        if np.prod(Z.shape, dtype=np.int64) > _DENSE_ENTRIES:
+            return sp.csc_array((Z * scale).T.astype(dtype))
+        Z = Z.toarray()
+    return np.asarray(Z.T * scale, dtype=dtype)
+
+
+class _GaussianColumns:
+    """``exp(-gamma ||b - z||^2)``, the whole exponent from one product.
+
+    Rows ``[b, -gamma b.b, 1]`` times columns ``[2 gamma z, 1, -gamma z.z]``, about a
+    centre. Where the norms are so large that single precision would lose the
+    difference, the tile is computed in double.
+    """
+
+    def __init__(self, Z, gamma, center):
+        self.gamma = gamma
+        self._sparse = sp.issparse(Z)
+        if self._sparse:
+            self._center = None
+        else:
+            self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
+            Z = Z - self._center
+        self._norms = -gamma * squared_norms(Z)
+        self._largest = -self._norms.min()
+        self._Z = Z
+        self._right = {}
+
+    def __getstate__(self):
+        return self.__dict__ | {"_right": {}}
+
+    def __call__(self, B, dtype):
+        dtype = np.dtype(dtype)
+        if sp.issparse(B) or self._sparse:
+            return self._of_sparse(B, dtype)
+        rows = np.empty((len(B), B.shape[1] + 2))
+        np.subtract(B, self._center, out=rows[:, :-2])
+        np.multiply(squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
+        rows[:, -1] = 1
+        largest = self._largest - rows[:, -2].min(initial=0.0)
+        exact = dtype == np.float64 or largest * np.finfo(dtype).eps > _EXPONENT_ERROR
+        working = np.dtype(np.float64) if exact else dtype
+        K = rows.astype(working, copy=False) @ self._columns(working)
+        return _exp(K).astype(dtype, copy=False)
+
+    def _columns(self, dtype):
+        if dtype not in self._right:
+            columns = np.empty((self._Z.shape[1] + 2, len(self._Z)), dtype)
+            columns[:-2] = 2 * self.gamma * self._Z.T
+            columns[-2] = 1
+            columns[-1] = self._norms
+            self._right[dtype] = columns
+        return self._right[dtype]
+
+    def _of_sparse(self, B, dtype):
+        if self._center is not None:
+            # Landmarks of a dense fit: about the centre a sparse row is dense.
+            return self(B.toarray(), dtype)
+        norms = -self.gamma * squared_norms(B)
+        exact = self._largest - norms.min(initial=0.0)
+        exact = exact * np.finfo(dtype).eps > _EXPONENT_ERROR
+        working = np.dtype(np.float64) if exact else dtype
+        if working not in self._right:
+            self._right[working] = _transposed(self._Z, working, 2 * self.gamma)
+        K = _product(B.astype(working, copy=False), self._right[working])
+        K += norms[:, np.newaxis].astype(working)
+        K += self._norms.astype(working)
+        return _exp(K).astype(dtype, copy=False)
+
+
+def _exp(K):
+    # Rounding can make a squared distance negative.
+    np.minimum(K, 0, out=K)
+    return np.exp(K, out=K)
+
+
+class _InnerProductColumns:
+    """Functions of inner products."""
+
+    def __init__(self, Z, kernel):
+        self.kernel = kernel
+        self._cosine = kernel.metric == "cosine"
+        if self._cosine:
+            Z = _unit_rows(Z)
+        self._Z = Z
+        self._gamma = kernel._gamma(Z)
+        self._right = {}
+
+    def __getstate__(self):
+        return self.__dict__ | {"_right": {}}
+
+    def __call__(self, B, dtype):
+        dtype = np.dtype(dtype)
+        if dtype not in self._right:
+            self._right[dtype] = _transposed(self._Z, dtype, self._gamma)
+        K = _product(B.astype(dtype, copy=False), self._right[dtype])
+        if self._cosine:
+            K *= _inverse_norms(B)[:, np.newaxis].astype(dtype)
+        return _INNER_PRODUCT_KERNELS[self.kernel.metric](K, self.kernel.params)
+
+
+def _inverse_norms(B):
+    norms = np.sqrt(squared_norms(B))
+    return np.where(norms > 0, 1 / np.where(norms > 0, norms, 1.0), 0.0)
+
+
+def _unit_rows(Z):
+    scale = _inverse_norms(Z)
+    return scale_rows(Z, scale[:, np.newaxis])
+
+
+class _PairwiseColumns:
+    """Whatever scikit-learn's `pairwise_kernels` knows."""
+
+    def __init__(self, Z, kernel):
+        self.kernel = kernel
+        self._Z = Z
+
+    def __call__(self, B, dtype):
+        K = pairwise_kernels(B, self._Z, metric=self.kernel.metric, **self.kernel.params)
+        return np.asarray(K, dtype=dtype)
+
+
+def tile_rows(n_columns, itemsize):
+    """Return the rows of a tile of about `TILE_BYTES`."""
+    return max(64, TILE_BYTES // max(1, n_columns * itemsize))
