@@ -6,7 +6,6 @@ from numbers import Real
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.gaussian_process.kernels import Kernel as GPKernel
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_array
 
@@ -21,7 +20,7 @@ from ._sklearn import (
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
-from .operators.kernels import Kernel
+from .operators.kernels import Kernel, is_kernel_object
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -217,7 +216,7 @@ def check_kernel(estimator, rows):
         if metric == "precomputed":
             return metric
         params = estimator.kernel_params or {}
-        if isinstance(metric, GPKernel) and params:
+        if is_kernel_object(metric) and params:
             metric, params = metric.clone_with_theta(metric.theta).set_params(**params), {}
         return Kernel(metric, params)
     if gamma == "scale":

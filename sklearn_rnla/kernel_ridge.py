@@ -32,7 +32,7 @@ from ._validation import (
 )
 from .linalg import kernel_ridge as solvers
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import features, predictions
+from .operators.kernel_passes import BLOCK_ROWS, features, predictions
 from .operators.psd import KernelMatrix
 
 
@@ -97,6 +97,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             X,
             reset=reset,
             sample_weight=sample_weight,
+            block_size=BLOCK_ROWS,
             n_jobs=self.n_jobs,
             check_all=True,
         )

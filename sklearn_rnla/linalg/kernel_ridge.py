@@ -149,6 +149,7 @@ def centered_targets(G, FY, YY, sums):
 
 
 def weighted_sums(rows, Y):
+    """Return the sums of the targets, weighted as the rows."""
     return Y.sum(axis=0) if rows.weight is None else rows.weight.astype(np.float64) @ Y
 
 

@@ -211,14 +211,15 @@ def _factor(A, k, pivots, tol, floor, report):
         P = S[accepted]
         F = _with_room(F, r + len(P), k)
         inverse = np.linalg.inv(L).astype(A.dtype)
-        gained = _update(A, F, r, P, inverse, d)
+        gained, taken = _update(A, F, r, P, inverse)
         rest = d.sum() - np.cumsum(gained)
-        # The pivot that reached the target is the last.
-        kept = len(P) if rest[-1] > target else int(np.argmax(rest <= target)) + 1
-        for tile in A.tiles:
-            new = F[r : r + kept, tile]
-            d[tile] -= np.einsum("ij,ij->j", new, new, dtype=np.float64)
-        np.maximum(d, 0.0, out=d)
+        kept = len(P)
+        if rest[-1] <= target:
+            # The pivot that reached the target is the last.
+            kept = int(np.argmax(rest <= target)) + 1
+            new = F[r + kept : r + len(P)]
+            taken -= np.einsum("ij,ij->j", new, new, dtype=np.float64)
+        np.maximum(d - taken, 0.0, out=d)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
         open_ &= d > floor
@@ -229,7 +230,7 @@ def _factor(A, k, pivots, tol, floor, report):
 
 
 def _accept(G, following, floor):
-    """Eliminate accepted pivots from the block G, in a copy.
+    """Eliminate accepted pivots from the block G, column by column.
 
     Returns
     -------
@@ -238,27 +239,35 @@ def _accept(G, following, floor):
     L : ndarray
         Cholesky factor of that part of G.
     """
-    G = G.copy()
-    diagonal = np.diagonal(G)
-    accepted, columns = [], []
+    diagonal = np.diagonal(G).copy()
+    columns = np.zeros((len(G), len(G)), order="F")
+    accepted = []
     i = 0
     while (step := following(diagonal, i)) is not None:
         p, threshold = step
         i += 1
         if diagonal[p] <= floor or diagonal[p] < threshold:
             continue
-        column = G[:, p] / np.sqrt(diagonal[p])
-        G -= np.outer(column, column)
-        G[p, p] = 0.0
+        r = len(accepted)
+        column = G[p] - columns[:, :r] @ columns[p, :r]
+        column /= np.sqrt(diagonal[p])
+        columns[:, r] = column
+        diagonal -= column * column
+        diagonal[p] = 0.0
         accepted.append(p)
-        columns.append(column)
-    if not accepted:
-        return accepted, np.empty((0, 0))
-    return accepted, np.tril(np.array(columns).T[accepted].reshape(len(accepted), -1))
+    return accepted, np.tril(columns[accepted, : len(accepted)])
 
 
-def _update(A, F, r, P, inverse, d):
-    """Write the rows of F that belong to the pivots P; return what trace each takes."""
+def _update(A, F, r, P, inverse):
+    """Write the rows of F that belong to the pivots P.
+
+    Returns
+    -------
+    gained : ndarray of shape (len(P),)
+        The trace that each pivot takes.
+    taken : ndarray of shape (n,)
+        What they take from the diagonal.
+    """
     F_P = np.ascontiguousarray(F[:r, P].T)
     columns = A.columns(P)
 
@@ -267,9 +276,14 @@ def _update(A, F, r, P, inverse, d):
         if r:
             W -= F_P @ F[:r, tile]
         new = np.matmul(inverse, W, out=F[r : r + len(P), tile])
-        return np.einsum("ij,ij->i", new, new, dtype=np.float64)
+        squares = np.square(new, out=W)
+        return (
+            squares.sum(axis=1, dtype=np.float64),
+            squares.sum(axis=0, dtype=np.float64),
+        )
 
-    return np.sum(A.over_tiles(of_tile), axis=0)
+    gained, taken = zip(*A.over_tiles(of_tile), strict=True)
+    return np.sum(gained, axis=0), np.concatenate(taken)
 
 
 def _with_room(F, rank, k):

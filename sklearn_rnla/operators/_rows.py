@@ -7,6 +7,8 @@ add up the small states it leaves. Nothing else reads the data.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -145,7 +147,13 @@ class RowMatrix(ABC):
         """Yield the blocks in order, in this process."""
 
     def in_memory(self):
-        """Return all rows as one ndarray or csr_array; a view where possible."""
+        """Return all rows as one array, a view where possible.
+
+        Returns
+        -------
+        ndarray or csr_array of shape (n_rows, n_features)
+            In this process.
+        """
         parts = [block.values for block in self.blocks()]
         if isinstance(parts[0], np.ndarray):
             return np.concatenate(parts)
@@ -200,21 +208,37 @@ def _threadpool_controller():
 def run_lanes(run, lanes, n_jobs):
     """Yield ``run(lane)`` for each lane in order, in up to `n_jobs` threads.
 
-    Threads are joblib's, so that `joblib.parallel_config` is obeyed. While several run,
-    each has one BLAS thread.
+    joblib says how many, so that `joblib.parallel_config` is obeyed; its own threads take
+    some 13 ms to start, which is more than many a pass. While several run, each has one
+    BLAS thread.
     """
     if len(lanes) > 1 and n_jobs != 1:
-        from joblib import Parallel, delayed, effective_n_jobs
+        from joblib import effective_n_jobs
 
-        if effective_n_jobs(n_jobs) > 1:
-            # joblib warns when a process-based default is replaced, so ask for shared
-            # memory; the generator hands states over in order, as they come.
-            parallel = Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
-            with _threadpool_controller().limit(limits=1, user_api="blas"):
-                yield from parallel(delayed(run)(lane) for lane in lanes)
+        n_threads = min(effective_n_jobs(n_jobs), len(lanes))
+        if n_threads > 1:
+            yield from _run_in_threads(run, lanes, n_threads)
             return
     for lane in lanes:
         yield run(lane)
+
+
+def _run_in_threads(run, lanes, n_threads):
+    with (
+        _threadpool_controller().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(n_threads) as executor,
+    ):
+        # Two waiting for each thread: states of later lanes do not pile up.
+        waiting = deque(executor.submit(run, lane) for lane in lanes[: 2 * n_threads])
+        try:
+            for lane in lanes[2 * n_threads :]:
+                yield waiting.popleft().result()
+                waiting.append(executor.submit(run, lane))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class LocalRowMatrix(RowMatrix):

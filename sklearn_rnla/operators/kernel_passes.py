@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg.blas
 
 from ._rows import add_states
 from .kernels import tile_rows
+
+# Rows of a block whose kernel is evaluated: a few tiles for every thread.
+BLOCK_ROWS = 4096
+
+# Columns of a triangular product computed at a time.
+_PANEL = 128
 
 
 class FeatureMap:
@@ -42,13 +47,15 @@ class FeatureMap:
         for start in range(0, n_rows, size):
             yield slice(start, min(start + size, n_rows))
 
-    def of_tile(self, values, dtype):
+    def of_tile(self, values, dtype, out=None):
         """Return the features of a few rows.
 
         Parameters
         ----------
         values : ndarray or csr_array of shape (n_rows, n_features)
         dtype : numpy dtype
+        out : ndarray of shape (n_rows, rank), default=None
+            Where to write them.
 
         Returns
         -------
@@ -56,23 +63,28 @@ class FeatureMap:
         """
         dtype = np.dtype(dtype)
         if dtype not in self._cast:
-            # BLAS wants its triangle in Fortran order, numpy its factor transposed.
-            W = np.asfortranarray(self.W, dtype) if self.triangular else self.W.T
-            self._cast[dtype] = np.asarray(W, dtype)
-        W = self._cast[dtype]
+            self._cast[dtype] = np.ascontiguousarray(self.W.T, dtype)
+        Wt = self._cast[dtype]
         K = self.columns(values, dtype)
-        if not self.triangular:
-            return K @ W
-        K = np.ascontiguousarray(K)
-        trmm = scipy.linalg.blas.strmm if dtype == np.float32 else scipy.linalg.blas.dtrmm
-        return trmm(1.0, W, K.T, lower=1, overwrite_b=1).T
+        rank = len(self.W)
+        if not self.triangular or rank < 2 * _PANEL:
+            return np.matmul(K, Wt, out=out)
+        out = np.empty((len(K), rank), dtype) if out is None else out
+        # Products by numpy alone: scipy's BLAS, which has triangular ones, is another
+        # library with threads of its own, and the two get in each other's way.
+        for start in range(0, rank, _PANEL):
+            stop = rank if rank - start < 2 * _PANEL else start + _PANEL
+            np.matmul(K[:, :stop], Wt[:stop, start:stop], out=out[:, start:stop])
+            if stop == rank:
+                break
+        return out
 
 
 def features(values, feature_map, dtype):
     """Return the features of a block's rows, tile by tile."""
     out = np.empty((values.shape[0], feature_map.shape[0]), dtype)
     for tile in feature_map.tiles(len(out), dtype):
-        out[tile] = feature_map.of_tile(values[tile], dtype)
+        feature_map.of_tile(values[tile], dtype, out=out[tile])
     return out
 
 

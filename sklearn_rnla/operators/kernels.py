@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.gaussian_process.kernels import Kernel as GPKernel
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .passes import scale_rows
@@ -56,6 +55,11 @@ class Kernel:
     def name(self):
         """The name of the kernel; empty for a callable."""
         return self.metric if isinstance(self.metric, str) else ""
+
+    @property
+    def is_product(self):
+        """Whether a tile is a matrix product and a function of it."""
+        return self.name == "rbf" or self.name in _INNER_PRODUCT_KERNELS
 
     def at(self, Z, center=None):
         """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
@@ -108,7 +112,7 @@ class Kernel:
         if self.name in _INNER_PRODUCT_KERNELS:
             values = self._gamma(B) * squared_norms(B)
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
-        if isinstance(self.metric, GPKernel):
+        if is_kernel_object(self.metric):
             return self.metric.diag(B)
         rows = B if isinstance(B, np.ndarray) else B.tocsr()
         return np.array([float(self.metric(b, b, **self.params)) for b in rows])
@@ -117,6 +121,11 @@ class Kernel:
         if "gamma" not in KERNEL_PARAMS[self.metric]:
             return 1.0
         return self.params.get("gamma", 1.0 / X.shape[1])
+
+
+def is_kernel_object(metric):
+    """Whether `metric` is one of ``sklearn.gaussian_process.kernels``; imports nothing."""
+    return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
 
 
 def squared_norms(B):

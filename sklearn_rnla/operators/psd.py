@@ -12,7 +12,7 @@ from ._rows import run_lanes, split, working_dtype
 from .kernels import tile_rows
 
 # Rows chosen at a time, as the tiles are sized for.
-_TYPICAL_COLUMNS = 128
+_TYPICAL_COLUMNS = 64
 
 
 class PSDMatrix(ABC):
@@ -25,7 +25,11 @@ class PSDMatrix(ABC):
         float32 or float64: that of the columns.
     n_jobs : int or None
         Threads over tiles.
+    is_product : bool
+        Whether columns cost little more than a matrix product.
     """
+
+    is_product = True
 
     def __init__(self, n, dtype, n_jobs=None):
         self.shape = (n, n)
@@ -62,8 +66,15 @@ class PSDMatrix(ABC):
         return other
 
     def over_tiles(self, function):
-        """Return ``function(tile)`` for each tile, in order, in `n_jobs` threads."""
-        return list(run_lanes(function, self.tiles, self.n_jobs))
+        """Return ``function(tile)`` for each tile, in order.
+
+        In `n_jobs` threads, unless the work is matrix products: those have BLAS's.
+        """
+        # Few and large tasks: starting one costs as much as a tile.
+        lanes = [self.tiles[s] for s in split(len(self.tiles), -(-len(self.tiles) // 4))]
+        n_jobs = 1 if self.is_product else self.n_jobs
+        run = run_lanes(lambda lane: [function(t) for t in lane], lanes, n_jobs)
+        return [result for lane in run for result in lane]
 
 
 class KernelMatrix(PSDMatrix):
@@ -82,6 +93,7 @@ class KernelMatrix(PSDMatrix):
     def __init__(self, kernel, X, n_jobs=None):
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
+        self.is_product = kernel.is_product
         self._X = sp.csr_array(X) if sp.issparse(X) else X
         center = None if sp.issparse(X) else X.mean(axis=0, dtype=np.float64)
         self._at = {tile.start: kernel.at(self._X[tile], center) for tile in self.tiles}
