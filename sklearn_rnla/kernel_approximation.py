@@ -130,10 +130,10 @@ class NystroemKernel(
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_rnla import NystroemKernel
     >>> X, _ = load_digits(return_X_y=True)
-    >>> kernel = NystroemKernel(gamma=1e-3, n_components=300, random_state=0).fit(X)
+    >>> kernel = NystroemKernel(gamma=2e-4, n_components=300, random_state=0).fit(X)
     >>> kernel.transform(X).shape
     (1797, 300)
-    >>> kernel.error_estimate_ < 0.2
+    >>> kernel.error_estimate_ < 0.03
     True
     """
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from ..operators import kernel_passes
 from .pcg import pcg
 from .ritz import descending_eigh
+from .triangular import inverse_cholesky
 
 # Iterations that the choice of solver counts on, and rows of the preconditioner's sample
 # for each landmark.
@@ -158,9 +158,10 @@ def _solve(G, B, alpha):
     shifted = G.copy()
     shifted.flat[:: len(G) + 1] += alpha
     try:
-        return scipy.linalg.solve(shifted, B, assume_a="pos", check_finite=True)
+        inverse = inverse_cholesky(shifted)
     except np.linalg.LinAlgError:
-        return scipy.linalg.lstsq(shifted, B)[0]
+        return np.linalg.lstsq(shifted, B)[0]
+    return inverse.T @ (inverse @ B)
 
 
 def choose_alpha(G, FY, YY, n, alphas):
@@ -234,25 +235,45 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
     def product(V):
         return alpha * V - fold(V, None)
 
-    n = rows.shape[0]
-    size = min(n, _ROWS_PER_LANDMARK * m)
-    sample = rows.take(np.sort(rng.choice(n, size=size, replace=False)))
-    Gs = sample.fold(
-        kernel_passes.fold_feature_gram, feature_map, np.zeros((n, 0)), rows.dtype
-    )[0] * (n / size)
+    Gs = _sampled_gram(rows, nystroem, rng)
     Gs.flat[:: len(Gs) + 1] += max(alpha, np.finfo(rows.dtype).eps * np.trace(Gs))
-    factor = scipy.linalg.cho_factor(Gs, lower=True)
+    inverse = inverse_cholesky(Gs)
     FY = fold(np.zeros((len(W), Y.shape[1])), Y)
     result = pcg(
         product,
         FY,
-        lambda R: scipy.linalg.cho_solve(factor, R),
+        lambda R: inverse.T @ (inverse @ R),
         tol=tol,
         max_iter=max_iter,
         report=report,
     )
     sums = weighted_sums(rows, Y) - FY[:, -1] @ result.X
     return RidgeSolution(W.T @ result.X, alpha, *result[1:], sums)
+
+
+def _sampled_gram(rows, nystroem, rng):
+    """Estimate ``F^T W F`` from the landmarks and a uniform sample of the other rows.
+
+    Landmarks lie where few other rows do: a sample of all rows would miss those
+    directions.
+    """
+    n, indices = rows.shape[0], nystroem.indices
+    others = np.arange(n) if indices is None else np.delete(np.arange(n), indices)
+    size = min(len(others), _ROWS_PER_LANDMARK * nystroem.feature_map.shape[1])
+    strata = [] if indices is None else [(np.unique(indices), 1.0)]
+    if size:
+        chosen = np.sort(rng.choice(others, size=size, replace=False))
+        strata.append((chosen, len(others) / size))
+    return sum(
+        scale
+        * rows.take(chosen).fold(
+            kernel_passes.fold_feature_gram,
+            nystroem.feature_map,
+            np.zeros((n, 0)),
+            rows.dtype,
+        )[0]
+        for chosen, scale in strata
+    )
 
 
 def solve_all(A, F, Y, alpha, weight, *, tol, max_iter, report=None):
@@ -286,10 +307,10 @@ def solve_all(A, F, Y, alpha, weight, *, tol, max_iter, report=None):
     F = np.asarray(F, dtype=np.float64) * root
     inner = F.T @ F
     inner.flat[:: len(inner) + 1] += alpha
-    factor = scipy.linalg.cho_factor(inner, lower=True)
+    half = inverse_cholesky(inner) @ F.T
 
     def precondition(R):
-        return (R - F @ scipy.linalg.cho_solve(factor, F.T @ R)) / alpha
+        return (R - half.T @ (half @ R)) / alpha
 
     result = pcg(
         lambda V: root * A.matmat(root * V) + alpha * V,

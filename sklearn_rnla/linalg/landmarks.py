@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from .pivoted_cholesky import (
     RandomPivots,
     pivoted_cholesky,
 )
+from .triangular import inverse_cholesky, triangular_inverse
 
 # k-means runs on at most this many rows a centre.
 _ROWS_PER_CENTER = 40
@@ -166,11 +168,11 @@ def _overestimates(A, diagonal, rows, sample, weight, rank):
     tail = values[rank:].sum() / rank
     ridge = max(tail, np.finfo(A.dtype).eps * max(values[0], np.finfo(np.float64).tiny))
     inner = sampled + np.diag(ridge / weight**2)
-    factor = scipy.linalg.cholesky(inner, lower=True)
+    inverse = inverse_cholesky(inner)
     columns = A.columns(sample)
 
     def captured(tile):
-        half = scipy.linalg.solve_triangular(factor, columns(tile), lower=True)
+        half = inverse @ columns(tile)
         return np.einsum("ij,ij->j", half, half)
 
     gain = np.concatenate(A.over_tiles(captured))
@@ -197,14 +199,15 @@ def inverse_root(K, eps):
     """
     m = len(K)
     floor = PRODUCT_FLOOR * eps * max(np.abs(np.diagonal(K)).max(), 0.0)
-    L, info = scipy.linalg.lapack.dpotrf(K, lower=1, clean=1)
-    if info == 0 and np.diagonal(L).min() ** 2 > floor:
-        return Root(np.arange(m), _triangular_inverse(L), True, True)
+    with suppress(np.linalg.LinAlgError):
+        L = np.linalg.cholesky(K)
+        if np.diagonal(L).min() ** 2 > floor:
+            return Root(np.arange(m), triangular_inverse(L), True, True)
     L, order, rank, _ = scipy.linalg.lapack.dpstrf(K, tol=floor, lower=1)
     order, L = order - 1, np.tril(L)[:, :rank]
     rest = np.diagonal(K)[order[rank:]] - np.einsum("ij,ij->i", L[rank:], L[rank:])
     if rank and rest.min(initial=0.0) >= -floor * m:
-        return Root(order[:rank], _triangular_inverse(L[:rank]), True, True)
+        return Root(order[:rank], triangular_inverse(L[:rank]), True, True)
     values, U = np.linalg.eigh(K)
     scale = np.abs(values).max()
     if scale == 0:
@@ -212,10 +215,6 @@ def inverse_root(K, eps):
     kept = values > PRODUCT_FLOOR * eps * scale
     W = (U[:, kept] / np.sqrt(values[kept])).T[::-1]
     return Root(np.arange(m), np.ascontiguousarray(W), False, False)
-
-
-def _triangular_inverse(L):
-    return np.tril(scipy.linalg.lapack.dtrtri(L, lower=1)[0])
 
 
 def feature_error(K_diagonal, features):

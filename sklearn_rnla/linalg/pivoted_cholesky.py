@@ -20,6 +20,9 @@ _GREEDY_SLACK = 0.5
 _RECURSION_FLOOR = 1e3
 PRODUCT_FLOOR = 64.0
 
+# Entries of the factor for which room is made at once; larger ones grow.
+_ENTRIES_AT_ONCE = 2**28
+
 # A residual trace below this many eps of the trace is rounding.
 _ROUNDING = 4.0
 
@@ -191,7 +194,7 @@ def _factor(A, k, pivots, tol, floor, report):
     eps = np.finfo(A.dtype).eps
     floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
     target = max(tol, _ROUNDING * eps) * trace
-    F = np.empty((min(k, 1024), n), A.dtype)
+    F = np.empty((min(k, max(1024, _ENTRIES_AT_ONCE // max(1, n))), n), A.dtype)
     chosen = np.empty(0, dtype=np.intp)
     open_ = d > floor
     while len(chosen) < k and d.sum() > target and open_.any():

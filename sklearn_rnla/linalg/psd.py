@@ -6,12 +6,12 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from ..operators.psd import PSDMatrix, as_psd_matrix
 from .pivoted_cholesky import RandomPivots, pivoted_cholesky
+from .triangular import inverse_cholesky
 
 _N_COMPONENTS = [Interval(Integral, 1, None, closed="left")]
 
@@ -207,13 +207,13 @@ def _gaussian_factor(product, n, width, dtype, rng):
     Y = Y + shift * Omega
     B = (Omega.T @ Y).astype(np.float64)
     try:
-        C = scipy.linalg.cholesky((B + B.T) / 2)
+        inverse = inverse_cholesky((B + B.T) / 2)
     except np.linalg.LinAlgError as error:
         raise ValueError(
             "A is not positive semidefinite: its sketch has a negative eigenvalue. "
             "randomized_eigh takes symmetric matrices of any sign."
         ) from error
-    F = scipy.linalg.solve_triangular(C, Y.T.astype(np.float64), trans="T").T
+    F = Y.astype(np.float64) @ inverse.T
     return F.astype(dtype), float(shift)
 
 
@@ -280,8 +280,6 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     F = F.astype(np.float64, copy=False)
     inner = F.T @ F
     inner.flat[:: len(inner) + 1] += alpha
-    half = scipy.linalg.solve_triangular(
-        scipy.linalg.cholesky(inner, lower=True), F.T, lower=True
-    )
+    half = inverse_cholesky(inner) @ F.T
     scores = np.einsum("ij,ij->j", half, half) + d / (d + alpha)
     return np.minimum(scores, 1.0)
