@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,12 @@ _MAX_BLOCKS = 6
 # A step on the sample is worth trying where the error is within this factor of the
 # tolerance.
 _STEP_REACH = 100
+
+# The next block keeps the directions that bring all but this share of its gain, or of the
+# tolerance; as many as a multiple of what BLAS kernels take at a time.
+_LOST_GAIN = 0.02
+_LOST_TOLERANCE = 0.2
+_NARROW_MULTIPLE = 8
 
 # Estimates are multiplied by this before they are compared with a tolerance or reported:
 # what the sampled look-ahead cannot see, measured on the spectra gallery.
@@ -107,6 +114,28 @@ class _Ahead:
     def _matrix(self, sampled):
         return _bordered(self._known, self._cross, self.sample.scale * sampled)
 
+    def leading_directions(self, loss):
+        """Return the fewest directions of the next block that gain all but `loss`.
+
+        Those that the Ritz vectors of the step use most. What is left out is not lost: it
+        stays in the residuals, and comes again in a later block.
+        """
+        q = len(self._known)
+        directions = np.linalg.svd(self._coefficients[:, q:], full_matrices=False)[2]
+        cross, sampled = self._H[:q, q:] @ directions.T, directions @ self._H[q:, q:]
+        sampled = sampled @ directions.T
+        enough = self.values.sum() - loss
+
+        def suffices(r):
+            H = _bordered(self._known, cross[:, :r], sampled[:r, :r])
+            return np.linalg.eigvalsh(H)[-self.k :].sum() >= enough
+
+        sizes = range(_NARROW_MULTIPLE, len(directions), _NARROW_MULTIPLE)
+        i = bisect_left(sizes, True, key=suffices)
+        if i == len(sizes):
+            return self._W
+        return directions[: sizes[i]].astype(self._W.dtype) @ self._W
+
     def take(self):
         """Return the Ritz vectors of the step, and what they in turn lack.
 
@@ -184,6 +213,8 @@ def block_krylov(
       basis and residuals, with the residuals' Gram block from the row sample, gains
       less than ``2 tol`` times the tail. Where the step itself is estimated to reach
       the tolerance, it is taken: a pass saved.
+    - Of the residuals, only the directions that this step finds worth their products make
+      the next block: it is ever narrower.
     - Singular values that squaring would drown in rounding come from the QR factor of
       ``A V^T``, one more pass of half the flops. If the tail is lost in rounding too,
       that factor is taken on the whole basis, after three passes at least.
@@ -235,8 +266,12 @@ def block_krylov(
             block = orthonormal_rows(images)
             if len(block) < width:
                 block = np.concatenate([block, extend_rows(block, V)])[:width]
-        elif len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
-            basis.restart(2 * width)
+        else:
+            if sample is not None and ahead.reliable:
+                loss = max(_LOST_GAIN * ahead.gain, _LOST_TOLERANCE * tol * 2 * tail)
+                block = ahead.leading_directions(loss)
+            if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
+                basis.restart(2 * width)
     if deep and A.moments.squared_norm > 0:
         s, V = refine_values(A, basis.vectors)
         s, V = s[:width], V[:width]
