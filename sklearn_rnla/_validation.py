@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +20,8 @@ from ._sklearn import (
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
+from .operators._rows import kernel_jobs
+from .operators.kernel_passes import BLOCK_ROWS
 from .operators.kernels import Kernel, is_kernel_object
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
@@ -120,6 +122,28 @@ def check_rows(
     return rows.with_weight(weight)
 
 
+def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
+    """Return validated input of a kernel estimator, in blocks of a few tiles each.
+
+    See `check_rows`; NaN is looked for at once, as landmarks would spread it.
+    """
+    rows = check_rows(
+        estimator,
+        X,
+        reset=reset,
+        sample_weight=sample_weight,
+        block_size=BLOCK_ROWS,
+        n_jobs=kernel_jobs(estimator.n_jobs),
+        check_all=True,
+    )
+    if reset and rows.shape[0] is None:
+        raise ValueError(
+            f"{type(estimator).__name__} chooses among all rows, but an iterator of blocks "
+            "is read once: pass an array, a memmap or a dask array."
+        )
+    return rows
+
+
 def check_target(estimator, X, y, *, numeric):
     """Return the target as an ndarray, checked against X.
 
@@ -196,14 +220,8 @@ def check_kernel(estimator, rows):
     Raises
     ------
     ValueError
-        When a parameter does not belong to the kernel, or the rows are of unknown number.
+        When a parameter does not belong to the kernel.
     """
-    name = type(estimator).__name__
-    if rows.shape[0] is None:
-        raise ValueError(
-            f"{name} chooses among all rows, but an iterator of blocks is read once: pass "
-            "an array, a memmap or a dask array."
-        )
     metric, gamma = estimator.kernel, estimator.gamma
     given = {"gamma": gamma, "degree": estimator.degree, "coef0": estimator.coef0}
     given = {name: value for name, value in given.items() if value is not None}
@@ -226,24 +244,52 @@ def check_kernel(estimator, rows):
     return Kernel(metric, {**(estimator.kernel_params or {}), **given})
 
 
-def check_landmarks(estimator, tol):
-    """Return `landmarks` as a method or an array; raise where `tol` cannot be met."""
-    landmarks = estimator.landmarks
+def check_landmarks(estimator, tol=0.0):
+    """Return the landmarks that the parameters of `estimator` ask for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With `landmarks` and `n_components`.
+    tol : float
+        Relative trace error at which to stop.
+
+    Returns
+    -------
+    landmarks : str or ndarray or csr_array
+        A method, or landmarks of the user's own.
+    k : int or None
+        Most landmarks.
+    tol : float
+        Relative trace error at which to stop.
+
+    Raises
+    ------
+    ValueError
+        Where the landmarks do not come one after another, but are to stop at an error.
+    """
+    landmarks, k, stop = estimator.landmarks, estimator.n_components, f"tol={tol}"
+    if isinstance(k, Integral):
+        k = int(k)
+    elif k is not None:
+        stop, tol, k = f"n_components={k}", max(tol, 1 - k), None
     if isinstance(landmarks, str):
         if landmarks == "kmeans" and estimator.kernel == "precomputed":
             raise ValueError("landmarks='kmeans' needs samples, not a precomputed kernel.")
         if landmarks in _ORDERED_LANDMARKS or not tol:
-            return landmarks
+            return landmarks, k, tol
     elif not tol:
-        if sp.issparse(landmarks):
-            return sp.csr_array(landmarks)
-        landmarks = np.asarray(landmarks)
-        if landmarks.ndim == 1 and landmarks.dtype.kind in "iu":
-            return landmarks
-        return check_array(
-            landmarks, dtype=[np.float64, np.float32], input_name="landmarks"
-        )
+        return _own_landmarks(landmarks), k, tol
     raise ValueError(
-        f"tol={tol} needs landmarks that come one after another: landmarks must be one of "
+        f"{stop} needs landmarks that come one after another: landmarks must be one of "
         f"{', '.join(map(repr, _ORDERED_LANDMARKS))}."
     )
+
+
+def _own_landmarks(landmarks):
+    if sp.issparse(landmarks):
+        return sp.csr_array(landmarks)
+    landmarks = np.asarray(landmarks)
+    if landmarks.ndim == 1 and landmarks.dtype.kind in "iu":
+        return landmarks
+    return check_array(landmarks, dtype=[np.float64, np.float32], input_name="landmarks")

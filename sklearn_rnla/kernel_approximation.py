@@ -17,9 +17,14 @@ from ._sklearn import (
     progress,
     undone_on_failure,
 )
-from ._validation import KERNEL_CONSTRAINTS, check_kernel, check_landmarks, check_rows
+from ._validation import (
+    KERNEL_CONSTRAINTS,
+    check_kernel,
+    check_kernel_rows,
+    check_landmarks,
+)
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import BLOCK_ROWS, features
+from .operators.kernel_passes import features
 
 
 class NystroemKernel(
@@ -239,32 +244,18 @@ class NystroemKernel(
             The features; a lazy dask array if X is one.
         """
         check_is_fitted(self)
-        return self._features(
-            check_rows(
-                self,
-                X,
-                reset=False,
-                n_jobs=self.n_jobs,
-                block_size=BLOCK_ROWS,
-                check_all=True,
-            )
-        )
+        return self._features(check_kernel_rows(self, X, reset=False))
 
     def _fit(self, X):
         """Set the fitted attributes; return the rows and the factorisation of all."""
-        rows = check_rows(
-            self, X, reset=True, n_jobs=self.n_jobs, block_size=BLOCK_ROWS, check_all=True
-        )
+        rows = check_kernel_rows(self, X, reset=True)
         kernel = check_kernel(self, rows)
-        k, tol = self.n_components, self.tol
-        if k is not None and not isinstance(k, Integral):
-            k, tol = None, max(tol, 1 - k)
-        landmarks = check_landmarks(self, tol)
+        landmarks, k, tol = check_landmarks(self, self.tol)
         with progress(self, "block of landmarks") as report:
             result = nystroem_features(
                 rows,
                 kernel,
-                None if k is None else int(k),
+                k,
                 landmarks,
                 tol=tol,
                 n_jobs=self.n_jobs,

@@ -26,13 +26,13 @@ from ._sklearn import (
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel,
+    check_kernel_rows,
     check_landmarks,
-    check_rows,
     check_target,
 )
 from .linalg import kernel_ridge as solvers
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import BLOCK_ROWS, features, predictions
+from .operators.kernel_passes import features, predictions
 from .operators.psd import KernelMatrix
 
 
@@ -91,26 +91,25 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _check_rows(self, X, reset, sample_weight=None):
-        return check_rows(
-            self,
-            X,
-            reset=reset,
-            sample_weight=sample_weight,
-            block_size=BLOCK_ROWS,
-            n_jobs=self.n_jobs,
-            check_all=True,
-        )
-
     def _check_alphas(self):
-        alphas = np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
-        if alphas.ndim != 1 or not len(alphas) or not np.all(alphas >= 0):
-            raise ValueError(f"alpha={self.alpha!r} must be numbers that are at least 0.")
-        if not np.isfinite(alphas).all():
-            raise ValueError(f"alpha={self.alpha!r} must be finite.")
+        try:
+            alphas = np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"alpha={self.alpha!r} must be numbers.") from error
+        if alphas.ndim != 1 or not len(alphas):
+            raise ValueError(
+                f"alpha={self.alpha!r} must be a number or numbers in one dimension, "
+                "not empty."
+            )
+        if not (np.isfinite(alphas).all() and np.all(alphas >= 0)):
+            raise ValueError(
+                f"alpha={self.alpha!r} must be finite and at least 0 in all entries."
+            )
         if self.centers == "all":
             if not np.all(alphas > 0):
-                raise ValueError("alpha must be positive with centers='all'.")
+                raise ValueError(
+                    f"alpha={self.alpha!r} must be positive with centers='all'."
+                )
             if self.solver == "direct":
                 raise ValueError(
                     "solver='direct' would form an n_samples x n_samples matrix with "
@@ -134,17 +133,13 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
         kernel = check_kernel(self, rows.with_weight(None))
-        landmarks = check_landmarks(self, 0.0)
-        k, trace_tol = self.n_components, 0.0
-        if k is not None and not isinstance(k, Integral):
-            k, trace_tol = None, 1 - k
-            check_landmarks(self, trace_tol)
+        landmarks, k, trace_tol = check_landmarks(self)
         rng = stream(draw_seed(self.random_state))
         with progress(self, "iteration") as report:
             nystroem = nystroem_features(
                 rows.with_weight(None),
                 kernel,
-                None if k is None else int(k),
+                k,
                 landmarks,
                 tol=trace_tol,
                 n_jobs=self.n_jobs,
@@ -215,7 +210,8 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             if self.fit_intercept:
                 sums = solvers.weighted_sums(rows, Y)
                 normal = solvers.centered_targets(*normal, sums)
-            alpha, _, _ = solvers.choose_alpha(*normal, rows.n_samples, alphas)
+            freedom = rows.n_samples - self.fit_intercept
+            alpha = solvers.choose_alpha(*normal, freedom, alphas)
         return solvers.solve_all(
             KernelMatrix(kernel, X, self.n_jobs),
             F,
@@ -229,7 +225,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
 
     def _predict(self, X):
         check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
+        rows = check_kernel_rows(self, X, reset=False)
         dual = self.dual_coef_.reshape(len(self.dual_coef_), -1)
         return rows.map(
             predictions,
@@ -375,7 +371,7 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
             When X or y have NaN or infinity, or a parameter does not fit another.
         """
         with undone_on_failure(self):
-            rows = self._check_rows(X, True, sample_weight)
+            rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
             y = check_target(self, rows, y, numeric=True)
             self._fit_targets(rows, y.reshape(len(y), -1))
             if y.ndim == 1:
@@ -568,10 +564,15 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
             another.
         """
         with undone_on_failure(self):
-            rows = self._check_rows(X, True, sample_weight)
+            rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
             y = column_of_classes(check_target(self, rows, y, numeric=False))
             if self.class_weight is not None:
                 weight = compute_sample_weight(self.class_weight, y)
+                if not (np.all(weight >= 0) and np.isfinite(weight).all() and weight.any()):
+                    raise ValueError(
+                        f"class_weight={self.class_weight!r} must be finite and at least "
+                        "0, and not 0 for all classes of y."
+                    )
                 if rows.weight is not None:
                     weight = weight * rows.weight
                 rows = rows.with_weight(weight.astype(rows.dtype))

@@ -135,17 +135,18 @@ def solve_direct(rows, nystroem, Y, alphas, *, intercept=False):
             normal = centered_targets(G, FY, YY, weighted_sums(rows, Y))
         else:
             normal = G, FY, YY
-        alpha, U, values = choose_alpha(*normal, rows.n_samples, alphas)
-        shifted = np.maximum(values + alpha, np.finfo(np.float64).tiny)
-        coef = U.T @ ((U @ FY) / shifted[:, np.newaxis])
+        alpha = choose_alpha(*normal, rows.n_samples - intercept, alphas)
+        coef = _solve(G, FY, alpha)
     sums = weighted_sums(rows, Y) - FY[:, -1] @ coef
     return RidgeSolution(nystroem.feature_map.W.T @ coef, alpha, 1, 0.0, True, sums)
 
 
 def centered_targets(G, FY, YY, sums):
-    """Return the normal equations of the targets less their means; drop the ones."""
+    """Return the normal equations about the means; drop the target of ones."""
     mean = sums[:-1] / sums[-1]
-    return G, FY[:, :-1] - np.outer(FY[:, -1], mean), YY[:-1] - sums[-1] * mean**2
+    F1, FY = FY[:, -1], FY[:, :-1]
+    centered = G - np.outer(F1, F1) / sums[-1]
+    return centered, FY - np.outer(F1, mean), YY[:-1] - sums[-1] * mean**2
 
 
 def weighted_sums(rows, Y):
@@ -170,16 +171,21 @@ def choose_alpha(G, FY, YY, n, alphas):
     Golub, Heath & Wahba (1979): ``n ||y - H y||^2 / (n - tr H)^2``, summed over targets,
     for all penalties from one eigendecomposition.
 
+    Parameters
+    ----------
+    G, FY, YY
+        The normal equations; about the means where there is an intercept.
+    n : int
+        Degrees of freedom of the data.
+    alphas : ndarray
+
     Returns
     -------
-    alpha : float
-    U : ndarray of shape (m, m)
-        Eigenvectors of G, as rows.
-    values : ndarray of shape (m,)
-        Its eigenvalues.
+    float
     """
     values, U = descending_eigh(G)
-    values = np.maximum(values, 0.0)
+    rounding = len(values) * np.finfo(np.float64).eps
+    values = np.where(values > rounding * values[0], values, 0.0)
     squared = (U @ FY) ** 2
     # What no direction explains is the same for all.
     safe = np.where(values > 0, values, 1.0)[:, np.newaxis]
@@ -190,8 +196,9 @@ def choose_alpha(G, FY, YY, n, alphas):
         shrunk = alpha / (values + alpha) if alpha > 0 else (values == 0).astype(float)
         residual = rest + float((shrunk[:, np.newaxis] ** 2 * explained).sum())
         freedom = n - float((1 - shrunk).sum())
-        errors.append(n * residual / max(freedom, np.finfo(float).eps * n) ** 2)
-    return float(alphas[int(np.argmin(errors))]), U, values
+        # Where nothing is left to judge by, zero over zero is no recommendation.
+        errors.append(residual / freedom**2 if freedom > rounding * n else np.inf)
+    return float(alphas[int(np.argmin(errors))])
 
 
 def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
@@ -236,7 +243,8 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
         return alpha * V - fold(V, None)
 
     Gs = _sampled_gram(rows, nystroem, rng)
-    Gs.flat[:: len(Gs) + 1] += max(alpha, np.finfo(rows.dtype).eps * np.trace(Gs))
+    shift = max(alpha, np.finfo(rows.dtype).eps * np.trace(Gs))
+    Gs.flat[:: len(Gs) + 1] += shift if shift > 0 else 1.0
     inverse = inverse_cholesky(Gs)
     FY = fold(np.zeros((len(W), Y.shape[1])), Y)
     result = pcg(
@@ -252,27 +260,34 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
 
 
 def _sampled_gram(rows, nystroem, rng):
-    """Estimate ``F^T W F`` from the landmarks and a uniform sample of the other rows.
+    """Estimate ``F^T W F`` from the landmarks and a sample of the other rows.
 
     Landmarks lie where few other rows do: a sample of all rows would miss those
-    directions.
+    directions. The others are drawn in proportion to their weights.
     """
-    n, indices = rows.shape[0], nystroem.indices
-    others = np.arange(n) if indices is None else np.delete(np.arange(n), indices)
-    size = min(len(others), _ROWS_PER_LANDMARK * nystroem.feature_map.shape[1])
-    strata = [] if indices is None else [(np.unique(indices), 1.0)]
-    if size:
-        chosen = np.sort(rng.choice(others, size=size, replace=False))
-        strata.append((chosen, len(others) / size))
+    n = rows.shape[0]
+    weight = np.ones(n) if rows.weight is None else rows.weight.astype(np.float64)
+    strata = []
+    if nystroem.indices is not None:
+        landmarks = np.unique(nystroem.indices)
+        strata.append((landmarks, weight[landmarks]))
+        weight[landmarks] = 0.0
+    cumulative = np.cumsum(weight)
+    if cumulative[-1] > 0:
+        size = _ROWS_PER_LANDMARK * nystroem.feature_map.shape[1]
+        drawn = np.searchsorted(cumulative, rng.random(size) * cumulative[-1], side="right")
+        chosen, counts = np.unique(drawn.clip(max=n - 1), return_counts=True)
+        strata.append((chosen, counts * (cumulative[-1] / size)))
     return sum(
-        scale
-        * rows.take(chosen).fold(
+        rows.take(chosen)
+        .with_weight(chosen_weight)
+        .fold(
             kernel_passes.fold_feature_gram,
             nystroem.feature_map,
             np.zeros((n, 0)),
             rows.dtype,
         )[0]
-        for chosen, scale in strata
+        for chosen, chosen_weight in strata
     )
 
 

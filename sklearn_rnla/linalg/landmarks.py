@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ import scipy.linalg
 
 from .pivoted_cholesky import (
     PRODUCT_FLOOR,
+    ElectedPivots,
     GivenPivots,
     GreedyPivots,
     PivotedCholesky,
-    RandomPivots,
     pivoted_cholesky,
 )
 from .triangular import inverse_cholesky, triangular_inverse
@@ -85,7 +86,8 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
     if method == "kmeans":
         return Landmarks(_cluster_centers(X, k, rng), None, None)
     if method == "rpcholesky":
-        cholesky = pivoted_cholesky(A, k, lambda: RandomPivots(rng), tol=tol, report=report)
+        pivots = partial(ElectedPivots, rng)
+        cholesky = pivoted_cholesky(A, k, pivots, tol=tol, report=report)
     elif method == "greedy":
         cholesky = pivoted_cholesky(A, k, GreedyPivots, tol=tol, report=report)
     else:

@@ -19,7 +19,7 @@ class PCG(NamedTuple):
     residual : float
         Largest residual norm over the columns, relative to that of B.
     converged : bool
-        Whether it is at most the tolerance, or no longer falls because of rounding.
+        Whether it is at most the tolerance.
     """
 
     X: np.ndarray
@@ -59,16 +59,18 @@ def pcg(product, B, precondition, *, tol, max_iter, report=None):
     P = Z.copy()
     rho = np.einsum("ij,ij->j", R, Z)
     best, best_residual, n_iter = X.copy(), np.inf, 0
-    residual = np.max(np.linalg.norm(R, axis=0) / scale, initial=0.0)
+    residuals = np.linalg.norm(R, axis=0) / scale
+    residual = residuals.max(initial=0.0)
     while residual > tol and n_iter < max_iter:
         AP = product(P)
         n_iter += 1
         curvature = np.einsum("ij,ij->j", P, AP)
-        active = curvature > 0
+        active = (curvature > 0) & (residuals > tol)
         step = np.where(active, rho / np.where(active, curvature, 1.0), 0.0)
         X += step * P
         R -= step * AP
-        residual = np.max(np.linalg.norm(R, axis=0) / scale)
+        residuals = np.linalg.norm(R, axis=0) / scale
+        residual = residuals.max()
         if residual < best_residual:
             best, best_residual = X.copy(), residual
         if report is not None and report():

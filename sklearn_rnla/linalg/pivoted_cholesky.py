@@ -64,7 +64,7 @@ class RandomPivots:
         drawn = self.rng.random(size) * cumulative[-1]
         return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
 
-    def order(self, d, proposed):
+    def order(self, d, proposed, G):
         """Return a function that gives the proposals in turn.
 
         Parameters
@@ -72,17 +72,58 @@ class RandomPivots:
         d : ndarray of shape (n,)
             Residual diagonal.
         proposed : ndarray of int
+        G : ndarray
+            Residual of the proposals.
 
         Returns
         -------
         callable
-            ``following(diagonal, i)`` is the position of the i-th to look at and the
-            least diagonal entry it is accepted with, or None at the end.
+            ``following(diagonal, columns)`` is the position of the next to look at and the
+            least diagonal entry it is accepted with, or None at the end. It is given what
+            is left of the diagonal, and the columns eliminated so far.
         """
         threshold = self.rng.random(len(proposed)) * d[proposed]
+        turns = iter(enumerate(threshold))
+        return lambda diagonal, columns: next(turns, None)
 
-        def following(diagonal, i):
-            return (i, threshold[i]) if i < len(diagonal) else None
+
+class ElectedPivots(RandomPivots):
+    """The best of random proposals: those that stand for most of the others.
+
+    Proposals are drawn from the residual diagonal, as `RandomPivots` draws them. As a
+    sample of the trace they also tell what pivot j would take from it:
+    ``sum_i R_ij^2 / R_jj``, over all i, is estimated by a weighted sum over the proposals.
+    The one with most votes is elected, again and again, up to one in four.
+    """
+
+    _proposals_per_pivot = 4
+
+    def propose(self, d, size):
+        """Return the indices of distinct proposals."""
+        drawn = super().propose(d, min(size * self._proposals_per_pivot, _MOST_PROPOSED))
+        self._wanted = min(size, -(-len(drawn) // self._proposals_per_pivot))
+        proposed, self._counts = np.unique(drawn, return_counts=True)
+        return proposed
+
+    def order(self, d, proposed, G):
+        """Return a function that gives the proposal with most votes."""
+        weight = self._counts / d[proposed]
+        votes = weight @ np.square(G)
+        smallest = np.finfo(np.float64).eps * np.diagonal(G).max(initial=0.0)
+
+        def following(diagonal, columns):
+            nonlocal votes
+            r = columns.shape[1]
+            if r:
+                # The last column v has taken v v^T from the residual.
+                before, v = columns[:, :-1], columns[:, -1]
+                image = G @ (weight * v) - before @ (before.T @ (weight * v))
+                votes = votes + v * (float(weight @ v**2) * v - 2 * image)
+            share = np.where(
+                diagonal > smallest, votes / np.maximum(diagonal, smallest), -1.0
+            )
+            p = int(np.argmax(share))
+            return (p, 0.0) if r < self._wanted and share[p] > 0 else None
 
         return following
 
@@ -96,14 +137,15 @@ class GreedyPivots:
         largest = np.argpartition(d, len(d) - size)[len(d) - size :]
         return largest[np.argsort(-d[largest], kind="stable")]
 
-    def order(self, d, proposed):
+    def order(self, d, proposed, G):
         """Return a function that gives the largest of what is left of the block."""
         outside = d.copy()
         outside[proposed] = 0
         bar = _GREEDY_SLACK * outside.max()
 
-        def following(diagonal, i):
-            return (int(np.argmax(diagonal)), bar) if i < len(diagonal) else None
+        def following(diagonal, columns):
+            p = int(np.argmax(diagonal))
+            return (p, bar) if diagonal[p] >= bar and diagonal[p] > 0 else None
 
         return following
 
@@ -119,11 +161,13 @@ class GivenPivots:
         proposed, self._left = self._left[:size], self._left[size:]
         return proposed
 
-    def order(self, d, proposed):
+    def order(self, d, proposed, G):
         """Return a function that accepts all in turn."""
+        turns = iter(range(len(proposed)))
 
-        def following(diagonal, i):
-            return (i, 0.0) if i < len(diagonal) else None
+        def following(diagonal, columns):
+            i = next(turns, None)
+            return None if i is None else (i, 0.0)
 
         return following
 
@@ -206,7 +250,7 @@ def _factor(A, k, pivots, tol, floor, report):
             break
         F_S = F[:r, S].astype(np.float64)
         G = A.submatrix(S) - F_S.T @ F_S
-        accepted, L = _accept(G, pivots.order(weight, S), floor)
+        accepted, L = _accept(G, pivots.order(weight, S, G), floor)
         # Where the residual is rounding, it stays part of the error but is no pivot.
         open_[S[np.diagonal(G) <= floor]] = False
         if not accepted:
@@ -214,14 +258,14 @@ def _factor(A, k, pivots, tol, floor, report):
         P = S[accepted]
         F = _with_room(F, r + len(P), k)
         inverse = np.linalg.inv(L).astype(A.dtype)
-        gained, taken = _update(A, F, r, P, inverse)
-        rest = d.sum() - np.cumsum(gained)
+        taken = _update(A, F, r, P, inverse)
         kept = len(P)
-        if rest[-1] <= target:
+        if d.sum() - taken.sum() <= target:
             # The pivot that reached the target is the last.
-            kept = int(np.argmax(rest <= target)) + 1
-            new = F[r + kept : r + len(P)]
-            taken -= np.einsum("ij,ij->j", new, new, dtype=np.float64)
+            gained = [float(f @ f) for f in F[r : r + len(P)]]
+            rest = d.sum() - np.cumsum(gained)
+            kept = min(kept, np.count_nonzero(rest > target) + 1)
+            taken -= _squared_norms(F[r + kept : r + len(P)])
         np.maximum(d - taken, 0.0, out=d)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
@@ -245,11 +289,10 @@ def _accept(G, following, floor):
     diagonal = np.diagonal(G).copy()
     columns = np.zeros((len(G), len(G)), order="F")
     accepted = []
-    i = 0
-    while (step := following(diagonal, i)) is not None:
+    while (step := following(diagonal, columns[:, : len(accepted)])) is not None:
         p, threshold = step
-        i += 1
         if diagonal[p] <= floor or diagonal[p] < threshold:
+            diagonal[p] = 0.0
             continue
         r = len(accepted)
         column = G[p] - columns[:, :r] @ columns[p, :r]
@@ -266,9 +309,7 @@ def _update(A, F, r, P, inverse):
 
     Returns
     -------
-    gained : ndarray of shape (len(P),)
-        The trace that each pivot takes.
-    taken : ndarray of shape (n,)
+    ndarray of shape (n,)
         What they take from the diagonal.
     """
     F_P = np.ascontiguousarray(F[:r, P].T)
@@ -278,15 +319,14 @@ def _update(A, F, r, P, inverse):
         W = columns(tile)
         if r:
             W -= F_P @ F[:r, tile]
-        new = np.matmul(inverse, W, out=F[r : r + len(P), tile])
-        squares = np.square(new, out=W)
-        return (
-            squares.sum(axis=1, dtype=np.float64),
-            squares.sum(axis=0, dtype=np.float64),
-        )
+        return _squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
 
-    gained, taken = zip(*A.over_tiles(of_tile), strict=True)
-    return np.sum(gained, axis=0), np.concatenate(taken)
+    return np.concatenate(A.over_tiles(of_tile))
+
+
+def _squared_norms(F):
+    """Return the squared norms of the columns, summed in their precision."""
+    return np.einsum("ij,ij->j", F, F).astype(np.float64)
 
 
 def _with_room(F, rank, k):

@@ -205,6 +205,20 @@ def _threadpool_controller():
     return ThreadpoolController()
 
 
+def kernel_jobs(n_jobs):
+    """Return the threads over tiles of a kernel: as many as BLAS has, unless told.
+
+    A tile is a product and a function of it. BLAS would run the product in its threads and
+    leave the function to one.
+    """
+    if n_jobs is not None:
+        return n_jobs
+    from joblib import effective_n_jobs
+
+    pools = _threadpool_controller().select(user_api="blas").lib_controllers
+    return max([effective_n_jobs(None), *(pool.num_threads for pool in pools)])
+
+
 def run_lanes(run, lanes, n_jobs):
     """Yield ``run(lane)`` for each lane in order, in up to `n_jobs` threads.
 

@@ -118,30 +118,32 @@ def add_gram(state, F, Y, weight=None):
 def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
     """Fold ``[K^T W (Y - K V)]`` of a block's kernel columns K; Y is None for zero.
 
-    The block is evaluated a tile at a time and not kept.
+    The block is evaluated a tile at a time and not kept. Products are in float64: V is
+    large where the kernel is ill-conditioned, and cancels.
     """
-    V = V.astype(dtype)
-    size = tile_rows(n_columns, np.dtype(dtype).itemsize)
+    size = tile_rows(n_columns, 8)
     out = np.zeros((n_columns, V.shape[1]))
     for start in range(0, block.values.shape[0], size):
         part = slice(start, min(start + size, block.values.shape[0]))
-        K = columns(block.values[part], dtype)
+        K = columns(block.values[part], dtype).astype(np.float64, copy=False)
         residual = -(K @ V)
         if Y is not None:
-            residual += Y[block.start + part.start : block.start + part.stop].astype(dtype)
+            residual += Y[block.start + part.start : block.start + part.stop]
         if block.weight is not None:
-            residual *= block.weight[part, np.newaxis].astype(dtype)
+            residual *= block.weight[part, np.newaxis]
         out += K.T @ residual
     return add_states(state, [out])
 
 
 def predictions(values, columns, dual, intercept, dtype):
-    """Return ``k(B, Z) dual + intercept`` of a block's rows, tile by tile."""
-    dual = dual.astype(dtype)
+    """Return ``k(B, Z) dual + intercept`` of a block's rows, tile by tile.
+
+    Summed in float64, as in `fold_normal_product`.
+    """
     out = np.empty((values.shape[0], dual.shape[1]), dtype)
-    size = tile_rows(len(dual), np.dtype(dtype).itemsize)
+    size = tile_rows(len(dual), 8)
     for start in range(0, len(out), size):
         part = slice(start, start + size)
-        np.matmul(columns(values[part], dtype), dual, out=out[part])
-    out += intercept.astype(dtype)
+        K = columns(values[part], dtype).astype(np.float64, copy=False)
+        out[part] = K @ dual + intercept
     return out

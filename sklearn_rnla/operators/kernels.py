@@ -56,11 +56,6 @@ class Kernel:
         """The name of the kernel; empty for a callable."""
         return self.metric if isinstance(self.metric, str) else ""
 
-    @property
-    def is_product(self):
-        """Whether a tile is a matrix product and a function of it."""
-        return self.name == "rbf" or self.name in _INNER_PRODUCT_KERNELS
-
     def at(self, Z, center=None):
         """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
 
@@ -216,7 +211,7 @@ class _GaussianColumns:
         exact = dtype == np.float64 or largest * np.finfo(dtype).eps > _EXPONENT_ERROR
         working = np.dtype(np.float64) if exact else dtype
         K = rows.astype(working, copy=False) @ self._columns(working)
-        return _exp(K).astype(dtype, copy=False)
+        return np.exp(K, out=K).astype(dtype, copy=False)
 
     def _columns(self, dtype):
         if dtype not in self._right:
@@ -240,13 +235,7 @@ class _GaussianColumns:
         K = _product(B.astype(working, copy=False), self._right[working])
         K += norms[:, np.newaxis].astype(working)
         K += self._norms.astype(working)
-        return _exp(K).astype(dtype, copy=False)
-
-
-def _exp(K):
-    # Rounding can make a squared distance negative.
-    np.minimum(K, 0, out=K)
-    return np.exp(K, out=K)
+        return np.exp(K, out=K).astype(dtype, copy=False)
 
 
 class _InnerProductColumns:

@@ -8,7 +8,7 @@ from copy import copy
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import run_lanes, split, working_dtype
+from ._rows import kernel_jobs, run_lanes, split, working_dtype
 from .kernels import tile_rows
 
 # Rows chosen at a time, as the tiles are sized for.
@@ -23,18 +23,14 @@ class PSDMatrix(ABC):
     shape : tuple of int
     dtype : numpy dtype
         float32 or float64: that of the columns.
-    n_jobs : int or None
+    n_jobs : int
         Threads over tiles.
-    is_product : bool
-        Whether columns cost little more than a matrix product.
     """
-
-    is_product = True
 
     def __init__(self, n, dtype, n_jobs=None):
         self.shape = (n, n)
         self.dtype = working_dtype(dtype)
-        self.n_jobs = n_jobs
+        self.n_jobs = kernel_jobs(n_jobs)
         self.tiles = split(n, tile_rows(_TYPICAL_COLUMNS, self.dtype.itemsize))
 
     @abstractmethod
@@ -66,15 +62,8 @@ class PSDMatrix(ABC):
         return other
 
     def over_tiles(self, function):
-        """Return ``function(tile)`` for each tile, in order.
-
-        In `n_jobs` threads, unless the work is matrix products: those have BLAS's.
-        """
-        # Few and large tasks: starting one costs as much as a tile.
-        lanes = [self.tiles[s] for s in split(len(self.tiles), -(-len(self.tiles) // 4))]
-        n_jobs = 1 if self.is_product else self.n_jobs
-        run = run_lanes(lambda lane: [function(t) for t in lane], lanes, n_jobs)
-        return [result for lane in run for result in lane]
+        """Return ``function(tile)`` for each tile, in order."""
+        return list(run_lanes(function, self.tiles, self.n_jobs))
 
 
 class KernelMatrix(PSDMatrix):
@@ -93,7 +82,6 @@ class KernelMatrix(PSDMatrix):
     def __init__(self, kernel, X, n_jobs=None):
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
-        self.is_product = kernel.is_product
         self._X = sp.csr_array(X) if sp.issparse(X) else X
         center = None if sp.issparse(X) else X.mean(axis=0, dtype=np.float64)
         self._at = {tile.start: kernel.at(self._X[tile], center) for tile in self.tiles}
