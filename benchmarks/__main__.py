@@ -4,12 +4,12 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import pca
+from . import nystroem, pca
 from .machine import describe_machine
 from .report import Report
 
 # A suite is a module with TASKS: names to functions of (report, quick).
-SUITES = {"pca": pca}
+SUITES = {"pca": pca, "nystroem": nystroem}
 
 
 def main():

@@ -1,6 +1,7 @@
 """Documentation: ``python -m sphinx -W -b html doc doc/_build/html``."""
 
 import os
+import re
 import warnings
 
 import sklearn_rnla
@@ -61,3 +62,16 @@ html_theme_options = {
 }
 html_sidebars = {"changelog": [], "develop": [], "quickstart": []}
 html_show_sourcelink = False
+
+
+def escape_attributes(app, what, name, obj, options, lines):
+    """Keep reStructuredText from reading ``n_components_`` in a shape as a link."""
+    lines[:] = [
+        line if ">>>" in line or "``" in line else re.sub(r"(\w)_(?=[,)])", r"\1\_", line)
+        for line in lines
+    ]
+
+
+def setup(app):
+    # After numpydoc, which writes the lines.
+    app.connect("autodoc-process-docstring", escape_attributes, priority=600)

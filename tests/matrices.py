@@ -43,3 +43,11 @@ def coherent(m, n, seed=0):
     A = rng.standard_normal((m, n)) * 0.1
     A[rng.choice(m, 5, replace=False)] *= 300
     return A
+
+
+def psd_with_spectrum(s, n, seed=0, dtype=np.float64):
+    """Return an n x n symmetric matrix with eigenvalues `s` and random eigenvectors."""
+    rng = np.random.default_rng(seed)
+    V = np.linalg.qr(rng.standard_normal((n, len(s))))[0]
+    A = (V * s) @ V.T
+    return ((A + A.T) / 2).astype(dtype)

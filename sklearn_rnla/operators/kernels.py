@@ -15,7 +15,8 @@ from .passes import scale_rows
 # the function applied to it, and the product that consumes it.
 TILE_BYTES = 2 * 2**20
 
-# Largest rounding error of an exponent that single precision is trusted with.
+# Largest rounding error of an exponent that single precision is trusted with, of pairs
+# for which the kernel does not vanish.
 _EXPONENT_ERROR = 1e-5
 
 # Landmarks of a sparse matrix are made dense for products up to this many entries.
@@ -79,11 +80,11 @@ class Kernel:
 
     def __call__(self, B, Z):
         """Return ``k(B, Z)`` whole, in float64."""
-        if sp.issparse(B):
-            return self.at(Z)(B, np.float64)
-        return self.at(np.asarray(Z, np.float64) if not sp.issparse(Z) else Z)(
-            np.asarray(B, np.float64), np.float64
+        B, Z = (
+            M.astype(np.float64) if sp.issparse(M) else np.asarray(M, np.float64)
+            for M in (B, Z)
         )
+        return self.at(Z)(B, np.float64)
 
     def diagonal(self, B):
         """Return ``k(b, b)`` for each row.
@@ -179,8 +180,8 @@ class _GaussianColumns:
     """``exp(-gamma ||b - z||^2)``, the whole exponent from one product.
 
     Rows ``[b, -gamma b.b, 1]`` times columns ``[2 gamma z, 1, -gamma z.z]``, about a
-    centre. Where the norms are so large that single precision would lose the
-    difference, the tile is computed in double.
+    centre. Single precision loses the difference of large norms; where only one of the
+    two is large, the kernel vanishes. Pairs of large ones are computed in double.
     """
 
     def __init__(self, Z, gamma, center):
@@ -192,7 +193,6 @@ class _GaussianColumns:
             self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
             Z = Z - self._center
         self._norms = -gamma * squared_norms(Z)
-        self._largest = -self._norms.min()
         self._Z = Z
         self._right = {}
 
@@ -201,17 +201,21 @@ class _GaussianColumns:
 
     def __call__(self, B, dtype):
         dtype = np.dtype(dtype)
-        if sp.issparse(B) or self._sparse:
+        if self._sparse or (sp.issparse(B) and self._center is None):
             return self._of_sparse(B, dtype)
+        # About the centre of a dense fit, a sparse row is dense.
+        B = B.toarray() if sp.issparse(B) else B
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])
         np.multiply(squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
         rows[:, -1] = 1
-        largest = self._largest - rows[:, -2].min(initial=0.0)
-        exact = dtype == np.float64 or largest * np.finfo(dtype).eps > _EXPONENT_ERROR
-        working = np.dtype(np.float64) if exact else dtype
-        K = rows.astype(working, copy=False) @ self._columns(working)
-        return np.exp(K, out=K).astype(dtype, copy=False)
+        K = rows.astype(dtype, copy=False) @ self._columns(dtype)
+        np.exp(K, out=K)
+        far_rows, far_columns = self._far(rows[:, -2], dtype)
+        if len(far_rows) and len(far_columns):
+            exponent = rows[far_rows] @ self._columns(np.dtype(np.float64))[:, far_columns]
+            K[np.ix_(far_rows, far_columns)] = np.exp(exponent)
+        return K
 
     def _columns(self, dtype):
         if dtype not in self._right:
@@ -222,14 +226,18 @@ class _GaussianColumns:
             self._right[dtype] = columns
         return self._right[dtype]
 
+    def _far(self, norms, dtype):
+        """Return the rows and columns whose norms single precision does not resolve."""
+        if dtype == np.float64:
+            return (), ()
+        limit = -_EXPONENT_ERROR / np.finfo(dtype).eps / 2
+        return np.flatnonzero(norms < limit), np.flatnonzero(self._norms < limit)
+
     def _of_sparse(self, B, dtype):
-        if self._center is not None:
-            # Landmarks of a dense fit: about the centre a sparse row is dense.
-            return self(B.toarray(), dtype)
         norms = -self.gamma * squared_norms(B)
-        exact = self._largest - norms.min(initial=0.0)
-        exact = exact * np.finfo(dtype).eps > _EXPONENT_ERROR
-        working = np.dtype(np.float64) if exact else dtype
+        far_rows, far_columns = self._far(norms, dtype)
+        far = len(far_rows) and len(far_columns)
+        working = np.dtype(np.float64) if far else dtype
         if working not in self._right:
             self._right[working] = _transposed(self._Z, working, 2 * self.gamma)
         K = _product(B.astype(working, copy=False), self._right[working])
