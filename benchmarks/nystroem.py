@@ -209,7 +209,7 @@ def million(report, quick):
             runs = race({"fit": partial(model.fit, X, y)}, rounds=0, patience=0)
         report.note(
             f"{solver}: {runs['fit'].seconds:.3g} s, {model.n_iter_} iterations, "
-            f"{watch.peak / MEGABYTE:.0f} MB beyond the data of {X.nbytes / MEGABYTE:.0f} MB"
+            f"{watch.peak / MEGABYTE:.0f} MB beyond {X.nbytes / MEGABYTE:.0f} of data"
         )
     once = NystroemKernel(gamma=gamma, n_components=k, random_state=0).fit(X[: n // 50])
     one = NystroemRidge(gamma=gamma, landmarks=once.components_, solver="cg", max_iter=2)

@@ -28,7 +28,7 @@ from .operators.kernels import Kernel, is_kernel_object
 # pass finds them.
 _FEW_ENTRIES = 2**20
 
-# Ways to choose landmarks; the first three come in an order, and can stop at a tolerance.
+# Ways to choose landmarks; these come in an order, and can stop at a tolerance.
 _ORDERED_LANDMARKS = ("rpcholesky", "greedy", "uniform", "leverage")
 
 # Parameters that every kernel estimator has.
@@ -38,7 +38,11 @@ KERNEL_CONSTRAINTS = {
     "coef0": [Interval(Real, None, None, closed="neither"), None],
     "degree": [Interval(Real, 1, None, closed="left"), None],
     "kernel_params": [dict, None],
-    "landmarks": [StrOptions({*_ORDERED_LANDMARKS, "kmeans"}), "array-like"],
+    "landmarks": [
+        StrOptions({*_ORDERED_LANDMARKS, "kmeans"}),
+        "array-like",
+        "sparse matrix",
+    ],
 }
 
 
@@ -239,7 +243,9 @@ def check_kernel(estimator, rows):
         return Kernel(metric, params)
     if gamma == "scale":
         moments = CenteredMatrix(rows).moments
-        variance = moments.squared_norm / (moments.total_weight * rows.shape[1])
+        # Of all entries about their common mean, as in scikit-learn's SVC.
+        spread = np.square(moments.mean - moments.mean.mean()).sum()
+        variance = (moments.squared_norm / moments.total_weight + spread) / rows.shape[1]
         given["gamma"] = 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
     return Kernel(metric, {**(estimator.kernel_params or {}), **given})
 

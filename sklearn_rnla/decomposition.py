@@ -381,7 +381,7 @@ class RandomizedPCA(
         Returns
         -------
         ndarray of shape (n_samples,)
-            Bishop (2006), section 12.2.1, in O(n_features n_components_) a sample.
+            Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)

@@ -60,7 +60,7 @@ class NystroemKernel(
 
     landmarks : str or array-like, default="rpcholesky"
         - "rpcholesky": drawn by randomly pivoted Cholesky factorisation [2]_, in blocks
-          with rejection [3]_;
+          [3]_: of four proposals the one that stands for most of the others is kept;
         - "uniform": drawn uniformly, as in scikit-learn;
         - "greedy": the pivots of a Cholesky factorisation, a block at a time;
         - "kmeans": centres of clusters;
@@ -72,8 +72,8 @@ class NystroemKernel(
         Relative trace error at which to stop adding landmarks. Not for "kmeans" and
         landmarks of one's own.
     n_jobs : int, default=None
-        Threads over tiles of the kernel. None means 1 unless in a
-        :obj:`joblib.parallel_config` context.
+        Threads over tiles of the kernel. None means as many as BLAS has, or as a
+        :obj:`joblib.parallel_config` context says.
     random_state : int, RandomState instance or None, default=None
         Seeds the choice of landmarks.
 

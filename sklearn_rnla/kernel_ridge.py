@@ -286,8 +286,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     max_iter : int, default=200
         Most iterations.
     n_jobs : int, default=None
-        Threads over row blocks and tiles. None means 1 unless in a
-        :obj:`joblib.parallel_config` context.
+        Threads over row blocks and tiles. None means as many as BLAS has, or as a
+        :obj:`joblib.parallel_config` context says.
     random_state : int, RandomState instance or None, default=None
         Seeds the landmarks and the preconditioner.
 

@@ -205,7 +205,7 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
     """Solve the normal equations by conjugate gradients, a pass over the rows each.
 
     Rudi, Carratino & Rosasco (2017), in the basis of the features, where the penalty is
-    the identity, and with the Gram matrix of a uniform sample of the rows in the place of
+    the identity, and with the Gram matrix of a sample of the rows in the place of
     that of the landmarks: landmarks here are not a uniform sample.
 
     Parameters

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
+from sklearn.exceptions import ConvergenceWarning
 
 from .pivoted_cholesky import (
+    INDEFINITE,
     PRODUCT_FLOOR,
     ElectedPivots,
     GivenPivots,
     GreedyPivots,
+    NotPositiveSemidefiniteError,
     PivotedCholesky,
     pivoted_cholesky,
 )
@@ -112,7 +116,10 @@ def _cluster_centers(X, k, rng):
     size = min(n, _ROWS_PER_CENTER * k)
     sample = X if size == n else X[np.sort(rng.choice(n, size=size, replace=False))]
     seed = int(rng.integers(2**31))
-    means = KMeans(k, n_init=1, max_iter=10, random_state=seed).fit(sample)
+    with warnings.catch_warnings():
+        # Fewer distinct rows than centres: the root of their kernel leaves out the rest.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        means = KMeans(k, n_init=1, max_iter=10, random_state=seed).fit(sample)
     order = np.argsort(-np.bincount(means.labels_, minlength=k), kind="stable")
     return means.cluster_centers_[order]
 
@@ -157,24 +164,29 @@ def recursive_leverage_sample(A, k, rng):
             np.sqrt(1 / probability[drawn][:k]) if drawn.any() else np.ones(len(sample))
         )
     # Zero only where the kernel is: such rows come last.
-    scores = np.maximum(scores, np.finfo(np.float64).tiny)
+    scores = np.maximum(scores, 1e-100)
     keys = rng.exponential(size=n) / scores
     return order[np.argsort(keys)[:k]]
 
 
 def _overestimates(A, diagonal, rows, sample, weight, rank):
     """Return ridge leverage scores of `rows`, estimated from a weighted sample."""
-    sampled = A.submatrix(sample)
-    scaled = sampled * np.outer(weight, weight)
+    scaled = A.submatrix(sample) * np.outer(weight, weight)
     values = np.linalg.eigvalsh(scaled)[::-1]
-    tail = values[rank:].sum() / rank
-    ridge = max(tail, np.finfo(A.dtype).eps * max(values[0], np.finfo(np.float64).tiny))
-    inner = sampled + np.diag(ridge / weight**2)
-    inverse = inverse_cholesky(inner)
+    if values[-1] < -INDEFINITE * abs(values[0]):
+        raise NotPositiveSemidefiniteError(
+            f"A is not positive semidefinite: it has an eigenvalue below {values[-1]:.3g}."
+        )
+    if values[0] <= 0:
+        return np.ones(len(rows))
+    rounding = 10 * len(sample) * np.finfo(A.dtype).eps * values[0]
+    ridge = max(values[rank:].sum() / rank, rounding)
+    scaled.flat[:: len(sample) + 1] += ridge
+    weighted = inverse_cholesky(scaled) * weight
     columns = A.columns(sample)
 
     def captured(tile):
-        half = inverse @ columns(tile)
+        half = weighted @ columns(tile)
         return np.einsum("ij,ij->j", half, half)
 
     gain = np.concatenate(A.over_tiles(captured))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..operators.kernel_passes import FeatureMap
 from ..operators.kernels import INDEFINITE, Kernel
 from ..operators.psd import ExplicitMatrix, KernelMatrix
 from .landmarks import choose_landmarks, feature_error, inverse_root
-from .pivoted_cholesky import PivotedCholesky
+from .pivoted_cholesky import NotPositiveSemidefiniteError, PivotedCholesky
 
 # Most entries of the factor that a choice of landmarks keeps in memory, and of the
 # candidates it chooses from.
@@ -101,23 +102,29 @@ def nystroem_features(
     if isinstance(kernel, str) and rows.shape[0] != rows.shape[1]:
         raise ValueError(f"A precomputed kernel of shape {rows.shape} must be square.")
     every = cholesky = None
+    indefinite = _is_indefinite(kernel)
     if not isinstance(landmarks, str):
         points, indices = _own_landmarks(rows, landmarks, kernel)
+        assert_all_finite(points, input_name="landmarks")
     else:
         size = min(n, _n_candidates(rows, k, n))
         sample = None if size == n else np.sort(rng.choice(n, size=size, replace=False))
         if isinstance(kernel, str):
-            A, X = ExplicitMatrix(rows.in_memory(), n_jobs), rows.in_memory()
             size, sample = n, None
+        X = (rows if sample is None else rows.take(sample)).in_memory()
+        assert_all_finite(X, input_name="X")
+        if isinstance(kernel, str):
+            A = ExplicitMatrix(X, n_jobs)
         else:
-            X = (rows if sample is None else rows.take(sample)).in_memory()
-            assert_all_finite(X, input_name="X")
             A = KernelMatrix(kernel, X, n_jobs)
-        if _is_indefinite(kernel) and landmarks in ("rpcholesky", "greedy"):
-            landmarks = "uniform"
-        points, indices, cholesky = choose_landmarks(
-            A, X, min(k, size), landmarks, tol=tol, rng=rng, report=report
-        )
+        choose = partial(choose_landmarks, A, X, min(k, size), rng=rng)
+        try:
+            chosen = None if indefinite else choose(landmarks, tol=tol, report=report)
+        except NotPositiveSemidefiniteError:
+            indefinite, chosen = True, None
+        if chosen is None:
+            chosen = choose("kmeans" if landmarks == "kmeans" else "uniform")
+        points, indices, cholesky = chosen
         if len(A.diagonal()) and not points.shape[0]:
             # A kernel that is zero on every row has one landmark, and a zero feature.
             points, indices, cholesky = X[:1], np.arange(1), None
@@ -137,7 +144,7 @@ def nystroem_features(
     feature_map = FeatureMap(columns, root.W, root.triangular)
     if not (every and whole):
         cholesky = None
-    definite = root.definite and not _is_indefinite(kernel)
+    definite = root.definite and not indefinite
     if cholesky is not None and definite:
         error = cholesky.relative_error
     else:
@@ -181,6 +188,7 @@ def _estimated_error(rows, kernel, feature_map, definite, rng):
     size = min(n, _ERROR_ROWS if definite else _ERROR_ROWS_INDEFINITE)
     sample = np.sort(rng.choice(n, size=size, replace=False))
     B = rows.take(sample).in_memory()
+    assert_all_finite(B, input_name="X")
     features = feature_map.of_tile(B, np.float64)
     if isinstance(kernel, str):
         K = np.asarray(

@@ -14,6 +14,13 @@ _FEWEST_PROPOSED, _MOST_PROPOSED = 24, 400
 # A greedy pivot may fall behind the largest left outside its round by this factor.
 _GREEDY_SLACK = 0.5
 
+# A round ends where no proposal has kept this share of the largest diagonal entry: votes
+# are differences, and fresh proposals are better.
+_ELECTED_SHARE = 1e-3
+
+# A diagonal entry this far below zero, relative to the largest, is no rounding error.
+INDEFINITE = 1e-6
+
 # Smallest pivot, in eps of the largest diagonal entry. Below the first the recursion in
 # its own precision breaks down; below the second so do products with the inverse of the
 # factor, whatever precision that was computed in.
@@ -46,6 +53,10 @@ class PivotedCholesky(NamedTuple):
     pivots: np.ndarray
     residual_diagonal: np.ndarray
     relative_error: float
+
+
+class NotPositiveSemidefiniteError(ValueError):
+    """A matrix has a negative eigenvalue."""
 
 
 class RandomPivots:
@@ -109,7 +120,7 @@ class ElectedPivots(RandomPivots):
         """Return a function that gives the proposal with most votes."""
         weight = self._counts / d[proposed]
         votes = weight @ np.square(G)
-        smallest = np.finfo(np.float64).eps * np.diagonal(G).max(initial=0.0)
+        smallest = _ELECTED_SHARE * np.diagonal(G).max(initial=0.0)
 
         def following(diagonal, columns):
             nonlocal votes
@@ -119,11 +130,10 @@ class ElectedPivots(RandomPivots):
                 before, v = columns[:, :-1], columns[:, -1]
                 image = G @ (weight * v) - before @ (before.T @ (weight * v))
                 votes = votes + v * (float(weight @ v**2) * v - 2 * image)
-            share = np.where(
-                diagonal > smallest, votes / np.maximum(diagonal, smallest), -1.0
-            )
-            p = int(np.argmax(share))
-            return (p, 0.0) if r < self._wanted and share[p] > 0 else None
+            if r == self._wanted or diagonal.max() <= smallest:
+                return None
+            shares = votes / np.maximum(diagonal, smallest)
+            return int(np.argmax(np.where(diagonal > smallest, shares, -np.inf))), 0.0
 
         return following
 
@@ -233,7 +243,8 @@ def _factor(A, k, pivots, tol, floor, report):
     d = A.diagonal()
     if not np.isfinite(d).all():
         raise ValueError("The diagonal of A contains NaN or infinity.")
-    d = np.maximum(d, 0.0)
+    lowest = -max(INDEFINITE, 10 * floor) * np.abs(d).max(initial=0.0)
+    d = _nonnegative(d, lowest)
     trace = float(d.sum())
     eps = np.finfo(A.dtype).eps
     floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
@@ -266,7 +277,7 @@ def _factor(A, k, pivots, tol, floor, report):
             rest = d.sum() - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
             taken -= _squared_norms(F[r + kept : r + len(P)])
-        np.maximum(d - taken, 0.0, out=d)
+        d = _nonnegative(d - taken, lowest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
         open_ &= d > floor
@@ -274,6 +285,18 @@ def _factor(A, k, pivots, tol, floor, report):
             break
     error = float(d.sum()) / trace if trace > 0 else 0.0
     return PivotedCholesky(F[: len(chosen)].T, chosen, d, error)
+
+
+def _nonnegative(d, lowest):
+    """Return a residual diagonal less its rounding errors; raise where there are others."""
+    if not np.isfinite(d).all():
+        raise ValueError("A contains NaN or infinity.")
+    if d.min(initial=0.0) < lowest:
+        raise NotPositiveSemidefiniteError(
+            "A is not positive semidefinite: its residual has a negative diagonal entry, "
+            f"{d.min():.3g}."
+        )
+    return np.maximum(d, 0.0)
 
 
 def _accept(G, following, floor):
@@ -317,9 +340,11 @@ def _update(A, F, r, P, inverse):
 
     def of_tile(tile):
         W = columns(tile)
-        if r:
-            W -= F_P @ F[:r, tile]
-        return _squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
+        # What is not finite shows in the norms.
+        with np.errstate(invalid="ignore", over="ignore"):
+            if r:
+                W -= F_P @ F[:r, tile]
+            return _squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
 
     return np.concatenate(A.over_tiles(of_tile))
 

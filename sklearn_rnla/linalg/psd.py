@@ -9,8 +9,9 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
-from ..operators.psd import PSDMatrix, as_psd_matrix
-from .pivoted_cholesky import RandomPivots, pivoted_cholesky
+from ..operators.psd import PSDMatrix, as_psd_matrix, check_square
+from .orth import complete_rows
+from .pivoted_cholesky import NotPositiveSemidefiniteError, RandomPivots, pivoted_cholesky
 from .triangular import inverse_cholesky
 
 _N_COMPONENTS = [Interval(Integral, 1, None, closed="left")]
@@ -121,7 +122,7 @@ def nystroem_eigh(
     n_components : int
         Number k of eigenpairs, at most n.
     method : {"auto", "columns", "gaussian"}, default="auto"
-        - "gaussian": from the product with a Gaussian matrix [1]_: more accurate;
+        - "gaussian": from the product with a Gaussian matrix [1]_: reads all of A once;
         - "columns": from columns chosen by randomly pivoted Cholesky: reads only those;
         - "auto": "columns" for a `KernelMatrix`, "gaussian" otherwise.
 
@@ -164,6 +165,7 @@ def nystroem_eigh(
     >>> result.eigenvalues
     array([9., 4.])
     """
+    check_square(A)
     n, k = A.shape[0], int(n_components)
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")
@@ -176,16 +178,16 @@ def nystroem_eigh(
         F = pivoted_cholesky(psd, width, lambda: RandomPivots(rng)).factor
         trace, shift = float(psd.diagonal().sum()), 0.0
     else:
-        if A.shape[0] != A.shape[1]:
-            raise ValueError(f"A of shape {A.shape} must be square.")
         product = _product(A)
         F, shift = _gaussian_factor(product, n, width, A.dtype, rng)
         trace = _trace(A, product, rng)
     U, s, _ = np.linalg.svd(F, full_matrices=False)
     values = np.maximum(s[:k].astype(np.float64) ** 2 - shift, 0.0)
     U = svd_flip(U[:, :k], None)[0]
-    U, values = U[:, : len(values)], values.astype(U.dtype)
     error = 1 - float(values.sum()) / trace if trace > 0 else 0.0
+    # Beyond the rank of the factor: values of zero, and any orthonormal vectors.
+    U = complete_rows(np.ascontiguousarray(U[:, : len(values)].T), k, rng).T
+    values = np.concatenate([values, np.zeros(k - len(values))]).astype(U.dtype)
     return NystroemEigh(values, U, max(0.0, error))
 
 
@@ -200,7 +202,10 @@ def _gaussian_factor(product, n, width, dtype, rng):
     """Return F with ``F F^T`` the Nystroem approximation of A plus a shift, and that."""
     dtype = np.float32 if dtype == np.float32 else np.float64
     Omega = np.linalg.qr(rng.standard_normal((n, width)))[0].astype(dtype)
-    Y = np.asarray(product(Omega))
+    with np.errstate(invalid="ignore", over="ignore"):
+        Y = np.asarray(product(Omega))
+    if not np.isfinite(Y).all():
+        raise ValueError("A product with A contains NaN or infinity.")
     shift = np.sqrt(n) * np.finfo(dtype).eps * np.linalg.norm(Y)
     if shift == 0:
         return Y, 0.0
@@ -209,7 +214,7 @@ def _gaussian_factor(product, n, width, dtype, rng):
     try:
         inverse = inverse_cholesky((B + B.T) / 2)
     except np.linalg.LinAlgError as error:
-        raise ValueError(
+        raise NotPositiveSemidefiniteError(
             "A is not positive semidefinite: its sketch has a negative eigenvalue. "
             "randomized_eigh takes symmetric matrices of any sign."
         ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .passes import scale_rows
@@ -110,7 +111,8 @@ class Kernel:
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
         if is_kernel_object(self.metric):
             return self.metric.diag(B)
-        rows = B if isinstance(B, np.ndarray) else B.tocsr()
+        # A sparse row has two dimensions, as `pairwise_kernels` passes it.
+        rows = B if isinstance(B, np.ndarray) else (B[[i]] for i in range(B.shape[0]))
         return np.array([float(self.metric(b, b, **self.params)) for b in rows])
 
     def _gamma(self, X):
@@ -180,8 +182,9 @@ class _GaussianColumns:
     """``exp(-gamma ||b - z||^2)``, the whole exponent from one product.
 
     Rows ``[b, -gamma b.b, 1]`` times columns ``[2 gamma z, 1, -gamma z.z]``, about a
-    centre. Single precision loses the difference of large norms; where only one of the
-    two is large, the kernel vanishes. Pairs of large ones are computed in double.
+    centre. Rounding loses the difference of large norms; where only one of the two is
+    large, the kernel vanishes. Pairs of large ones are computed in double instead, or,
+    where that loses it too, from the differences themselves.
     """
 
     def __init__(self, Z, gamma, center):
@@ -210,12 +213,17 @@ class _GaussianColumns:
         np.multiply(squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
         rows[:, -1] = 1
         K = rows.astype(dtype, copy=False) @ self._columns(dtype)
-        np.exp(K, out=K)
-        far_rows, far_columns = self._far(rows[:, -2], dtype)
-        if len(far_rows) and len(far_columns):
-            exponent = rows[far_rows] @ self._columns(np.dtype(np.float64))[:, far_columns]
-            K[np.ix_(far_rows, far_columns)] = np.exp(exponent)
-        return K
+        if dtype != np.float64:
+            far_rows, far_columns = far = self._far(rows[:, -2], dtype)
+            if far_columns.size:
+                double = self._columns(np.dtype(np.float64))[:, far_columns[0]]
+                K[far] = rows[far_rows[:, 0]] @ double
+        far_rows, far_columns = far = self._far(rows[:, -2], np.float64)
+        if far_columns.size:
+            K[far] = -self.gamma * cdist(
+                rows[far_rows[:, 0], :-2], self._Z[far_columns[0]], "sqeuclidean"
+            )
+        return _exp(K)
 
     def _columns(self, dtype):
         if dtype not in self._right:
@@ -227,23 +235,28 @@ class _GaussianColumns:
         return self._right[dtype]
 
     def _far(self, norms, dtype):
-        """Return the rows and columns whose norms single precision does not resolve."""
-        if dtype == np.float64:
-            return (), ()
+        """Return the block of rows and columns whose norms `dtype` does not resolve."""
         limit = -_EXPONENT_ERROR / np.finfo(dtype).eps / 2
-        return np.flatnonzero(norms < limit), np.flatnonzero(self._norms < limit)
+        rows = np.flatnonzero(norms < limit)
+        columns = np.flatnonzero(self._norms < limit) if len(rows) else rows
+        return np.ix_(rows, columns)
 
     def _of_sparse(self, B, dtype):
         norms = -self.gamma * squared_norms(B)
-        far_rows, far_columns = self._far(norms, dtype)
-        far = len(far_rows) and len(far_columns)
+        far = self._far(norms, dtype)[1].size
         working = np.dtype(np.float64) if far else dtype
         if working not in self._right:
             self._right[working] = _transposed(self._Z, working, 2 * self.gamma)
         K = _product(B.astype(working, copy=False), self._right[working])
         K += norms[:, np.newaxis].astype(working)
         K += self._norms.astype(working)
-        return np.exp(K, out=K).astype(dtype, copy=False)
+        return _exp(K).astype(dtype, copy=False)
+
+
+def _exp(K):
+    # Rounding can make a squared distance negative.
+    np.minimum(K, 0, out=K)
+    return np.exp(K, out=K)
 
 
 class _InnerProductColumns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -83,15 +84,29 @@ class KernelMatrix(PSDMatrix):
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
         self._X = sp.csr_array(X) if sp.issparse(X) else X
-        center = None if sp.issparse(X) else X.mean(axis=0, dtype=np.float64)
-        self._at = {tile.start: kernel.at(self._X[tile], center) for tile in self.tiles}
+        self._kept = {}
 
     def diagonal(self):
         return np.concatenate([self.kernel.diagonal(self._X[t]) for t in self.tiles])
 
+    @cached_property
+    def _center(self):
+        return None if sp.issparse(self._X) else self._X.mean(axis=0, dtype=np.float64)
+
+    def _at(self, tile):
+        """Return the kernel columns of a tile's rows: kept where those are dense."""
+        if sp.issparse(self._X):
+            return self.kernel.at(self._X[tile])
+        if tile.start not in self._kept:
+            self._kept[tile.start] = self.kernel.at(self._X[tile], self._center)
+        return self._kept[tile.start]
+
     def columns(self, indices):
         Z = self._X[indices]
-        return lambda tile: self._at[tile.start](Z, self.dtype)
+        if sp.issparse(Z):
+            at = self.kernel.at(Z)
+            return lambda tile: at(self._X[tile], self.dtype).T
+        return lambda tile: self._at(tile)(Z, self.dtype)
 
     def submatrix(self, indices):
         Z = self._X[indices]
@@ -103,6 +118,7 @@ class KernelMatrix(PSDMatrix):
         Parameters
         ----------
         V : ndarray of shape (n, n_targets)
+            The vectors, as columns.
 
         Returns
         -------
@@ -113,7 +129,7 @@ class KernelMatrix(PSDMatrix):
         def of_tile(tile):
             # Values of earlier rows stand for their mirror images, too.
             out = np.zeros(V.shape)
-            at, V_tile = self._at[tile.start], V[tile]
+            at, V_tile = self._at(tile), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)
             for start in range(0, tile.start, size):
                 rows = slice(start, min(start + size, tile.start))
@@ -171,6 +187,14 @@ class OperatorMatrix(PSDMatrix):
         return every[:, indices].astype(np.float64)
 
 
+def check_square(A):
+    """Raise TypeError where `A` is no matrix, ValueError where it is not square."""
+    if len(getattr(A, "shape", ())) != 2:
+        raise TypeError(f"A of type {type(A).__name__} must be a two-dimensional matrix.")
+    if A.shape[0] != A.shape[1]:
+        raise ValueError(f"A of shape {A.shape} must be square.")
+
+
 def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     """Return `A` as a positive semidefinite matrix known by diagonal and columns.
 
@@ -195,10 +219,7 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     """
     if isinstance(A, PSDMatrix):
         return A
-    if not hasattr(A, "shape") or len(A.shape) != 2:
-        raise TypeError(f"A of type {type(A).__name__} must be a two-dimensional matrix.")
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"A of shape {A.shape} must be square.")
+    check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)
     missing = [name for name in ("matmat", "diagonal") if not hasattr(A, name)]

@@ -49,7 +49,7 @@ def rounding(A, F, pivots):
     all columns.
     """
     growth = 1 + np.linalg.norm(F @ np.linalg.inv(F[pivots].astype(float)), 2) ** 2
-    return 10 * np.finfo(F.dtype).eps * growth * A.max()
+    return 40 * np.finfo(F.dtype).eps * growth * A.max()
 
 
 class WithDiagonal(LinearOperator):
