@@ -148,6 +148,8 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             )
             solve = self._solve_all if self.centers == "all" else self._solve_landmarks
             solution = solve(rows, kernel, nystroem, Y, alphas, rng, report)
+        if not np.isfinite(solution.dual).all():
+            raise ValueError("Input X contains NaN, infinity or a value too large.")
         self.dual_coef_, self.intercept_ = solution.dual, np.zeros(n_targets)
         if self.fit_intercept:
             self.dual_coef_, self.intercept_ = solvers.with_intercept(
