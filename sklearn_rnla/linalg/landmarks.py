@@ -224,9 +224,9 @@ def inverse_root(K, eps):
         return Root(order[:rank], triangular_inverse(L[:rank]), True, True)
     values, U = np.linalg.eigh(K)
     scale = np.abs(values).max()
-    if scale == 0:
-        return Root(np.arange(1), np.zeros((1, 1)), True, True)
     kept = values > PRODUCT_FLOOR * eps * scale
+    if not kept.any():
+        return Root(np.arange(1), np.zeros((1, 1)), True, scale == 0)
     W = (U[:, kept] / np.sqrt(values[kept])).T[::-1]
     return Root(np.arange(m), np.ascontiguousarray(W), False, False)
 

@@ -265,6 +265,7 @@ def _factor(A, k, pivots, tol, floor, report):
         # Where the residual is rounding, it stays part of the error but is no pivot.
         open_[S[np.diagonal(G) <= floor]] = False
         if not accepted:
+            open_[S] = False
             continue
         P = S[accepted]
         F = _with_room(F, r + len(P), k)
