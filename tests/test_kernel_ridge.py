@@ -46,7 +46,7 @@ def least_squares(F, y, alpha, weight=None):
     y = y.reshape(len(y), -1)
     A = np.vstack([root * F, np.sqrt(alpha) * np.eye(F.shape[1])])
     B = np.vstack([root * y, np.zeros((F.shape[1], y.shape[1]))])
-    return np.linalg.lstsq(A, B)[0]
+    return np.linalg.lstsq(A, B, rcond=None)[0]
 
 
 @TARGETS

@@ -13,11 +13,11 @@ from .triangular import inverse_cholesky
 
 # Iterations that the choice of solver counts on, and rows of the preconditioner's sample
 # for each landmark.
-_TYPICAL_ITERATIONS = 15
+_TYPICAL_ITERATIONS = 25
 _ROWS_PER_LANDMARK = 4
 
-# Flops that evaluating a transcendental function costs as much as.
-_FUNCTION_FLOPS = 40
+# Flops at the peak of a product that evaluating and using a kernel value costs as much as.
+_FUNCTION_FLOPS = 400
 
 # Rows of a factor whose Gram matrix is added to the sum at a time.
 _GRAM_ROWS = 8192
@@ -161,7 +161,7 @@ def _solve(G, B, alpha):
     try:
         inverse = inverse_cholesky(shifted)
     except np.linalg.LinAlgError:
-        return np.linalg.lstsq(shifted, B)[0]
+        return np.linalg.lstsq(shifted, B, rcond=None)[0]
     return inverse.T @ (inverse @ B)
 
 

@@ -11,7 +11,7 @@ from .kernels import tile_rows
 BLOCK_ROWS = 4096
 
 # Columns of a triangular product computed at a time.
-_PANEL = 128
+_PANEL = 64
 
 
 class FeatureMap:
