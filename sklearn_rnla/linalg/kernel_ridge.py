@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators import kernel_passes
+from ..operators._rows import one_blas_thread
 from .pcg import pcg
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky
@@ -247,14 +248,15 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
     Gs.flat[:: len(Gs) + 1] += shift if shift > 0 else 1.0
     inverse = inverse_cholesky(Gs)
     FY = fold(np.zeros((len(W), Y.shape[1])), Y)
-    result = pcg(
-        product,
-        FY,
-        lambda R: inverse.T @ (inverse @ R),
-        tol=tol,
-        max_iter=max_iter,
-        report=report,
-    )
+    with one_blas_thread(getattr(rows, "n_jobs", 1)):
+        result = pcg(
+            product,
+            FY,
+            lambda R: inverse.T @ (inverse @ R),
+            tol=tol,
+            max_iter=max_iter,
+            report=report,
+        )
     sums = weighted_sums(rows, Y) - FY[:, -1] @ result.X
     return RidgeSolution(W.T @ result.X, alpha, *result[1:], sums)
 
@@ -327,14 +329,15 @@ def solve_all(A, F, Y, alpha, weight, *, tol, max_iter, report=None):
     def precondition(R):
         return (R - half.T @ (half @ R)) / alpha
 
-    result = pcg(
-        lambda V: root * A.matmat(root * V) + alpha * V,
-        root * Y,
-        precondition,
-        tol=tol,
-        max_iter=max_iter,
-        report=report,
-    )
+    with one_blas_thread(A.n_jobs):
+        result = pcg(
+            lambda V: root * A.matmat(root * V) + alpha * V,
+            root * Y,
+            precondition,
+            tol=tol,
+            max_iter=max_iter,
+            report=report,
+        )
     dual = root * result.X
     # What is left of the targets, weighted, is alpha times the coefficients.
     return RidgeSolution(dual, alpha, *result[1:], alpha * dual.sum(axis=0))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..operators._rows import one_blas_thread
+
 # A round proposes this share of the pivots still wanted, within these bounds: more
 # proposals mean larger products and fewer rounds, and more that are rejected.
 _PROPOSED_SHARE = 0.2
@@ -203,12 +205,14 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
         Of fewer than k pivots when `tol`, or the numerical rank, is reached.
     """
     eps = np.finfo(A.dtype).eps
-    result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
+    with one_blas_thread(A.n_jobs):
+        result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
     if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
         return result
     if result.relative_error <= max(tol, _ROUNDING * eps):
         return result
-    result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
+    with one_blas_thread(A.n_jobs):
+        result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
     return result._replace(factor=result.factor.astype(A.dtype))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -219,6 +220,17 @@ def kernel_jobs(n_jobs):
     return max([effective_n_jobs(None), *(pool.num_threads for pool in pools)])
 
 
+def one_blas_thread(n_jobs):
+    """Return a context in which BLAS has one thread, where `n_jobs` threads take turns.
+
+    After a product in several threads those of BLAS spin for some 30 ms, on cores that
+    the threads over tiles are about to use.
+    """
+    if n_jobs == 1:
+        return nullcontext()
+    return _threadpool_controller().limit(limits=1, user_api="blas")
+
+
 def run_lanes(run, lanes, n_jobs):
     """Yield ``run(lane)`` for each lane in order, in up to `n_jobs` threads.
 
@@ -239,7 +251,7 @@ def run_lanes(run, lanes, n_jobs):
 
 def _run_in_threads(run, lanes, n_threads):
     with (
-        _threadpool_controller().limit(limits=1, user_api="blas"),
+        one_blas_thread(n_threads),
         ThreadPoolExecutor(n_threads) as executor,
     ):
         # Two waiting for each thread: states of later lanes do not pile up.
