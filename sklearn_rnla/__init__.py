@@ -1,20 +1,41 @@
 """Randomized numerical linear algebra for machine learning."""
 
-from .decomposition import RandomizedPCA
-from .kernel_approximation import NystroemKernel
-from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
-from .linalg import (
-    nystroem_eigh,
-    one_view_svd,
-    projection_error,
-    randomized_eigh,
-    randomized_svd,
-    range_finder,
-    ridge_leverage_scores,
-    rpcholesky,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .decomposition import RandomizedPCA
+    from .kernel_approximation import NystroemKernel
+    from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
+    from .linalg import (
+        nystroem_eigh,
+        one_view_svd,
+        projection_error,
+        randomized_eigh,
+        randomized_svd,
+        range_finder,
+        ridge_leverage_scores,
+        rpcholesky,
+    )
 
 __version__ = "0.1.0"
+
+# A module is imported when a name of it is first asked for: who wants one estimator does
+# not wait for the others.
+_MODULES = {
+    "NystroemKernel": "kernel_approximation",
+    "NystroemRidge": "kernel_ridge",
+    "NystroemRidgeClassifier": "kernel_ridge",
+    "RandomizedPCA": "decomposition",
+    "nystroem_eigh": "linalg",
+    "one_view_svd": "linalg",
+    "projection_error": "linalg",
+    "randomized_eigh": "linalg",
+    "randomized_svd": "linalg",
+    "range_finder": "linalg",
+    "ridge_leverage_scores": "linalg",
+    "rpcholesky": "linalg",
+}
 
 __all__ = [
     "NystroemKernel",
@@ -31,3 +52,15 @@ __all__ = [
     "ridge_leverage_scores",
     "rpcholesky",
 ]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -119,3 +119,12 @@ def test_importing_the_package_imports_no_extra():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "[]"
+
+
+def test_names_are_found_when_asked_for():
+    assert set(sklearn_rnla.__all__) == {"__version__", *sklearn_rnla._MODULES}
+    for name in sklearn_rnla.__all__:
+        assert name in dir(sklearn_rnla)
+        assert getattr(sklearn_rnla, name) is not None
+    with pytest.raises(AttributeError, match="RandomPCA"):
+        sklearn_rnla.RandomPCA  # noqa: B018
