@@ -10,23 +10,9 @@ import scipy.sparse as sp
 from sklearn_rnla import RandomizedPCA
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows
 from tests.matrices import with_spectrum
+from tests.sources import Lazy, on_disk
 
 X = with_spectrum(0.7 ** np.arange(20), 400, 20) + 0.1
-
-
-class Lazy:
-    def __init__(self, data):
-        self._data, self.shape, self.dtype = data, data.shape, data.dtype
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        return self._data[rows]
-
-
-def on_disk(tmp_path):
-    file = np.memmap(tmp_path / "X.bin", dtype=X.dtype, mode="w+", shape=X.shape)
-    file[:] = X
-    return file
 
 
 SOURCES = {
@@ -37,7 +23,7 @@ SOURCES = {
     "csr": lambda _: sp.csr_array(X),
     "csc": lambda _: sp.csc_matrix(X),
     "coo": lambda _: sp.coo_array(X),
-    "memmap": on_disk,
+    "memmap": lambda folder: on_disk(X, folder),
     "lazy": lambda _: Lazy(X),
     "dask": lambda _: da.from_array(X, chunks=(90, 7)),
 }

@@ -14,33 +14,13 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_rnla import NystroemKernel
 from tests.invariants import assert_close_to_scale
+from tests.sources import Lazy, on_disk, sparse_chunks
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 6)) * (RNG.random((120, 6)) < 0.6)
 NEW = RNG.standard_normal((30, 6))
 METHODS = ["rpcholesky", "uniform", "greedy", "kmeans", "leverage"]
 EACH_METHOD = pytest.mark.parametrize("landmarks", METHODS)
-
-
-class Lazy:
-    def __init__(self, data):
-        self._data, self.shape, self.dtype = data, data.shape, data.dtype
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        return self._data[rows]
-
-
-def on_disk(rows, tmp_path):
-    file = np.memmap(tmp_path / "X.bin", dtype=rows.dtype, mode="w+", shape=rows.shape)
-    file[:] = rows
-    return file
-
-
-def sparse_chunks(rows, _):
-    return da.from_array(rows, chunks=(50, -1)).map_blocks(
-        sp.csr_matrix, dtype=rows.dtype, meta=sp.csr_matrix((0, 0), dtype=rows.dtype)
-    )
 
 
 SOURCES = {
@@ -54,7 +34,7 @@ SOURCES = {
     "memmap": on_disk,
     "lazy": lambda rows, _: Lazy(rows),
     "dask": lambda rows, _: da.from_array(rows, chunks=(50, 4)),
-    "dask sparse": sparse_chunks,
+    "dask sparse": lambda rows, _: sparse_chunks(rows, 50),
 }
 
 

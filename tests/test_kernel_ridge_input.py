@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 import sklearn_rnla.kernel_ridge as module
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
 from tests.invariants import assert_close_to_scale
+from tests.sources import on_disk
 
 RNG = np.random.default_rng(0)
 X = RNG.random((150, 4)) * (RNG.random((150, 4)) < 0.7)
@@ -23,12 +24,6 @@ W = 2 * RNG.random(150)
 LANDMARKS = np.arange(0, 150, 5)
 
 
-def on_disk(tmp_path):
-    file = np.memmap(tmp_path / "X.bin", dtype=X.dtype, mode="w+", shape=X.shape)
-    file[:] = X
-    return file
-
-
 SOURCES = {
     "list": lambda _: X.tolist(),
     "pandas": lambda _: pd.DataFrame(X),
@@ -36,7 +31,7 @@ SOURCES = {
     "fortran": lambda _: np.asfortranarray(X),
     "csr": lambda _: sp.csr_array(X),
     "csc": lambda _: sp.csc_matrix(X),
-    "memmap": on_disk,
+    "memmap": lambda folder: on_disk(X, folder),
     "dask": lambda _: da.from_array(X, chunks=(40, 3)),
 }
 WAYS = [{"solver": "direct"}, {"solver": "cg"}, {"centers": "all"}]

@@ -207,11 +207,10 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
     eps = np.finfo(A.dtype).eps
     with one_blas_thread(A.n_jobs):
         result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
-    if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
-        return result
-    if result.relative_error <= max(tol, _ROUNDING * eps):
-        return result
-    with one_blas_thread(A.n_jobs):
+        if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
+            return result
+        if result.relative_error <= max(tol, _ROUNDING * eps):
+            return result
         result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
     return result._replace(factor=result.factor.astype(A.dtype))
 

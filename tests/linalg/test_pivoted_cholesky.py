@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import chi2
 
 from sklearn_rnla.linalg import rpcholesky
@@ -21,6 +21,7 @@ from sklearn_rnla.operators.kernels import Kernel
 from sklearn_rnla.operators.psd import KernelMatrix, as_psd_matrix
 from tests.invariants import assert_close_to_scale
 from tests.matrices import SPECTRA, psd_with_spectrum
+from tests.sources import WithDiagonal
 
 N = 160
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -50,18 +51,6 @@ def rounding(A, F, pivots):
     """
     growth = 1 + np.linalg.norm(F @ np.linalg.inv(F[pivots].astype(float)), 2) ** 2
     return 40 * np.finfo(F.dtype).eps * growth * A.max()
-
-
-class WithDiagonal(LinearOperator):
-    def __init__(self, A):
-        super().__init__(A.dtype, A.shape)
-        self._A = A
-
-    def _matmat(self, V):
-        return self._A @ V
-
-    def diagonal(self):
-        return self._A.diagonal()
 
 
 @DTYPES

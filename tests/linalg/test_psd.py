@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import aslinearoperator
 
 from sklearn_rnla.linalg import nystroem_eigh, ridge_leverage_scores
 from sklearn_rnla.linalg.landmarks import recursive_leverage_sample
@@ -15,22 +15,11 @@ from tests.invariants import (
     assert_orthonormal_rows,
 )
 from tests.matrices import SPECTRA, psd_with_spectrum
+from tests.sources import WithDiagonal
 
 N = 150
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 METHODS = pytest.mark.parametrize("method", ["gaussian", "columns"])
-
-
-class WithDiagonal(LinearOperator):
-    def __init__(self, A):
-        super().__init__(A.dtype, A.shape)
-        self._A = A
-
-    def _matmat(self, V):
-        return self._A @ V
-
-    def diagonal(self):
-        return self._A.diagonal()
 
 
 def harmonic(seed, dtype=np.float64):

@@ -13,31 +13,9 @@ from sklearn_rnla.operators import CenteredMatrix, as_row_matrix, is_read_lazily
 from sklearn_rnla.operators._rows import BLOCK_BYTES, split
 from sklearn_rnla.sketching import Gaussian
 from tests.invariants import assert_close_to_scale
+from tests.sources import Lazy, on_disk, sparse_chunks
 
 M, N = 700, 23
-
-
-class Lazy:
-    """An array that only knows its shape, its dtype and slices of rows."""
-
-    def __init__(self, X):
-        self._X, self.shape, self.dtype = X, X.shape, X.dtype
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        return self._X[rows]
-
-
-def memmap(X, tmp_path):
-    file = np.memmap(tmp_path / "X.bin", dtype=X.dtype, mode="w+", shape=X.shape)
-    file[:] = X
-    return file
-
-
-def sparse_chunks(X, _):
-    return da.from_array(X, chunks=(130, -1)).map_blocks(
-        sp.csr_matrix, dtype=X.dtype, meta=sp.csr_matrix((0, 0), dtype=X.dtype)
-    )
 
 
 SOURCES = {
@@ -48,10 +26,10 @@ SOURCES = {
     "csr_matrix": lambda X, _: sp.csr_matrix(X),
     "csc_array": lambda X, _: sp.csc_array(X),
     "csc_matrix": lambda X, _: sp.csc_matrix(X),
-    "memmap": memmap,
+    "memmap": on_disk,
     "lazy": lambda X, _: Lazy(X),
     "dask": lambda X, _: da.from_array(X, chunks=(150, 10)),
-    "dask sparse": sparse_chunks,
+    "dask sparse": lambda X, _: sparse_chunks(X, 130),
 }
 
 
@@ -113,7 +91,7 @@ def test_passes_agree_with_a_dense_reference(make, dtype, center, weighted, tmp_
 def test_other_types_are_read_as_floats(dtype, tmp_path):
     X = (data(np.float64) > 0).astype(dtype)
     expected = np.float32 if dtype == np.float16 else np.float64
-    for source in (X, memmap(X, tmp_path), Lazy(X), sp.csr_array(X.astype(float))):
+    for source in (X, on_disk(X, tmp_path), Lazy(X), sp.csr_array(X.astype(float))):
         rows = as_row_matrix(source)
         if not sp.issparse(source):
             assert rows.dtype == expected
