@@ -1,0 +1,147 @@
+"""Driver: leverage scores, exact or sketched."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+
+import numpy as np
+
+from .._random import draw_seed, stream
+from .._sklearn import Interval, StrOptions, validate_params
+from .._validation import check_matrix, check_rank
+from ..operators import CenteredMatrix
+from ..sketching import Gaussian, SparseSign
+from .rank import FixedRank
+from .right_svd import right_svd
+
+# A sketch of this many rows for each column leaves a condition number of about 3.
+_ROWS_PER_COLUMN = 4
+
+# Probes for each unit of log2(n_rows): scores within some 30 %, their order mostly right.
+_PROBES = 8
+
+
+@validate_params(
+    {
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "of": [StrOptions({"rows", "columns"})],
+        "method": [StrOptions({"exact", "sketched"})],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def leverage_scores(
+    A, n_components=None, *, of="rows", method="exact", n_jobs=None, random_state=None
+):
+    """Compute the leverage scores of the rows or of the columns of a matrix.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap, row-sliceable or dask array
+        Of shape (n_rows, n_columns).
+    n_components : int, default=None
+        Leading singular vectors that count; None is all, up to the rank.
+    of : {"rows", "columns"}, default="rows"
+        Whose scores.
+    method : {"exact", "sketched"}, default="exact"
+        With all singular vectors: "exact" is by QR; "sketched" is sooner for the rows of a
+        tall matrix, each score within some 30 %. Leading singular vectors are always those
+        of `randomized_svd`.
+    n_jobs : int, default=None
+        Threads over row blocks.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,) or (n_columns,)
+        Between 0 and 1 where exact, with sum `n_components` or the rank.
+
+    Raises
+    ------
+    ValueError
+        When A has NaN or infinity, or `n_components` exceeds ``min(A.shape)``.
+
+    See Also
+    --------
+    ridge_leverage_scores : Of a kernel matrix.
+
+    Notes
+    -----
+    The squared norms of the rows of U, or of V, where ``A = U S V^T`` (Mahoney & Drineas
+    2009). "sketched" is algorithm 1 of Drineas, Magdon-Ismail, Mahoney & Woodruff (2012)
+    with a sparse-sign sketch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import leverage_scores
+    >>> A = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 5.0]])
+    >>> leverage_scores(A).round(6)
+    array([0.5, 0.5, 1. ])
+    """
+    rows = check_matrix(A, n_jobs=n_jobs)
+    if not rows.rereadable:
+        raise ValueError("A is an iterator, which can be read once: pass an array.")
+    if n_components is not None:
+        check_rank("n_components", int(n_components), rows.shape)
+    rng = stream(draw_seed(random_state))
+    matrix = CenteredMatrix(rows, center=False)
+    if of == "columns":
+        V = _right_vectors(matrix, n_components, rng)
+        return np.einsum("ij,ij->j", V, V)
+    n_rows, n_columns = rows.shape
+    probes = math.ceil(_PROBES * math.log2(n_rows + 1))
+    size = _ROWS_PER_COLUMN * n_columns
+    if n_components is None and method == "sketched" and size < n_rows:
+        sketch = matrix.sketch(SparseSign(size, n_rows).sample(rng))
+        whiten = _inverse_root(sketch.astype(np.float64), max(rows.shape))
+        if probes < whiten.shape[1]:
+            whiten = whiten @ Gaussian(probes, whiten.shape[1]).sample(rng).to_dense().T
+    else:
+        V = _right_vectors(matrix, n_components, rng)
+        # A V^T is orthogonal to rounding only where V is exact.
+        whiten = V.T @ _inverse_root(matrix.triangular_factor(V), max(rows.shape))
+    scores = rows.map(_row_squares, whiten, n_columns=1)
+    return np.asarray(scores)[:, 0].astype(np.float64)
+
+
+def leading_right(A, k, rng):
+    """Return at most k right singular vectors, as rows, whose values are not rounding.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+    k : int
+        At most the smaller of the shape of A.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (r, n_columns)
+        In float64.
+    """
+    _, result = right_svd(A, FixedRank(k), rng=rng)
+    s = result.singular_values[:k]
+    floor = max(A.shape) * np.finfo(A.dtype).eps * s.max(initial=0.0)
+    return result.components[:k][s > floor].astype(np.float64)
+
+
+def _right_vectors(A, k, rng):
+    if k is not None:
+        return leading_right(A, int(k), rng)
+    _, s, V = np.linalg.svd(A.triangular_factor(), full_matrices=False)
+    return V[s > max(A.shape) * np.finfo(A.dtype).eps * s.max(initial=0.0)]
+
+
+def _inverse_root(B, n):
+    """Return W with ``(B W)^T B W = I`` on the row space of B."""
+    _, s, V = np.linalg.svd(B, full_matrices=False)
+    kept = s > n * np.finfo(np.float64).eps * s.max(initial=0.0)
+    return V[kept].T / s[kept]
+
+
+def _row_squares(values, whiten):
+    Y = np.asarray(values @ whiten)
+    return np.einsum("ij,ij->i", Y, Y)[:, np.newaxis]
