@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .decomposition import RandomizedPCA
+    from .feature_selection import CURSelector
     from .kernel_approximation import NystroemKernel
     from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
     from .linalg import (
+        column_subset,
+        cur,
+        interpolative,
+        leverage_scores,
+        lstsq,
         nystroem_eigh,
         one_view_svd,
         projection_error,
@@ -17,16 +23,26 @@ if TYPE_CHECKING:
         ridge_leverage_scores,
         rpcholesky,
     )
+    from .linear_model import SketchedRidge
+    from .random_projection import SketchProjection
 
 __version__ = "0.1.0"
 
 # A module is imported when a name of it is first asked for: who wants one estimator does
 # not wait for the others.
 _MODULES = {
+    "CURSelector": "feature_selection",
     "NystroemKernel": "kernel_approximation",
     "NystroemRidge": "kernel_ridge",
     "NystroemRidgeClassifier": "kernel_ridge",
     "RandomizedPCA": "decomposition",
+    "SketchProjection": "random_projection",
+    "SketchedRidge": "linear_model",
+    "column_subset": "linalg",
+    "cur": "linalg",
+    "interpolative": "linalg",
+    "leverage_scores": "linalg",
+    "lstsq": "linalg",
     "nystroem_eigh": "linalg",
     "one_view_svd": "linalg",
     "projection_error": "linalg",
@@ -38,11 +54,19 @@ _MODULES = {
 }
 
 __all__ = [
+    "CURSelector",
     "NystroemKernel",
     "NystroemRidge",
     "NystroemRidgeClassifier",
     "RandomizedPCA",
+    "SketchProjection",
+    "SketchedRidge",
     "__version__",
+    "column_subset",
+    "cur",
+    "interpolative",
+    "leverage_scores",
+    "lstsq",
     "nystroem_eigh",
     "one_view_svd",
     "projection_error",

@@ -1,7 +1,12 @@
 """The algorithms as functions: arrays and row matrices in, named tuples out."""
 
+from .column_subset import ColumnSubset, column_subset
+from .cur import CUR, cur
 from .eigh import Eigh, randomized_eigh
+from .interpolation import Interpolation, interpolative
 from .krylov import RightSVD
+from .leverage import leverage_scores
+from .lstsq import LeastSquares, lstsq
 from .orth import orth
 from .pivoted_cholesky import PivotedCholesky
 from .psd import NystroemEigh, nystroem_eigh, ridge_leverage_scores, rpcholesky
@@ -9,13 +14,22 @@ from .range import ProjectionError, Range, projection_error, range_finder
 from .svd import SVD, one_view_svd, randomized_svd
 
 __all__ = [
+    "CUR",
     "SVD",
+    "ColumnSubset",
     "Eigh",
+    "Interpolation",
+    "LeastSquares",
     "NystroemEigh",
     "PivotedCholesky",
     "ProjectionError",
     "Range",
     "RightSVD",
+    "column_subset",
+    "cur",
+    "interpolative",
+    "leverage_scores",
+    "lstsq",
     "nystroem_eigh",
     "one_view_svd",
     "orth",

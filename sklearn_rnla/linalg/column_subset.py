@@ -11,8 +11,7 @@ import scipy.linalg
 from .._random import draw_seed, stream
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix
-from ..operators.passes import lu_pivots
+from ..operators import CenteredMatrix, passes
 from ..sketching import SparseSign
 from .leverage import leading_right
 from .pivoting import Pivots, pivot_columns, squared_norms, swap_columns
@@ -20,13 +19,18 @@ from .pivoting import Pivots, pivot_columns, squared_norms, swap_columns
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
 # Methods that take one column after another, and so can stop at a tolerance.
-ORDERED_METHODS = ("cpqr", "greedy")
+ORDERED_METHODS = ("cpqr", "greedy", "supervised")
 
 # Rows of the sketch for each column wanted. Errors are within 1 % of those of pivoting
 # all of A at 8 and 2 % at 4. LU takes as many columns as there are rows, and an exchange
 # would go by the noise of a small sketch.
 _ROWS_PER_COLUMN = {"lupp": 1, "swap": 16, None: 8}
 _LEAST_ROWS = 10
+
+# With a response, whose residual is mostly noise, the sketch has this many rows or more,
+# where the sketch is no larger than that many entries.
+_RESPONSE_ROWS = 2048
+_RESPONSE_ENTRIES = 2**26
 
 # For a tolerance: rows of the first sketch. Its last columns are of little worth.
 _FIRST_ROWS = 256
@@ -75,6 +79,24 @@ class Root(NamedTuple):
     B: np.ndarray
     sketch: object
 
+    def response(self, A, Y) -> np.ndarray:
+        """Return T whose products with the columns of B are those of Y with A's.
+
+        Parameters
+        ----------
+        A : CenteredMatrix
+        Y : ndarray of shape (n_rows, n_targets)
+
+        Returns
+        -------
+        ndarray of shape (l, n_targets)
+        """
+        if self.sketch is not None:
+            return self.sketch @ Y
+        A.n_passes += 1
+        products = A.rows.fold(passes.fold_products, Y)[0]
+        return np.linalg.lstsq(self.B.T, products, rcond=None)[0]
+
     def estimates(self, pivots) -> np.ndarray:
         """Return estimates of the relative error on A after each pivot.
 
@@ -114,10 +136,18 @@ def root_of(A, size, rng) -> Root:
         return Root(_finite(values.astype(np.float64)), None)
     if n_columns <= size and not A.rows.sparse:
         # n_columns^2 flops in a product for each row are sooner than scattering it.
-        squares, V = scipy.linalg.eigh(A.gram(), check_finite=False)
-        return Root(np.sqrt(np.maximum(squares, 0.0))[:, np.newaxis] * V.T, None)
+        return Root(_square_root(A.gram()), None)
     S = SparseSign(size, n_rows).sample(rng)
     return Root(A.sketch(S).astype(np.float64), S)
+
+
+def _square_root(gram):
+    """Return B with ``B^T B`` the positive semidefinite `gram`."""
+    try:
+        return scipy.linalg.cholesky(gram, check_finite=False)
+    except scipy.linalg.LinAlgError:
+        squares, V = scipy.linalg.eigh(gram, check_finite=False)
+        return np.sqrt(np.maximum(squares, 0.0))[:, np.newaxis] * V.T
 
 
 def _finite(values):
@@ -127,7 +157,16 @@ def _finite(values):
 
 
 def select_columns(
-    A, k, *, tol=0.0, method="cpqr", refine=None, sketch_size=None, n_rows=0, rng
+    A,
+    k,
+    *,
+    tol=0.0,
+    method="cpqr",
+    refine=None,
+    sketch_size=None,
+    n_rows=0,
+    response=None,
+    rng,
 ) -> tuple[Root, Pivots, np.ndarray]:
     """Choose columns of `A`.
 
@@ -143,6 +182,9 @@ def select_columns(
         As in `column_subset`.
     n_rows : int, default=0
         Rows that are to be chosen too.
+    response : callable, default=None
+        ``response(root)`` returns the Gram matrix of what the columns are to span, for
+        "supervised".
     rng : Generator
 
     Returns
@@ -159,16 +201,18 @@ def select_columns(
         size = max(_FIRST_ROWS, 2 * n_rows)
     elif size is None:
         size = sketch_size_of(max(k, n_rows), method, refine)
+    if sketch_size is None and response is not None:
+        size = max(size, min(_RESPONSE_ROWS, _RESPONSE_ENTRIES // A.shape[1]))
     while True:
         root = root_of(A, size, rng)
         most = k
         if k is None:
             most = min(root.B.shape) if root.sketch is None else len(root.B) // 2
-        pivots = _pivots(A, root, most, method, rng)
+        pivots = _pivots(A, root, most, method, response, rng)
         if len(pivots.indices) < most and root.sketch is None:
             # Dependent, or below what a Gram matrix can tell.
             root = _exact_root(A, root)
-            pivots = _pivots(A, root, most, method, rng)
+            pivots = _pivots(A, root, most, method, response, rng)
         estimates = root.estimates(pivots)
         if k is not None:
             break
@@ -180,7 +224,8 @@ def select_columns(
             break
         size *= 2
     if refine == "swap":
-        indices = swap_columns(root.B, pivots.indices)
+        target = None if response is None else response(root)
+        indices = swap_columns(root.B, pivots.indices, target=target)
         pivots = pivot_columns(root.B, len(indices), first=indices)
     return root, pivots, root.estimates(pivots)
 
@@ -192,14 +237,16 @@ def _exact_root(A, root):
     return Root(A.triangular_factor(), None)
 
 
-def _pivots(A, root, k, method, rng):
+def _pivots(A, root, k, method, response, rng):
     B = root.B
     if method == "cpqr":
         return pivot_columns(B, k)
     if method == "greedy":
         return pivot_columns(B, k, target=B @ B.T)
+    if method == "supervised":
+        return pivot_columns(B, k, target=response(root))
     if method == "lupp":
-        return pivot_columns(B, k, first=lu_pivots(B.T))
+        return pivot_columns(B, k, first=passes.lu_pivots(B.T))
     if method == "qdeim":
         V = leading_right(A, k, rng)
         return pivot_columns(B, k, first=pivot_columns(V, len(V)).indices)
@@ -211,7 +258,6 @@ def _pivots(A, root, k, method, rng):
             times = rng.exponential(size=len(scores)) / scores
         order = np.argsort(times, kind="stable")
     return pivot_columns(B, k, first=order[scores[order] > 0])
-
 
 
 @validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)

@@ -80,9 +80,7 @@ def cur_of(A, root, pivots, estimates, n_rows):
     spanned = np.linalg.norm(gathered.captured[:c] @ V) / (gathered.norm or 1.0)
     error = max(np.sqrt(max(0.0, 1 - spanned**2)), gathered.errors[c])
     C = gathered.C if len(gathered.indices) == c else gathered.C[:, :c]
-    result = CUR(
-        gathered.indices[:c], indices, C, U.astype(A.dtype), R, float(error)
-    )
+    result = CUR(gathered.indices[:c], indices, C, U.astype(A.dtype), R, float(error))
     return gathered, result
 
 

@@ -208,7 +208,7 @@ def interpolative(
     -----
     Column pivots of a sparse-sign sketch (Voronin & Martinsson 2017, section 4); the
     interpolation is the least squares solution with all of A, not with the sketch. With
-    both, rows are chosen by LU of the columns, and ``A[:, columns] = X A[rows][:, columns]``
+    both, rows are chosen by LU of the columns: ``A[:, columns] = X A[rows][:, columns]``
     holds exactly.
 
     Examples
@@ -242,7 +242,9 @@ def interpolative(
     )
     Q = crossing @ gathered.basis
     inverse = gathered.basis @ np.linalg.inv(Q) if k else Q
-    X = as_row_matrix(gathered.C, n_jobs=n_jobs).map(passes.project, inverse, 0.0, n_columns=k)
+    X = as_row_matrix(gathered.C, n_jobs=n_jobs).map(
+        passes.project, inverse, 0.0, n_columns=k
+    )
     return Interpolation(indices, J, X, Z, error)
 
 

@@ -187,3 +187,157 @@ def stack_qr(upper, lower):
 def project(values, Vt, offset):
     """Return ``B V^T - offset``, the block in the coordinates of the rows of V."""
     return values @ Vt - offset
+
+
+def take_columns(values, indices):
+    """Return columns of a block, as a dense array."""
+    taken = values[:, indices]
+    return taken if isinstance(taken, np.ndarray) else taken.toarray()
+
+
+def fold_interpolation(state, block, indices, inverse, keep):
+    """Fold the normal equations for A in the columns ``Q = A[:, indices] inverse``.
+
+    State: ``[Q^T Q, Q^T A, squared norm of A, blocks of A[:, indices]]``, the last empty
+    unless `keep`.
+    """
+    values = block.values
+    columns = values[:, indices]
+    dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
+    Q = dense.astype(np.float64) @ inverse
+    Qt = np.ascontiguousarray(Q.T, dtype=values.dtype)
+    is_dense = isinstance(values, np.ndarray)
+    part = [
+        Q.T @ Q,
+        (Qt @ values if is_dense else (values.T @ Qt.T).T).astype(np.float64),
+        squared_norm(values if is_dense else values.data),
+        [columns] if keep else [],
+    ]
+    return add_states(state, part)
+
+
+def fold_pivot_rows(state, block, inverse):
+    """Tournament of rows of ``Q = C inverse``, for blocks of C: ``[indices, rows]``.
+
+    The rows that LU with partial pivoting takes from a block are candidates; those
+    that it takes from two lots of candidates go on (Grigori, Demmel & Xiang 2011).
+    """
+    Q = np.asarray(take_columns(block.values, slice(None)), np.float64) @ inverse
+    indices = block.start + np.arange(len(Q))
+    return pivot_rows(state, pivot_rows(None, [indices, Q]))
+
+
+def pivot_rows(left, right):
+    """Return the winners of two lots of candidates, ``[indices, rows]``, in order."""
+    if left is not None:
+        right = [np.concatenate(pair) for pair in zip(left, right, strict=True)]
+    indices, rows = right
+    if not len(indices):
+        return right
+    winners = lu_pivots(rows)
+    return [indices[winners], rows[winners]]
+
+
+def lu_pivots(A):
+    """Return the rows of A that LU with partial pivoting takes, in order."""
+    _, swaps = scipy.linalg.lu_factor(A, check_finite=False)
+    order = np.arange(len(A))
+    for i, j in enumerate(swaps):
+        order[[i, j]] = order[[j, i]]
+    return order[: min(A.shape)]
+
+
+def fold_products(state, block, Y):
+    """Products of the columns of B with those of Y: ``[B^T Y]``, float64."""
+    rows = slice(block.start, block.start + block.values.shape[0])
+    part = block.values.T @ Y[rows].astype(block.values.dtype, copy=False)
+    return add_states(state, [np.asarray(part, dtype=np.float64)])
+
+
+def fold_squared_products(state, block, V):
+    """Squared norms of the columns of ``B V``: ``[(l,)]``."""
+    Y = np.asarray(block.values @ V, dtype=np.float64)
+    return add_states(state, [np.einsum("ij,ij->j", Y, Y)])
+
+
+def _dense_rows(values):
+    return values if isinstance(values, np.ndarray) else values.toarray()
+
+
+def _double_rows(block, shift):
+    """Return the rows less `shift`, if any, which makes them dense, in float64."""
+    values = block.values
+    if shift is not None:
+        values = _dense_rows(values) - shift
+    return values.astype(np.float64, copy=False)
+
+
+def _root_weight(block):
+    """Return the square roots of the weights, a column; None where all are one."""
+    if block.weight is None:
+        return None
+    return np.sqrt(block.weight.astype(np.float64))[:, np.newaxis]
+
+
+def fold_sketch_with_targets(state, block, sketch, shift, Y):
+    """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
+
+    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], total weight, weighted sum of rows]``.
+    """
+    values, root = _double_rows(block, shift), _root_weight(block)
+    n, p = values.shape
+    Y = Y[block.start : block.start + n]
+    others = np.concatenate([np.ones((n, 1)), Y], axis=1)
+    total, sums = _weighted_sum(values, block.weight)
+    if root is not None:
+        values, others = scale_rows(values, root), others * root
+    if isinstance(values, np.ndarray):
+        # One product: the columns of the sketch are drawn once.
+        both = sketch.apply(np.concatenate([values, others], axis=1), block.start)
+        part = [both[:, :p], both[:, p:]]
+    else:
+        part = [sketch.apply(values, block.start), sketch.apply(others, block.start)]
+    return add_states(state, [*part, total, sums])
+
+
+def _weighted_sum(values, weight):
+    """Return the total weight and the weighted sum of the rows, in float64."""
+    n = values.shape[0]
+    weight = np.ones(n) if weight is None else weight.astype(np.float64)
+    return float(weight.sum()), weight @ values
+
+
+def fold_normal_equations(state, block, W, shift, Y):
+    """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
+
+    W is None for the rows themselves. Sparse blocks are made dense, one at a time. State:
+    ``[F^T F, F^T Y, total weight, weighted sum of F's rows]``.
+    """
+    F, root = _dense_rows(_double_rows(block, shift)), _root_weight(block)
+    Y = Y[block.start : block.start + len(F)]
+    F = F if W is None else F @ W
+    total, sums = _weighted_sum(F, block.weight)
+    if root is not None:
+        F, Y = F * root, Y * root
+    # numpy halves the work of a product of an array with itself.
+    return add_states(state, [F.T @ F, F.T @ Y, total, sums])
+
+
+def fold_gradient(state, block, C, offset, shift, Y):
+    """``[B^T R, sum of R's rows, squares of R]`` of ``R = W (Y - B C + offset)``.
+
+    Reads the block once. With Y None, ``R = W (B C - offset)``: a product with the
+    Gram matrix. `shift` is taken from the rows of dense blocks, a copy of the block.
+    """
+    values = _double_rows(block, shift)
+    R = values @ C
+    R -= offset
+    if Y is not None:
+        np.subtract(Y[block.start : block.start + len(R)], R, out=R)
+    weighted = R if block.weight is None else R * block.weight[:, np.newaxis]
+    part = [
+        values.T @ weighted,
+        weighted.sum(axis=0),
+        np.einsum("ij,ij->j", weighted, R),
+    ]
+    return add_states(state, part)
