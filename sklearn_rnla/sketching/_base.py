@@ -117,7 +117,7 @@ class Sketch(ABC):
         ndarray of shape (n_rows, n)
             What the block adds to the sketch of the whole.
         """
-        product = self.columns(start, start + A.shape[0], _float_dtype(A)) @ A
+        product = self.columns(start, start + A.shape[0], float_dtype(A)) @ A
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
     def apply_adjoint(self, Y, start, stop):
@@ -135,7 +135,7 @@ class Sketch(ABC):
         ndarray of shape (stop - start, n)
             Rows start:stop of ``S^T Y``.
         """
-        product = self.columns(start, stop, _float_dtype(Y)).T @ Y
+        product = self.columns(start, stop, float_dtype(Y)).T @ Y
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
     def to_dense(self):
@@ -200,7 +200,8 @@ def _as_operand(A):
     return A if sp.issparse(A) else np.asarray(A)
 
 
-def _float_dtype(A):
+def float_dtype(A):
+    """Return float32 for float32, float64 for all else."""
     return np.float32 if A.dtype == np.float32 else np.float64
 
 

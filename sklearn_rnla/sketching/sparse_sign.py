@@ -7,13 +7,44 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ._base import TILE, Distribution, Sketch, tiled
+from ._base import TILE, Distribution, Sketch, float_dtype, tiled
+
+# From this many additions on, compiled loops earn back what importing them costs.
+_MANY = 2**20
 
 
 class SparseSignSketch(Sketch):
     """A sketch with `nnz` random signs in each column."""
 
     def columns(self, start, stop, dtype=np.float64):
+        rows, signs = self.entries(start, stop, dtype)
+        n_entries = rows.shape[1]
+        return sp.csc_array(
+            (
+                signs.ravel(),
+                rows.ravel(),
+                np.arange(0, n_entries * (stop - start) + 1, n_entries),
+            ),
+            shape=(self.shape[0], stop - start),
+        )
+
+    def entries(self, start, stop, dtype=np.float64):
+        """Return the non-zeros of ``S[:, start:stop]``, a row for each column.
+
+        Parameters
+        ----------
+        start, stop : int
+            A range of columns.
+        dtype : numpy dtype, default=float64
+            Of the values.
+
+        Returns
+        -------
+        rows : ndarray of int32 of shape (stop - start, nnz)
+            Where they are, increasing along each row.
+        values : ndarray of shape (stop - start, nnz)
+            What they are.
+        """
         n_rows, nnz = self.shape[0], self.distribution.nnz
         # One entry in each of nnz groups of rows: distinct without rejection.
         edges = n_rows * np.arange(nnz + 1) // nnz
@@ -21,18 +52,51 @@ class SparseSignSketch(Sketch):
         # The sign is the fraction's leading bit, the place what is left of it.
         negative = uniform < 0.5
         place = 2 * uniform - ~negative
-        rows = edges[:-1, np.newaxis] + (place * np.diff(edges)[:, np.newaxis]).astype(
-            np.int64
+        place *= np.diff(edges)[:, np.newaxis]
+        rows = place.astype(np.int32)
+        rows += edges[:-1, np.newaxis].astype(np.int32)
+        unit = np.array([1.0, -1.0], dtype) / np.asarray(np.sqrt(nnz), dtype)
+        signs = unit[negative.view(np.int8)]
+        return np.ascontiguousarray(rows.T), np.ascontiguousarray(signs.T)
+
+    def apply(self, A, start):
+        nnz = self.distribution.nnz
+        if not sp.issparse(A) or A.nnz * nnz < _MANY:
+            return super().apply(A, start)
+        from .._kernels import sketch_columns
+
+        # Column by column of A, what is added to stays in cache.
+        A = A.tocsc()
+        out = np.zeros((A.shape[1], self.shape[0]), float_dtype(A))
+        entries = self.entries(start, start + A.shape[0], out.dtype)
+        data = A.data.astype(out.dtype, copy=False)
+        sketch_columns(A.indptr, A.indices, data, *entries, out)
+        return out.T
+
+    def project_sparse(self, A):
+        """Return ``A S^T`` in sparse form.
+
+        Parameters
+        ----------
+        A : csr_array of shape (b, n_columns)
+
+        Returns
+        -------
+        csr_array of shape (b, n_rows)
+            With sorted indices.
+        """
+        from .._kernels import sketch_rows
+
+        dtype = float_dtype(A)
+        indptr, indices, data = sketch_rows(
+            A.indptr,
+            A.indices,
+            A.data.astype(dtype, copy=False),
+            *self.entries(0, A.shape[1], dtype),
+            self.shape[0],
         )
-        signs = np.where(negative, -1.0, 1.0) / np.sqrt(nnz)
-        return sp.csc_array(
-            (
-                signs.T.ravel().astype(dtype),
-                rows.T.ravel(),
-                np.arange(0, nnz * (stop - start) + 1, nnz),
-            ),
-            shape=(n_rows, stop - start),
-        )
+        shape = (A.shape[0], self.shape[0])
+        return sp.csr_array((data, indices, indptr), shape=shape)
 
 
 @dataclass(frozen=True)

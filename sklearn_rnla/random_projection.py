@@ -1,0 +1,309 @@
+"""Random projections: every sketch as a transformer."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import DataDimensionalityWarning
+from sklearn.random_projection import johnson_lindenstrauss_min_dim
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from ._sklearn import Interval, StrOptions, _fit_context, undone_on_failure
+from ._validation import check_rows
+from .operators import passes
+from .sketching import SRTT, Gaussian, SparseSign
+
+
+class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Projection of the features by a random sketch, which keeps distances.
+
+    A drop-in for scikit-learn's `SparseRandomProjection` and `GaussianRandomProjection`
+    (``sketch="gaussian"``), with the sketches that the other estimators stand on.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Dimension of the result. "auto" is the least that the Johnson-Lindenstrauss lemma
+        needs to keep all distances between the samples of `fit` within `eps`.
+    eps : float, default=0.1
+        Distortion of squared distances, in (0, 1), for `n_components` "auto".
+    sketch : {"sparse_sign", "count", "gaussian", "srtt"}, default="sparse_sign"
+        - "sparse_sign": `nnz` random signs for each feature; sparse data stay sparse;
+        - "count": one random sign for each feature: soonest, sparsest;
+        - "gaussian": independent normal entries;
+        - "srtt": signs, a cosine transform and a subset of its outputs: soonest for dense
+          data and many components. At most n_features components.
+
+    nnz : int, default=4
+        Signs for each feature, with "sparse_sign".
+    dense_output : bool, default=False
+        Whether the output is dense for sparse input too. That of "gaussian" and "srtt"
+        is always dense.
+    compute_inverse_components : bool, default=False
+        Whether to set `inverse_components_`, a dense matrix. `inverse_transform` does not
+        need it.
+    block_size : int, default=None
+        Rows of a block. None chooses by size; dask arrays keep their chunks.
+    n_jobs : int, default=None
+        Threads over row blocks. None means 1 unless in a :obj:`joblib.parallel_config`
+        context.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the sketch. Pass an int for reproducible results.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Dimension of the result.
+    sketch_ : Sketch
+        The sketch S, of shape (n_components_, n_features_in_).
+    inverse_components_ : ndarray of shape (n_features_in_, n_components_)
+        Pseudo-inverse of S. Only with `compute_inverse_components`.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has string names.
+
+    See Also
+    --------
+    sklearn.random_projection.SparseRandomProjection : With entries at independent places.
+    RandomizedPCA : The best projection of the data, instead of a random one.
+
+    Notes
+    -----
+    For a row x, ``||S x||^2`` is ``||x||^2`` in expectation, with relative variance
+    ``2 / n_components`` at most, for all but "srtt" [1]_, [2]_; that of
+    `SparseRandomProjection` is larger for sparse rows. A matrix of m rows costs ``2 nnz``
+    flops for each stored entry, with "gaussian" ``2 n_components``, and with "srtt"
+    ``O(log n_components)``.
+
+    References
+    ----------
+    .. [1] Clarkson, K. L., & Woodruff, D. P. (2017). Low-rank approximation and regression
+       in input sparsity time. Journal of the ACM, 63(6), 54.
+    .. [2] Kane, D. M., & Nelson, J. (2014). Sparser Johnson-Lindenstrauss transforms.
+       Journal of the ACM, 61(1), 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import SketchProjection
+    >>> X = np.random.default_rng(0).standard_normal((25, 3000))
+    >>> SketchProjection(random_state=0).fit_transform(X).shape
+    (25, 2759)
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "eps": [Interval(Real, 0, 1, closed="neither")],
+        "sketch": [StrOptions({"sparse_sign", "count", "gaussian", "srtt"})],
+        "nnz": [Interval(Integral, 1, None, closed="left")],
+        "dense_output": ["boolean"],
+        "compute_inverse_components": ["boolean"],
+        "block_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components="auto",
+        *,
+        eps=0.1,
+        sketch="sparse_sign",
+        nnz=4,
+        dense_output=False,
+        compute_inverse_components=False,
+        block_size=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.eps = eps
+        self.sketch = sketch
+        self.nnz = nnz
+        self.dense_output = dense_output
+        self.compute_inverse_components = compute_inverse_components
+        self.block_size = block_size
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Draw the sketch, from the shape of X alone.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or dask array
+            Data of shape (n_samples, n_features).
+        y : Ignored
+            Not used.
+
+        Returns
+        -------
+        SketchProjection
+            The fitted estimator itself. After an error it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            When "auto" needs more components than there are features, or "srtt" is to
+            have more.
+
+        Warns
+        -----
+        DataDimensionalityWarning
+            When `n_components` exceeds n_features.
+        """
+        with undone_on_failure(self):
+            rows = self._check_rows(X, reset=True)
+            n_samples, n_features = rows.shape
+            self.n_components_ = self._check_n_components(n_samples, n_features)
+            self.sketch_ = self._distribution(n_features).sample(self.random_state)
+            self._dtype = rows.dtype
+            self._drawn = None
+            if self.sketch != "srtt":
+                # Drawn once for all blocks.
+                self._drawn = self.sketch_.columns(0, n_features, rows.dtype)
+            vars(self).pop("inverse_components_", None)
+            if self.compute_inverse_components:
+                inverse = self._gram_inverse() @ self.sketch_.to_dense()
+                self.inverse_components_ = inverse.T.astype(rows.dtype)
+        return self
+
+    @property
+    def components_(self):
+        """The sketch as a matrix of shape (n_components_, n_features_in_).
+
+        Returns
+        -------
+        ndarray or csr_array
+            Sparse for "sparse_sign" and "count".
+        """
+        check_is_fitted(self)
+        if self._drawn is None:
+            return self.sketch_.to_dense().astype(self._dtype)
+        return self._drawn.tocsr() if sp.issparse(self._drawn) else self._drawn
+
+    def transform(self, X):
+        """Project X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or dask array
+            Data of shape (n_samples, n_features).
+
+        Returns
+        -------
+        ndarray or csr_array of shape (n_samples, n_components_)
+            ``X S^T``. Sparse for sparse X with "sparse_sign" or "count", unless
+            `dense_output`; a lazy dense dask array if X is a dask array.
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X, reset=False)
+        if rows.sparse and sp.issparse(self._drawn):
+            if not self.dense_output and not rows.lazy:
+                parts = rows.fold(passes.fold_sparse_projection, self.sketch_)[0]
+                return sp.csr_array(sp.vstack(parts, format="csr"))
+            return rows @ self.sketch_.T
+        if self._drawn is None:
+            return rows @ self.sketch_.T
+        return rows.map(passes.project_on, self._drawn, n_columns=self.n_components_)
+
+    def inverse_transform(self, X):
+        """Map projections back to the space of the features.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_components_)
+            As `transform` returns it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_in_)
+            The shortest rows of which these are the projections, by the pseudo-inverse of
+            the sketch. Dense.
+
+        Raises
+        ------
+        ValueError
+            When X has another number of columns than `n_components_`.
+        """
+        check_is_fitted(self)
+        X = check_array(
+            X,
+            accept_sparse=("csr", "csc"),
+            dtype=[np.float64, np.float32],
+            input_name="X",
+        )
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but n_components_={self.n_components_} "
+                "are expected."
+            )
+        if self.compute_inverse_components:
+            return np.asarray(X @ self.inverse_components_.T.astype(X.dtype))
+        Y = np.asarray(X @ self._gram_inverse())
+        return np.ascontiguousarray((self.sketch_.T @ Y.T).T, dtype=X.dtype)
+
+    def _check_rows(self, X, *, reset):
+        return check_rows(
+            self, X, reset=reset, block_size=self.block_size, n_jobs=self.n_jobs
+        )
+
+    def _check_n_components(self, n_samples, n_features):
+        if self.n_components != "auto":
+            if self.n_components > n_features:
+                if self.sketch == "srtt":
+                    raise ValueError(
+                        f"n_components={self.n_components} must be at most "
+                        f"n_features={n_features} with sketch='srtt'."
+                    )
+                warnings.warn(
+                    f"n_components={self.n_components} exceeds n_features={n_features}: "
+                    "the projection is not smaller.",
+                    DataDimensionalityWarning,
+                    stacklevel=4,
+                )
+            return int(self.n_components)
+        if n_samples is None:
+            raise ValueError(
+                "n_components='auto' depends on the number of samples, which an iterator "
+                "of blocks does not tell: pass an int."
+            )
+        k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
+        if not 0 < k <= n_features:
+            raise ValueError(
+                f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "
+                f"{k}, which must be positive and at most n_features={n_features}."
+            )
+        return k
+
+    def _distribution(self, n_features):
+        if self.sketch == "gaussian":
+            return Gaussian(self.n_components_, n_features)
+        if self.sketch == "srtt":
+            return SRTT(self.n_components_, n_features)
+        nnz = 1 if self.sketch == "count" else int(self.nnz)
+        return SparseSign(self.n_components_, n_features, nnz=nnz)
+
+    def _gram_inverse(self):
+        """Return ``(S S^T)^+``: S may lack full row rank, as an empty row shows."""
+        S = self.components_.astype(np.float64)
+        gram = S @ S.T
+        gram = gram.toarray() if sp.issparse(gram) else gram
+        return scipy.linalg.pinvh(gram)
+
+    @property
+    def _n_features_out(self):
+        return self.n_components_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
