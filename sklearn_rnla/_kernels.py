@@ -9,6 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# The product of a power of two and this de Bruijn number has its exponent, by way of a
+# table, in the six leading bits.
+_DE_BRUIJN = np.uint64(0x022FDD63CC95386D)
+_LEADING = np.uint64(58)
+_ONE = np.uint64(1)
+_EXPONENTS = np.zeros(64, np.int64)
+for _i in range(64):
+    _EXPONENTS[((int(_DE_BRUIJN) << _i) & (2**64 - 1)) >> 58] = _i
+
 
 @njit(nogil=True, cache=True)
 def sketch_columns(indptr, indices, data, targets, signs, out):
@@ -58,18 +67,28 @@ def sketch_rows(indptr, indices, data, targets, signs, n_columns):
     out_indices = np.empty(most + 1, np.int32)
     out_data = np.empty(most + 1, data.dtype)
     row = np.zeros(n_columns, data.dtype)
+    # Which entries of the row were added to, as bits.
+    touched = np.zeros((n_columns + 63) // 64, np.uint64)
     end = 0
     for i in range(n_rows):
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             for t in range(nnz):
-                row[targets[j, t]] += signs[j, t] * data[p]
-        for column in range(n_columns):
-            # A branch would be mispredicted: write always, go on where it counts.
-            value = row[column]
-            out_indices[end] = column
-            out_data[end] = value
-            end += value != 0
-            row[column] = 0
+                column = targets[j, t]
+                row[column] += signs[j, t] * data[p]
+                touched[column >> 6] |= _ONE << np.uint64(column & 63)
+        for word in range(len(touched)):
+            bits = touched[word]
+            touched[word] = 0
+            while bits:
+                lowest = bits & (~bits + _ONE)
+                bits ^= lowest
+                column = (word << 6) + _EXPONENTS[(lowest * _DE_BRUIJN) >> _LEADING]
+                value = row[column]
+                row[column] = 0
+                # Written always, kept where it is not zero: a branch would cost more.
+                out_indices[end] = column
+                out_data[end] = value
+                end += value != 0
         out_indptr[i + 1] = end
     return out_indptr, out_indices[:end], out_data[:end]

@@ -252,7 +252,12 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _check_rows(self, X, *, reset):
         return check_rows(
-            self, X, reset=reset, block_size=self.block_size, n_jobs=self.n_jobs
+            self,
+            X,
+            reset=reset,
+            block_size=self.block_size,
+            n_jobs=self.n_jobs,
+            check_all=True,
         )
 
     def _check_n_components(self, n_samples, n_features):
