@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from ._random import draw_seed, stream
 from ._sklearn import Interval, StrOptions, _check_y, _fit_context, undone_on_failure
 from ._validation import check_rank, check_rows
-from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns, select_columns
-from .linalg.cur import cur_of, row_weights
+from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
+from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
 from .linalg.leverage import leading_right
 from .linalg.pivoting import squared_norms
@@ -228,20 +228,21 @@ class CURSelector(SelectorMixin, BaseEstimator):
                 check_rank("n_rows", int(self.n_rows), rows.shape)
             A = CenteredMatrix(rows, center=False)
             rng = stream(draw_seed(self.random_state))
-            root, pivots, estimates = select_columns(
+            gathered, c = gather_columns(
                 A,
                 k,
                 tol=tol,
+                n_rows=self.n_rows or 0,
+                keep=self.n_rows is not None,
                 method=self.method,
                 refine=self.refine,
                 sketch_size=self.sketch_size,
-                n_rows=self.n_rows or 0,
                 response=self._response(A, y),
                 rng=rng,
             )
-            if not len(pivots.indices):
+            if not c:
                 raise ValueError("X is zero: it has no columns to select.")
-            self._set_results(A, root, pivots, estimates, tol if k is None else None)
+            self._set_results(A, gathered, c)
             for name in ("n_components", "n_rows"):
                 self._warn_if_fewer(name)
             if self.compute_leverage_scores:
@@ -325,26 +326,18 @@ class CURSelector(SelectorMixin, BaseEstimator):
 
         return target
 
-    def _set_results(self, A, root, pivots, estimates, tol):
-        n_rows = self.n_rows
-        for name in ("row_indices_", "row_weights_", "C_", "U_", "R_"):
+    def _set_results(self, A, gathered, c):
+        for name in ("row_indices_", "row_weights_", "C_", "U_", "R_", "leverage_scores_"):
             vars(self).pop(name, None)
-        if n_rows is None:
-            gathered = gather_columns(A, root, pivots, estimates, keep=False)
-            k = len(pivots.indices)
-            if tol is not None and self.refine is None:
-                # Of the first columns the error is known now: the fewest may be fewer.
-                k = max(1, int(np.argmax(gathered.errors <= max(tol, gathered.errors[-1]))))
-            error = gathered.errors[k]
-        else:
-            gathered, cur = cur_of(A, root, pivots, estimates, n_rows)
-            k, error = len(cur.column_indices), cur.error_estimate
+        self.error_estimate_ = float(gathered.errors[c])
+        if self.n_rows is not None:
+            cur = choose_rows(A, gathered, c, self.n_rows)
             self.row_indices_, self.C_, self.U_, self.R_ = cur[1:5]
+            self.error_estimate_ = cur.error_estimate
             self.row_weights_ = row_weights(A, cur.R)
-        self.column_indices_ = gathered.indices[:k]
-        self.n_components_ = k
-        self.interpolation_ = gathered.interpolation(k).astype(A.dtype)
-        self.error_estimate_ = float(error)
+        self.column_indices_ = gathered.indices[:c]
+        self.n_components_ = c
+        self.interpolation_ = gathered.interpolation(c).astype(A.dtype)
 
     def _warn_if_fewer(self, name):
         asked = getattr(self, name)

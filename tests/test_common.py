@@ -3,13 +3,23 @@
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_rnla import (
+    CURSelector,
     NystroemKernel,
     NystroemRidge,
     NystroemRidgeClassifier,
     RandomizedPCA,
+    SketchedRidge,
+    SketchProjection,
 )
 
 ESTIMATORS = [
+    CURSelector(),
+    CURSelector(n_components=1, n_rows=1, random_state=0),
+    CURSelector(n_components=1, n_rows=1, method="lupp", random_state=0),
+    CURSelector(n_components=1, n_rows=1, method="qdeim", random_state=0),
+    CURSelector(n_components=1, n_rows=1, method="leverage", random_state=0),
+    CURSelector(n_components=1, method="supervised", random_state=0),
+    CURSelector(n_components=1, refine="swap", random_state=0),
     NystroemKernel(n_components=10, random_state=0),
     NystroemKernel(landmarks="uniform", random_state=0),
     NystroemKernel("linear", landmarks="greedy", tol=0.1),
@@ -26,6 +36,14 @@ ESTIMATORS = [
     RandomizedPCA(n_components=0.5),
     RandomizedPCA(n_components="gavish-donoho"),
     RandomizedPCA(n_components=1, algorithm="krylov", tol=0, sketch="srtt", random_state=0),
+    SketchProjection(2),
+    SketchProjection(2, sketch="count", random_state=0),
+    SketchProjection(2, sketch="gaussian", compute_inverse_components=True),
+    SketchProjection(1, sketch="srtt"),
+    SketchedRidge(),
+    SketchedRidge(alpha=0),
+    SketchedRidge(solver="direct", random_state=0),
+    SketchedRidge(solver="iterative", random_state=0),
 ]
 
 

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
@@ -74,10 +73,13 @@ class Root(NamedTuple):
         In float64. ``B^T B`` is about ``A^T A``, exactly so without a sketch.
     sketch : Sketch or None
         With which ``B = S A``.
+    rounding : float
+        Relative size of rounding errors in B.
     """
 
     B: np.ndarray
     sketch: object
+    rounding: float
 
     def response(self, A, Y) -> np.ndarray:
         """Return T whose products with the columns of B are those of Y with A's.
@@ -130,23 +132,25 @@ def root_of(A, size, rng) -> Root:
     rng : Generator
     """
     n_rows, n_columns = A.shape
+    rounding = max(min(size, n_rows), n_columns) * float(np.finfo(A.dtype).eps)
     if n_rows <= size:
         values = A.rows.in_memory()
         values = values if isinstance(values, np.ndarray) else values.toarray()
-        return Root(_finite(values.astype(np.float64)), None)
+        return Root(_finite(values.astype(np.float64)), None, rounding)
     if n_columns <= size and not A.rows.sparse:
         # n_columns^2 flops in a product for each row are sooner than scattering it.
-        return Root(_square_root(A.gram()), None)
+        return Root(_square_root(A.gram()), None, float(np.sqrt(rounding)))
     S = SparseSign(size, n_rows).sample(rng)
-    return Root(A.sketch(S).astype(np.float64), S)
+    A.n_passes += 1
+    return Root(_finite((S @ A.rows).astype(np.float64)), S, rounding)
 
 
 def _square_root(gram):
     """Return B with ``B^T B`` the positive semidefinite `gram`."""
     try:
-        return scipy.linalg.cholesky(gram, check_finite=False)
-    except scipy.linalg.LinAlgError:
-        squares, V = scipy.linalg.eigh(gram, check_finite=False)
+        return np.linalg.cholesky(gram).T
+    except np.linalg.LinAlgError:
+        squares, V = np.linalg.eigh(gram)
         return np.sqrt(np.maximum(squares, 0.0))[:, np.newaxis] * V.T
 
 
@@ -165,6 +169,7 @@ def select_columns(
     refine=None,
     sketch_size=None,
     n_rows=0,
+    margin=0.0,
     response=None,
     rng,
 ) -> tuple[Root, Pivots, np.ndarray]:
@@ -182,6 +187,8 @@ def select_columns(
         As in `column_subset`.
     n_rows : int, default=0
         Rows that are to be chosen too.
+    margin : float, default=0.0
+        By how much an estimate is to be below `tol`, relative to it.
     response : callable, default=None
         ``response(root)`` returns the Gram matrix of what the columns are to span, for
         "supervised".
@@ -216,7 +223,8 @@ def select_columns(
         estimates = root.estimates(pivots)
         if k is not None:
             break
-        enough = np.flatnonzero(estimates <= tol)
+        bound = tol if root.sketch is None else (1 - margin) * tol
+        enough = np.flatnonzero(estimates <= bound)
         if len(enough):
             pivots = Pivots(pivots.indices[: enough[0]], pivots.errors[: enough[0] + 1])
             break
@@ -225,8 +233,10 @@ def select_columns(
         size *= 2
     if refine == "swap":
         target = None if response is None else response(root)
-        indices = swap_columns(root.B, pivots.indices, target=target)
-        pivots = pivot_columns(root.B, len(indices), first=indices)
+        indices = swap_columns(
+            root.B, pivots.indices, target=target, rounding=root.rounding
+        )
+        pivots = pivot_columns(root.B, len(indices), first=indices, rounding=root.rounding)
     return root, pivots, root.estimates(pivots)
 
 
@@ -234,22 +244,24 @@ def _exact_root(A, root):
     n_rows, n_columns = A.shape
     if n_rows < n_columns or len(root.B) == n_rows:
         return root
-    return Root(A.triangular_factor(), None)
+    rounding = max(A.shape) * float(np.finfo(A.dtype).eps)
+    return Root(A.triangular_factor(), None, rounding)
 
 
 def _pivots(A, root, k, method, response, rng):
-    B = root.B
+    B, rounding = root.B, root.rounding
     if method == "cpqr":
-        return pivot_columns(B, k)
+        return pivot_columns(B, k, rounding=rounding)
     if method == "greedy":
-        return pivot_columns(B, k, target=B @ B.T)
+        return pivot_columns(B, k, target=B @ B.T, rounding=rounding)
     if method == "supervised":
-        return pivot_columns(B, k, target=response(root))
+        return pivot_columns(B, k, target=response(root), rounding=rounding)
     if method == "lupp":
-        return pivot_columns(B, k, first=passes.lu_pivots(B.T))
+        return pivot_columns(B, k, first=passes.lu_pivots(B.T), rounding=rounding)
     if method == "qdeim":
         V = leading_right(A, k, rng)
-        return pivot_columns(B, k, first=pivot_columns(V, len(V)).indices)
+        first = pivot_columns(V, len(V)).indices
+        return pivot_columns(B, k, first=first, rounding=rounding)
     scores = squared_norms(leading_right(A, k, rng))
     order = np.argsort(-scores, kind="stable")
     if method == "leverage":
@@ -257,7 +269,7 @@ def _pivots(A, root, k, method, response, rng):
         with np.errstate(divide="ignore"):
             times = rng.exponential(size=len(scores)) / scores
         order = np.argsort(times, kind="stable")
-    return pivot_columns(B, k, first=order[scores[order] > 0])
+    return pivot_columns(B, k, first=order[scores[order] > 0], rounding=rounding)
 
 
 @validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)

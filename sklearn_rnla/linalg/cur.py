@@ -13,9 +13,8 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, passes
-from .column_subset import CONSTRAINTS, check_n_columns, select_columns
+from .column_subset import CONSTRAINTS, check_n_columns
 from .interpolation import gather_columns, pivot_rows, pseudo_inverse, take_rows
-from .pivoting import pivot_columns
 
 
 class CUR(NamedTuple):
@@ -45,22 +44,22 @@ class CUR(NamedTuple):
     error_estimate: float
 
 
-def cur_of(A, root, pivots, estimates, n_rows):
-    """Gather chosen columns and choose rows.
+def choose_rows(A, gathered, c, n_rows) -> CUR:
+    """Choose rows by their part in gathered columns, and the matrix between.
 
     Parameters
     ----------
     A : CenteredMatrix
         Not centred.
-    root, pivots, estimates
-        What `select_columns` returns.
+    gathered : Gathered
+        At least `n_rows` columns, or as many as A has rank.
+    c : int
+        Columns that count: the first so many.
     n_rows : int
 
     Returns
     -------
-    gathered : Gathered
-        Of the columns, and of more where there are more rows.
-    result : CUR
+    CUR
         Fewer rows than `n_rows` where A has lower rank.
 
     Notes
@@ -68,20 +67,16 @@ def cur_of(A, root, pivots, estimates, n_rows):
     More rows than columns are chosen by their part in as many columns. With
     ``R = Y S V^T``, ``C^+ A R^+ = (C^+ A V) S^-1 Y^T``, and ``C^+ A`` is known: no pass.
     """
-    c = len(pivots.indices)
-    if n_rows > c:
-        pivots = pivot_columns(root.B, n_rows, first=pivots.indices)
-        estimates = root.estimates(pivots)
-    gathered = gather_columns(A, root, pivots, estimates, keep=True)
     indices = pivot_rows(gathered, getattr(A.rows, "n_jobs", None))[:n_rows]
     R = take_rows(A.rows, indices)
     V, inverse = pseudo_inverse(R)
     U = gathered.basis[:c, :c] @ (gathered.captured[:c] @ inverse)
     spanned = np.linalg.norm(gathered.captured[:c] @ V) / (gathered.norm or 1.0)
-    error = max(np.sqrt(max(0.0, 1 - spanned**2)), gathered.errors[c])
+    error = gathered.errors[c]
+    if gathered.norm:
+        error = max(np.sqrt(max(0.0, 1 - spanned**2)), error)
     C = gathered.C if len(gathered.indices) == c else gathered.C[:, :c]
-    result = CUR(gathered.indices[:c], indices, C, U.astype(A.dtype), R, float(error))
-    return gathered, result
+    return CUR(gathered.indices[:c], indices, C, U.astype(A.dtype), R, float(error))
 
 
 def row_weights(A, R) -> np.ndarray:
@@ -197,14 +192,15 @@ def cur(
     if n_rows is not None:
         check_rank("n_rows", int(n_rows), rows.shape)
     matrix = CenteredMatrix(rows, center=False)
-    root, pivots, estimates = select_columns(
+    gathered, c = gather_columns(
         matrix,
         k,
         tol=tol,
+        n_rows=n_rows or 0,
+        keep=True,
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        n_rows=n_rows or 0,
         rng=stream(draw_seed(random_state)),
     )
-    return cur_of(matrix, root, pivots, estimates, n_rows or len(pivots.indices))[1]
+    return choose_rows(matrix, gathered, c, n_rows or c)

@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 
 from .._random import draw_seed, stream
@@ -16,9 +15,14 @@ from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..sketching import SparseSign
 from .column_subset import select_columns, sketch_size_of
 from .pivoting import pivot_columns, swap_columns
+from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
 _FLOOR = 10.0
+
+# By how much an estimate is to be below a tolerance: what the error was found to be above
+# it, more is taken.
+_MARGINS = (0.05, 0.2, 0.5)
 
 
 class Interpolation(NamedTuple):
@@ -77,42 +81,72 @@ class Gathered(NamedTuple):
         return W
 
 
-def gather_columns(A, root, pivots, estimates, *, keep) -> Gathered:
-    """Return what chosen columns span of `A`, in one pass.
+def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
+    """Choose columns of `A` and return what they span of it, in two passes.
 
     Parameters
     ----------
     A : CenteredMatrix
         Not centred.
-    root, pivots, estimates
-        What `select_columns` returns.
-    keep : bool
+    k : int or None
+        How many; None is the fewest whose error is at most `tol`.
+    tol : float, default=0.0
+        Relative error.
+    n_rows : int, default=0
+        Rows that are to be chosen too.
+    keep : bool, default=False
         Whether to gather C.
+    **options
+        Further arguments of `select_columns`.
 
     Returns
     -------
-    Gathered
+    gathered : Gathered
+        Of the columns, and of more where there are more rows, or where the tolerance
+        needed fewer than estimated.
+    c : int
+        Columns chosen: the first so many.
+    """
+    for margin in _MARGINS:
+        root, pivots, estimates = select_columns(
+            A, k, tol=tol, n_rows=n_rows, margin=margin, **options
+        )
+        c = len(pivots.indices)
+        if n_rows > c:
+            pivots = pivot_columns(
+                root.B, n_rows, first=pivots.indices, rounding=root.rounding
+            )
+            estimates = root.estimates(pivots)
+        gathered = _gather(A, root, pivots, estimates, keep)
+        if k is not None:
+            break
+        enough = np.flatnonzero(gathered.errors <= tol)
+        if len(enough) or root.sketch is None:
+            c = int(enough[0]) if len(enough) else c
+            break
+    return gathered, c
 
-    Notes
-    -----
+
+def _gather(A, root, pivots, estimates, keep):
+    """Return what pivots span of A, in one pass.
+
     Least squares by sketch and precondition: with ``B[:, J] = P T`` the QR factorisation
     of the sketch's columns, ``A[:, J] T^-1`` is so well conditioned that its normal
     equations lose nothing. As T is triangular, they give the error of the first 1, 2, ...
     columns too. 2 k flops for each entry of A.
     """
     indices, k = pivots.indices, len(pivots.indices)
-    T = scipy.linalg.qr(root.B[:, indices], mode="r", check_finite=False)[0][:k]
-    inverse = scipy.linalg.solve_triangular(T, np.eye(k), check_finite=False)
+    T = np.linalg.qr(root.B[:, indices], mode="r")[:k]
+    inverse = triangular_inverse(T.T).T
     A.n_passes += 1
     gather = keep and not A.rows.lazy
     H, Z, squares, blocks = A.rows.fold(passes.fold_interpolation, indices, inverse, gather)
     passes.check_finite(squares, A.dtype)
-    L = scipy.linalg.cholesky(H, lower=True, check_finite=False)
-    captured = scipy.linalg.solve_triangular(L, Z, lower=True, check_finite=False)
-    basis = scipy.linalg.solve_triangular(L, inverse.T, lower=True, check_finite=False).T
+    whiten = inverse_cholesky(H)
+    captured, basis = whiten @ Z, inverse @ whiten.T
     norm = float(np.sqrt(squares))
     gained = np.cumsum([0.0, *np.einsum("ij,ij->i", captured, captured)])
-    errors = np.sqrt(np.maximum(1 - gained / (squares if squares > 0 else 1.0), 0.0))
+    errors = np.sqrt(np.maximum(1 - gained / squares, 0.0)) if squares else gained
     lost = errors < _FLOOR * np.sqrt(np.finfo(A.dtype).eps)
     errors[lost] = np.minimum(errors, estimates)[lost]
     C = None
@@ -155,6 +189,8 @@ def pivot_rows(columns, n_jobs) -> np.ndarray:
 
 def take_rows(rows, indices):
     """Return rows of a row matrix in the order of `indices`."""
+    if not len(indices):
+        return rows.head()[:0]
     order = np.argsort(indices)
     return rows.take(indices[order]).in_memory()[np.argsort(order)]
 
@@ -229,9 +265,8 @@ def interpolative(
     matrix = CenteredMatrix(rows, center=False)
     if of == "rows":
         return _row_interpolation(matrix, k, refine, rng)
-    root, pivots, estimates = select_columns(matrix, k, refine=refine, rng=rng)
-    gathered = gather_columns(matrix, root, pivots, estimates, keep=of == "both")
-    J, k = gathered.indices, len(gathered.indices)
+    gathered, k = gather_columns(matrix, k, keep=of == "both", refine=refine, rng=rng)
+    J = gathered.indices
     Z = gathered.interpolation(k).astype(rows.dtype)
     error = float(gathered.errors[-1])
     if of == "columns":
@@ -259,15 +294,17 @@ def _row_interpolation(A, k, refine, rng):
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
     if not np.isfinite(B).all():
         raise ValueError("Input A contains NaN or infinity.")
-    indices = pivot_columns(B, k).indices
+    rounding = max(B.shape) * np.finfo(rows.dtype).eps
+    indices = pivot_columns(B, k, rounding=rounding).indices
     if refine == "swap":
-        indices = swap_columns(B, indices)
+        indices = swap_columns(B, indices, rounding=rounding)
     V, inverse = pseudo_inverse(take_rows(rows, indices))
     squares = rows.fold(passes.fold_squared_products, V)[0]
     X = rows.map(passes.project, inverse.astype(rows.dtype), 0.0, n_columns=len(indices))
     if not rows.lazy:
         X[indices] = np.eye(len(indices))
-    error = np.sqrt(max(0.0, 1 - squares.sum() / (A.moments.squared_norm or 1.0)))
+    total = A.moments.squared_norm
+    error = np.sqrt(max(0.0, 1 - squares.sum() / total)) if total else 0.0
     return Interpolation(indices, None, X, None, float(error))
 
 
@@ -277,9 +314,7 @@ def pseudo_inverse(R):
     Singular values within rounding of the largest count as zero.
     """
     dense = R if isinstance(R, np.ndarray) else R.toarray()
-    V, s, Ut = scipy.linalg.svd(
-        dense.T.astype(np.float64), full_matrices=False, check_finite=False
-    )
+    V, s, Ut = np.linalg.svd(dense.T.astype(np.float64), full_matrices=False)
     kept = s > max(R.shape) * np.finfo(R.dtype).eps * s.max(initial=0.0)
     V = V[:, kept]
     return V, (V / s[kept]) @ Ut[kept]

@@ -88,6 +88,8 @@ def leverage_scores(
         check_rank("n_components", int(n_components), rows.shape)
     rng = stream(draw_seed(random_state))
     matrix = CenteredMatrix(rows, center=False)
+    # A pass that looks for NaN, which a factorisation would only stumble over.
+    matrix.moments  # noqa: B018
     if of == "columns":
         V = _right_vectors(matrix, n_components, rng)
         return np.einsum("ij,ij->j", V, V)
@@ -97,6 +99,8 @@ def leverage_scores(
     if n_components is None and method == "sketched" and size < n_rows:
         sketch = matrix.sketch(SparseSign(size, n_rows).sample(rng))
         whiten = _inverse_root(sketch.astype(np.float64), max(rows.shape))
+        # The inverse of a sketched Gram matrix is too large by l / (l - n), on average.
+        whiten *= np.sqrt(1 - 1 / _ROWS_PER_COLUMN)
         if probes < whiten.shape[1]:
             whiten = whiten @ Gaussian(probes, whiten.shape[1]).sample(rng).to_dense().T
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
+
+from .triangular import triangular_inverse
 
 # A residual norm is computed anew where downdating has cost it this share of its digits.
 _DOWNDATED = 1e-6
@@ -45,14 +46,16 @@ class _Residual:
         matrix is M.
     """
 
-    def __init__(self, B, target):
+    def __init__(self, B, target, rounding=None):
         self.B, self.target = B, target
         self.Q = np.empty((0, len(B)))
         self.norms = squared_norms(B)
         self._fresh = self.norms.copy()
         self.captured = None if target is None else np.einsum("ij,ij->j", B, target @ B)
-        eps = np.finfo(B.dtype).eps
-        self._dependent = (max(B.shape) * eps) ** 2 * self.norms.max(initial=0.0)
+        if rounding is None:
+            rounding = max(B.shape) * np.finfo(np.float64).eps
+        self._rounding = rounding**2 * self.norms.max(initial=0.0)
+        self._dependent = self._rounding
 
     def gains(self, taken, norms, captured):
         """Return what each column would take; -1 for those `taken` and dependent ones."""
@@ -71,6 +74,9 @@ class _Residual:
 
     def project_out(self, j):
         """Add column j to those projected out."""
+        # Rounding errors of a short column are magnified in what depends on it.
+        growth = self.norms.max() / max(self.norms[j], np.finfo(np.float64).tiny)
+        self._dependent = max(self._dependent, self._rounding * growth)
         q = self.direction(j)
         # Q is orthogonal to q, so that its product with B is that with R.
         c = q @ self.B
@@ -96,7 +102,7 @@ class _Residual:
         those columns in their order.
         """
         self.Q, T = _basis(self.B[:, indices])
-        own = scipy.linalg.solve_triangular(T, self.Q, check_finite=False)
+        own = triangular_inverse(T.T).T @ self.Q
         return own / np.linalg.norm(own, axis=1, keepdims=True)
 
     def _rest(self, v):
@@ -116,7 +122,7 @@ def squared_norms(B):
     return np.einsum("ij,ij->j", B, B)
 
 
-def pivot_columns(B, k, *, target=None, first=()) -> Pivots:
+def pivot_columns(B, k, *, target=None, first=(), rounding=None) -> Pivots:
     """Choose columns of B one after another, each the best given those before.
 
     Parameters
@@ -133,6 +139,8 @@ def pivot_columns(B, k, *, target=None, first=()) -> Pivots:
         with T a response, orthogonal least squares (Chen, Billings & Luo 1989).
     first : sequence of int, default=()
         Columns to take before those, in this order; dependent ones are passed over.
+    rounding : float, default=None
+        Relative size of rounding errors in B; None is that of float64.
 
     Returns
     -------
@@ -144,7 +152,7 @@ def pivot_columns(B, k, *, target=None, first=()) -> Pivots:
     k steps of Gram-Schmidt, done twice, on the pivot alone; norms are downdated. 2 l n
     flops a step, 4 l n with a target; geqp3 would factor the whole of B.
     """
-    residual = _Residual(B, target)
+    residual = _Residual(B, target, rounding)
     indices, squares = [], [float(residual.norms.sum())]
     first = iter(first)
     while len(indices) < min(k, *B.shape):
@@ -158,7 +166,7 @@ def pivot_columns(B, k, *, target=None, first=()) -> Pivots:
     return Pivots(np.array(indices, dtype=np.intp), np.sqrt(squares))
 
 
-def swap_columns(B, indices, *, target=None) -> np.ndarray:
+def swap_columns(B, indices, *, target=None, rounding=None) -> np.ndarray:
     """Exchange chosen columns for others while that takes more of the target.
 
     Parameters
@@ -169,6 +177,8 @@ def swap_columns(B, indices, *, target=None) -> np.ndarray:
         Independent columns.
     target : ndarray of shape (l, l), default=None
         Gram matrix of what they are to span; None is that of B.
+    rounding : float, default=None
+        Relative size of rounding errors in B; None is that of float64.
 
     Returns
     -------
@@ -186,7 +196,7 @@ def swap_columns(B, indices, *, target=None) -> np.ndarray:
     k = len(chosen)
     if k in (0, B.shape[1]):
         return chosen
-    residual = _Residual(B, target)
+    residual = _Residual(B, target, rounding)
     for j in chosen:
         residual.project_out(j)
     own = residual.own_directions(chosen)
@@ -210,5 +220,5 @@ def swap_columns(B, indices, *, target=None) -> np.ndarray:
 
 
 def _basis(columns):
-    Q, T = scipy.linalg.qr(columns, mode="economic", check_finite=False)
+    Q, T = np.linalg.qr(columns)
     return np.ascontiguousarray(Q.T), T

@@ -68,7 +68,7 @@ def test_blocking_and_threads_change_nothing(distribution, block_size, n_jobs):
         if block_size == 1 and n_jobs == 2:
             continue
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
-        assert_close_to_scale((S @ rows)[0], S.to_dense() @ A, np.float64)
+        assert_close_to_scale(S @ rows, S.to_dense() @ A, np.float64)
     rows = as_row_matrix(A.T.copy(), block_size=block_size, n_jobs=n_jobs)
     assert_close_to_scale(rows @ S.T, A.T @ S.to_dense().T, np.float64)
 
@@ -194,3 +194,13 @@ def test_row_sampling_keeps_real_rows(seed):
 def test_errors_name_value_and_limit(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_sketch_of_a_row_matrix_is_that_of_the_array(sparse):
+    A = np.random.default_rng(0).standard_normal((600, 20))
+    rows = as_row_matrix(sp.csr_array(A) if sparse else A, block_size=70)
+    S = SparseSign(40, 600).sample(0)
+    product = S @ rows
+    assert isinstance(product, np.ndarray)
+    np.testing.assert_allclose(product, S @ A, atol=1e-12)

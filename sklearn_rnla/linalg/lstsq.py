@@ -1,0 +1,159 @@
+"""Driver: least squares by sketch-and-precondition."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_array
+
+from .._random import draw_seed, stream
+from .._sklearn import Interval, StrOptions, validate_params
+from .._validation import check_matrix
+from ..operators._rows import kernel_jobs
+from .least_squares import solve
+
+
+class LeastSquares(NamedTuple):
+    """Solution of ``min ||A x - b||^2 + alpha ||x||^2``.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n_columns,) or (n_columns, n_targets)
+        The minimiser; of several, that of least norm.
+    rank : int or None
+        Numerical rank of A; None where it is too large for a factorisation.
+    condition : float or None
+        Condition number of A stacked on ``sqrt(alpha) I``, from a sketch to about a factor
+        of two. Directions lost in rounding do not count.
+    error_estimate : float
+        Estimated relative error of the fitted values, rounding included:
+        ``sqrt(||A (x - x*)||^2 + alpha ||x - x*||^2) / ||b||``.
+    n_iter : int
+        Passes over A of iterations, and of those that verify them.
+    solver : str
+        The one used.
+    converged : bool
+        Whether the tolerance, or the level of rounding, was reached.
+    """
+
+    x: np.ndarray
+    rank: int | None
+    condition: float | None
+    error_estimate: float
+    n_iter: int
+    solver: str
+    converged: bool
+
+
+@validate_params(
+    {
+        "b": ["array-like"],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"auto", "direct", "iterative", "svd"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "block_size": [Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def lstsq(
+    A,
+    b,
+    *,
+    alpha=0.0,
+    solver="auto",
+    tol=1e-14,
+    max_iter=None,
+    block_size=None,
+    n_jobs=None,
+    random_state=None,
+):
+    """Solve a least squares problem with many more rows than columns.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap, row-sliceable or dask array
+        Of shape (n_rows, n_columns).
+    b : array-like of shape (n_rows,) or (n_rows, n_targets)
+        Right-hand sides.
+    alpha : float, default=0.0
+        Penalty on the squared norm of x.
+    solver : {"auto", "direct", "iterative", "svd"}, default="auto"
+        As in `SketchedRidge`.
+    tol : float, default=1e-14
+        Relative error of the fitted values at which iterations stop. They stop at the
+        level of rounding, too.
+    max_iter : int, default=None
+        Most passes over A of iterations; None is 200, and 5000 where A has too many columns
+        for a preconditioner.
+    block_size : int, default=None
+        Rows of a block.
+    n_jobs : int, default=None
+        Threads over row blocks. None means as many as BLAS has.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seeds the sketch.
+
+    Returns
+    -------
+    LeastSquares
+        ``(x, rank, condition, error_estimate, n_iter, solver, converged)``, in float64.
+
+    Raises
+    ------
+    ValueError
+        When A or b have NaN or infinity, or differ in their rows.
+
+    See Also
+    --------
+    SketchedRidge : The same as an estimator, with an intercept and weights.
+    scipy.linalg.lstsq : In memory, by a singular value decomposition.
+
+    Notes
+    -----
+    A sketch with sparse signs makes a preconditioner (Rokhlin & Tygert 2008), conjugate
+    gradients on the preconditioned normal equations are restarted with the true residual
+    (Epperly, Meier & Nakatsukasa 2025), or their matrix is formed (Fan, Guo & Lin 2021).
+    `SketchedRidge` has the references.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import lstsq
+    >>> A = np.vander(np.linspace(0, 1, 10_000), 12)
+    >>> solution = lstsq(A, A.sum(axis=1), random_state=0)
+    >>> bool(solution.condition > 1e7)
+    True
+    >>> bool(np.abs(solution.x - 1).max() < 1e-6)
+    True
+    """
+    rows = check_matrix(A, block_size=block_size, n_jobs=kernel_jobs(n_jobs))
+    b = check_array(b, dtype=np.float64, ensure_2d=False, input_name="b")
+    if b.ndim not in (1, 2) or len(b) != rows.shape[0]:
+        raise ValueError(
+            f"b of shape {b.shape} must have n_rows={rows.shape[0]} rows, as A has, and at "
+            "most two dimensions."
+        )
+    B = b.reshape(len(b), -1)
+    solution, _ = solve(
+        rows,
+        B,
+        np.full(B.shape[1], float(alpha)),
+        center=False,
+        solver=solver,
+        tol=tol,
+        max_iter=max_iter,
+        rng=stream(draw_seed(random_state)),
+    )
+    x = solution.coef[:, 0] if b.ndim == 1 else solution.coef
+    return LeastSquares(
+        x,
+        solution.rank,
+        solution.condition,
+        solution.error_estimate,
+        solution.n_iter,
+        solution.solver,
+        solution.converged,
+    )

@@ -1,0 +1,173 @@
+"""A penalised least squares problem, read in passes over the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..operators import CenteredMatrix, passes
+
+_EPS = np.finfo(np.float64).eps
+
+# A mean so many standard deviations from the origin is taken from the rows themselves,
+# not from their products.
+_FAR = 10
+
+# Standard deviations below so many eps of the mean are rounding errors of a constant.
+_CONSTANT = 64
+
+
+class RidgeProblem:
+    """The problem: rows, targets and penalties, read in passes, summed in float64.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+        The rows B, with their weights; A is B about its mean.
+    Y : ndarray of shape (n_rows, n_targets)
+        Targets, in float64.
+    alphas : ndarray of shape (n_targets,)
+        Penalties.
+    center : bool
+        Whether to take rows and targets about their weighted means.
+
+    Attributes
+    ----------
+    Y : ndarray of shape (n_rows, n_targets)
+        The targets about their mean.
+    Y_mean : ndarray of shape (n_targets,)
+    scale : ndarray of shape (n_targets,)
+        Norms of the centred, weighted targets.
+    mean : ndarray of shape (n_features,)
+        Of the rows, zeros without centring; known after the first pass.
+    constant : ndarray of shape (n_features,)
+        Which columns are zero but for rounding, as far as passes have shown.
+    """
+
+    def __init__(self, rows, Y, alphas, *, center):
+        self.rows, self.alphas, self.center = rows, alphas, center
+        self.shape = rows.shape
+        self.mean = np.zeros(self.shape[1])
+        self._known = not center
+        self._far = False
+        self.constant = np.zeros(self.shape[1], dtype=bool)
+        weight = rows.weight
+        self.Y_mean = np.zeros(Y.shape[1])
+        if center:
+            Y, self.Y_mean = _about_mean(Y.copy(), weight)
+        self.Y = Y
+        root = 1.0 if weight is None else np.sqrt(weight.astype(np.float64))[:, np.newaxis]
+        self.scale = np.linalg.norm(root * Y, axis=0)
+
+    def sketch(self, S):
+        """Return ``S A`` and ``S Y``, in one pass."""
+        # Sparse blocks are not shifted: their mean is corrected for in the sketch.
+        shift = None if self.rows.sparse else self._near()
+        SA, SY, total, sums = self.rows.fold(
+            passes.fold_sketch_with_targets, S, shift, self.Y
+        )
+        self._set_mean(total, sums, shift)
+        if self.center:
+            offset = self.mean if shift is None else self.mean - shift
+            SA = SA - np.outer(SY[:, 0], offset)
+        self._look_at_spread(_squares(SA), total)
+        SA[:, self.constant] = 0.0
+        return SA, SY[:, 1:]
+
+    def gram(self, W=None):
+        """Return ``F^T F`` and ``F^T Y`` of ``F = A W``, of A where W is None, in one pass.
+
+        2 n_rows n_features r flops for the product and n_rows r^2 for its Gram matrix,
+        all in matrix products.
+        """
+        shift = self.mean if self.center and self._known else self._near()
+        G, FY, total, sums = self.rows.fold(passes.fold_normal_equations, W, shift, self.Y)
+        passes.check_finite(np.trace(G), np.float64)
+        if self.center:
+            G -= np.outer(sums, sums / total)
+        if W is None:
+            self._set_mean(total, sums, shift)
+            self._look_at_spread(np.diagonal(G), total)
+            G[:, self.constant] = 0.0
+            G[self.constant] = 0.0
+        return G, FY
+
+    def dense(self):
+        """Return A and Y, weighted, in memory."""
+        A = self.rows.in_memory()
+        A = np.array(A if isinstance(A, np.ndarray) else A.toarray(), dtype=np.float64)
+        passes.check_finite(A.sum(), np.float64)
+        weight, Y = self.rows.weight, self.Y
+        if self.center:
+            A, self.mean = _about_mean(A, weight)
+            self._known = True
+        if weight is not None:
+            root = np.sqrt(weight.astype(np.float64))[:, np.newaxis]
+            A, Y = A * root, Y * root
+        total = float(len(A) if weight is None else weight.sum(dtype=np.float64))
+        self._look_at_spread(_squares(A), total)
+        return A, Y
+
+    def find_mean(self):
+        """Make the mean known, by a pass of its own, and return the norm of A."""
+        moments = CenteredMatrix(self.rows, center=self.center).moments
+        if self.center:
+            self.mean, self._known = moments.mean, True
+        return np.sqrt(moments.squared_norm)
+
+    def _near(self):
+        """Return a point near the rows to shift by, None without centring."""
+        if not self.center:
+            return None
+        head = self.rows.head()
+        head = head if isinstance(head, np.ndarray) else head.toarray()
+        return head.mean(axis=0, dtype=np.float64)
+
+    def _set_mean(self, total, sums, shift):
+        passes.check_finite(sums.sum(), np.float64)
+        if self.center and not self._known:
+            self.mean = sums / total if shift is None else shift + sums / total
+            self._known = True
+
+    def _look_at_spread(self, squares, total):
+        """Tell far and constant columns from the squared norms of those of A."""
+        about = total * self.mean**2
+        self.constant = squares <= (_CONSTANT * _EPS) ** 2 * about
+        self._far = not self.rows.sparse and bool(np.any(about > _FAR**2 * squares))
+
+    def gradient(self, X):
+        """Return ``A^T W (Y - A X) - alpha X`` and the squared residual norms."""
+        return self._product(X, self.Y)
+
+    def product(self, P):
+        """Return ``(A^T W A + alpha I) P``, in one pass that reads the data once."""
+        return self._product(P, None)[0]
+
+    def _product(self, C, Y):
+        shift = self.mean if self._far else None
+        offset = 0.0 if self._far else self.mean @ C
+        out, sums, squares = self.rows.fold(passes.fold_gradient, C, offset, shift, Y)
+        if not self._far:
+            out -= np.outer(self.mean, sums)
+        penalty = self.alphas * C
+        return (out + penalty if Y is None else out - penalty), squares
+
+
+def _squares(A):
+    """Return the squared norms of the columns, which must not overflow."""
+    with np.errstate(over="ignore"):
+        squares = np.einsum("ij,ij->j", A, A)
+    passes.check_finite(squares.sum(), np.float64)
+    return squares
+
+
+def _about_mean(Y, weight):
+    """Return Y about its weighted mean, in place, and that; constant columns are zero."""
+    mean = np.average(Y, axis=0, weights=weight)
+    Y -= mean
+    # Once more: what rounding left of a large mean.
+    rest = np.average(Y, axis=0, weights=weight)
+    Y -= rest
+    mean += rest
+    counted = Y if weight is None else Y[weight > 0]
+    Y[:, np.abs(counted).max(axis=0) <= _CONSTANT * _EPS * np.abs(mean)] = 0.0
+    return Y, mean
