@@ -9,7 +9,7 @@ less time.
 """
 
 # %%
-# There are 50 000 measurements, and the features are the powers of x up to degree d. Each
+# There are 20 000 measurements, and the features are the powers of x up to degree d. Each
 # degree makes the problem harder: the condition number of the features grows tenfold
 # with about every third degree.
 
@@ -27,7 +27,7 @@ from sklearn_rnla import SketchedRidge
 warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
 
 rng = np.random.default_rng(0)
-x = rng.uniform(-1, 1, 50_000)
+x = rng.uniform(-1, 1, 20_000)
 
 
 def solve_gelsd(X, y):
@@ -75,13 +75,13 @@ for degree, condition in zip(degrees, conditions, strict=True):
 # The error of the normal equations grows with the square of the condition number. Beyond
 # about 1e8, the square root of what float64 resolves, no digit is left.
 #
-# A polynomial has few features. Time is another matter with more of them: here, 200 columns
+# A polynomial has few features. Time is another matter with more of them: here, 120 columns
 # of the same condition, in random directions.
 
-n_features = 200
+n_features = 120
 spectrum = np.logspace(0, -8, n_features)
 Q = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
-wide = (rng.standard_normal((60_000, n_features)) * spectrum) @ Q
+wide = (rng.standard_normal((40_000, n_features)) * spectrum) @ Q
 target = wide @ rng.standard_normal(n_features)
 seconds = {}
 for name, (solve, _) in solvers.items():
@@ -108,7 +108,7 @@ bars = right.barh(list(seconds), list(seconds.values()), color=colors)
 right.bar_label(bars, fmt="%.2f s", padding=3)
 right.margins(x=0.2)
 right.invert_yaxis()
-right.set(xlabel="seconds", title="60 000 x 200, condition 1e8")
+right.set(xlabel="seconds", title="40 000 x 120, condition 1e8")
 plt.show()
 
 # %%

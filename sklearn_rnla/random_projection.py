@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._sklearn import Interval, StrOptions, _fit_context, undone_on_failure
 from ._validation import check_rows
-from .operators import passes
+from .operators import is_read_lazily
 from .sketching import SRTT, Gaussian, SparseSign
+from .sketching._base import fold_sparse_projection, project_rows
 
 
 class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -39,7 +40,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         - "srtt": signs, a cosine transform and a subset of its outputs: soonest for dense
           data and many components. At most n_features components.
 
-    nnz : int, default=4
+    nnz : int, default=2
         Signs for each feature, with "sparse_sign".
     dense_output : bool, default=False
         Whether the output is dense for sparse input too. That of "gaussian" and "srtt"
@@ -75,8 +76,8 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Notes
     -----
-    For a row x, ``||S x||^2`` is ``||x||^2`` in expectation, with relative variance
-    ``2 / n_components`` at most, for all but "srtt" [1]_, [2]_; that of
+    For a row x, ``||S x||^2`` is ``||x||^2`` in expectation, with relative variance of
+    about ``2 / n_components``, for all but "srtt" [1]_, [2]_; that of
     `SparseRandomProjection` is larger for sparse rows. A matrix of m rows costs ``2 nnz``
     flops for each stored entry, with "gaussian" ``2 n_components``, and with "srtt"
     ``O(log n_components)``.
@@ -115,7 +116,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         *,
         eps=0.1,
         sketch="sparse_sign",
-        nnz=4,
+        nnz=2,
         dense_output=False,
         compute_inverse_components=False,
         block_size=None,
@@ -162,17 +163,20 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         with undone_on_failure(self):
             rows = self._check_rows(X, reset=True)
             n_samples, n_features = rows.shape
+            if n_samples is None:
+                raise ValueError(
+                    "An iterator of blocks is used up by fit, which needs but the shape: "
+                    "fit an array of that shape, and transform the iterator."
+                )
             self.n_components_ = self._check_n_components(n_samples, n_features)
             self.sketch_ = self._distribution(n_features).sample(self.random_state)
             self._dtype = rows.dtype
-            self._drawn = None
-            if self.sketch != "srtt":
-                # Drawn once for all blocks.
-                self._drawn = self.sketch_.columns(0, n_features, rows.dtype)
+            # Once, for all blocks of all calls.
+            self._drawn = self.sketch_.drawn()
             vars(self).pop("inverse_components_", None)
             if self.compute_inverse_components:
-                inverse = self._gram_inverse() @ self.sketch_.to_dense()
-                self.inverse_components_ = inverse.T.astype(rows.dtype)
+                inverse = self._lift(np.eye(self.n_components_)).T
+                self.inverse_components_ = inverse.astype(rows.dtype)
         return self
 
     @property
@@ -185,9 +189,10 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Sparse for "sparse_sign" and "count".
         """
         check_is_fitted(self)
-        if self._drawn is None:
-            return self.sketch_.to_dense().astype(self._dtype)
-        return self._drawn.tocsr() if sp.issparse(self._drawn) else self._drawn
+        if self.sketch == "gaussian":
+            return self._drawn.astype(self._dtype, copy=False)
+        columns = self.sketch_.columns(0, self.n_features_in_, self._dtype)
+        return sp.csr_array(columns) if sp.issparse(columns) else columns
 
     def transform(self, X):
         """Project X.
@@ -205,14 +210,14 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        if rows.sparse and sp.issparse(self._drawn):
-            if not self.dense_output and not rows.lazy:
-                parts = rows.fold(passes.fold_sparse_projection, self.sketch_)[0]
-                return sp.csr_array(sp.vstack(parts, format="csr"))
-            return rows @ self.sketch_.T
-        if self._drawn is None:
-            return rows @ self.sketch_.T
-        return rows.map(passes.project_on, self._drawn, n_columns=self.n_components_)
+        self.sketch_.prepare(rows.nnz)
+        drawn = self._drawn
+        if self.sketch == "gaussian":
+            drawn = drawn.astype(rows.dtype, copy=False)
+        if rows.sparse and not rows.lazy and self._keeps_sparse():
+            (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
+            return _stacked(parts)
+        return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
     def inverse_transform(self, X):
         """Map projections back to the space of the features.
@@ -247,15 +252,34 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if self.compute_inverse_components:
             return np.asarray(X @ self.inverse_components_.T.astype(X.dtype))
-        Y = np.asarray(X @ self._gram_inverse())
-        return np.ascontiguousarray((self.sketch_.T @ Y.T).T, dtype=X.dtype)
+        Y = X.toarray() if sp.issparse(X) else X
+        return self._lift(Y.astype(np.float64, copy=False)).astype(X.dtype, copy=False)
+
+    def _keeps_sparse(self):
+        return self.sketch in ("sparse_sign", "count") and not self.dense_output
+
+    def _block_size(self, X):
+        """Return the rows of a block; None leaves that to the source."""
+        if self.block_size is not None or is_read_lazily(X):
+            return self.block_size
+        if not sp.issparse(X):
+            # The threads of BLAS wait for one another after each product: fewer of them.
+            fewer = max(2048, 2**22 // self.n_features_in_)
+            return fewer if self.sketch == "gaussian" else None
+        if not self._keeps_sparse():
+            # What a block gives, 2 MB, is copied to the output from cache.
+            return max(256, 2**18 // self.n_components_)
+        from joblib import effective_n_jobs
+
+        # Sparse blocks are joined, a copy: no more of them than threads.
+        return max(1, -(-X.shape[0] // effective_n_jobs(self.n_jobs)))
 
     def _check_rows(self, X, *, reset):
         return check_rows(
             self,
             X,
             reset=reset,
-            block_size=self.block_size,
+            block_size=None if reset else self._block_size(X),
             n_jobs=self.n_jobs,
             check_all=True,
         )
@@ -275,11 +299,6 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                     stacklevel=4,
                 )
             return int(self.n_components)
-        if n_samples is None:
-            raise ValueError(
-                "n_components='auto' depends on the number of samples, which an iterator "
-                "of blocks does not tell: pass an int."
-            )
         k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
         if not 0 < k <= n_features:
             raise ValueError(
@@ -296,12 +315,24 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         nnz = 1 if self.sketch == "count" else int(self.nnz)
         return SparseSign(self.n_components_, n_features, nnz=nnz)
 
-    def _gram_inverse(self):
-        """Return ``(S S^T)^+``: S may lack full row rank, as an empty row shows."""
-        S = self.components_.astype(np.float64)
+    def _lift(self, Y):
+        """Return ``Y (S^+)^T`` for dense Y, by way of ``S S^T`` where that is safe."""
+        if self.sketch == "gaussian":
+            S = self._drawn
+        else:
+            S = self.sketch_.columns(0, self.n_features_in_)
         gram = S @ S.T
         gram = gram.toarray() if sp.issparse(gram) else gram
-        return scipy.linalg.pinvh(gram)
+        eigenvalues, vectors = scipy.linalg.eigh(gram)
+        largest, eps = eigenvalues[-1], np.finfo(np.float64).eps
+        # A row of S may be empty: an eigenvalue of zero. One between is that of an S
+        # whose condition its Gram matrix squares.
+        kept = eigenvalues > len(gram) * eps * largest
+        if np.any(kept & (eigenvalues < np.sqrt(eps) * largest)):
+            S = S.toarray() if sp.issparse(S) else S
+            return Y @ scipy.linalg.pinv(S).T
+        vectors = vectors[:, kept]
+        return np.asarray((((Y @ vectors) / eigenvalues[kept]) @ vectors.T) @ S)
 
     @property
     def _n_features_out(self):
@@ -312,3 +343,15 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _stacked(parts):
+    """Return CSR parts as one, with indices of 32 bits where they do: scipy widens them."""
+    if len(parts) == 1:
+        return parts[0]
+    stacked = sp.csr_array(sp.vstack(parts, format="csr"))
+    if stacked.nnz <= np.iinfo(np.int32).max:
+        stacked.indptr = stacked.indptr.astype(np.int32, copy=False)
+        stacked.indices = stacked.indices.astype(np.int32, copy=False)
+    stacked.has_canonical_format = True
+    return stacked

@@ -342,14 +342,3 @@ def fold_gradient(state, block, C, offset, shift, Y):
         np.einsum("ij,ij->j", weighted, R),
     ]
     return add_states(state, part)
-
-
-def project_on(values, S):
-    """Return ``B S^T`` for a dense or sparse S, as a dense array."""
-    product = (S @ values.T).T if not isinstance(S, np.ndarray) else values @ S.T
-    return product if isinstance(product, np.ndarray) else product.toarray()
-
-
-def fold_sparse_projection(state, block, sketch):
-    """``B S^T`` in sparse form: ``[blocks]``."""
-    return add_states(state, [[sketch.project_sparse(block.values)]])

@@ -138,6 +138,48 @@ class Sketch(ABC):
         product = self.columns(start, stop, float_dtype(Y)).T @ Y
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
+    def prepare(self, size):  # noqa: B027 - most have nothing to get ready
+        """Get ready for products with matrices of `size` entries, whatever their blocks.
+
+        Parameters
+        ----------
+        size : int
+            Stored entries in all.
+        """
+
+    def drawn(self, dtype=np.float64):
+        """Return S as `project` takes it: drawn once, for many blocks of rows.
+
+        Parameters
+        ----------
+        dtype : numpy dtype, default=float64
+            Type of the entries.
+
+        Returns
+        -------
+        object
+            An array, or what the sketch needs instead of one.
+        """
+        return self.columns(0, self.shape[1], dtype)
+
+    def project(self, A, drawn):
+        """Return ``A S^T``.
+
+        Parameters
+        ----------
+        A : ndarray or csr_array of shape (b, n_columns)
+            Rows of a matrix.
+        drawn : object
+            As `drawn` returns it.
+
+        Returns
+        -------
+        ndarray of shape (b, n_rows)
+            The same for a row, whatever the block it is in.
+        """
+        product = A @ drawn.T
+        return product.toarray() if sp.issparse(product) else np.asarray(product)
+
     def to_dense(self):
         """Return S itself.
 
@@ -153,7 +195,7 @@ class Sketch(ABC):
         """Return ``S A`` for an ndarray, a sparse matrix or a row matrix A."""
         if hasattr(A, "fold"):
             _check_inner(self.shape[1], A.shape[0])
-            return A.fold(_fold_sketch, self)
+            return A.fold(_fold_sketch, self)[0]
         A = _as_operand(A)
         _check_inner(self.shape[1], A.shape[0])
         return self.apply(A, 0)
@@ -181,10 +223,14 @@ class Adjoint:
 
     def __rmatmul__(self, A):
         """Return ``A S^T`` for an ndarray, a sparse matrix or a row matrix A."""
+        sketch = self.T
+        A = A if hasattr(A, "map") else _as_operand(A)
+        _check_inner(A.shape[1], self.shape[0])
+        drawn = sketch.drawn(float_dtype(A))
         if hasattr(A, "map"):
-            _check_inner(A.shape[1], self.shape[0])
-            return A.map(_sketch_columns, self.T, n_columns=self.shape[1])
-        return (self.T @ _as_operand(A).T).T
+            sketch.prepare(A.nnz)
+            return A.map(project_rows, sketch, drawn, n_columns=self.shape[1])
+        return sketch.project(A, drawn)
 
 
 def _fold_sketch(state, block, sketch):
@@ -192,8 +238,15 @@ def _fold_sketch(state, block, sketch):
     return [part] if state is None else [state[0] + part]
 
 
-def _sketch_columns(values, sketch):
-    return sketch.apply(values.T, 0).T
+def project_rows(values, sketch, drawn):
+    """Return ``B S^T`` for a block B, dense."""
+    return sketch.project(values, drawn)
+
+
+def fold_sparse_projection(state, block, sketch, drawn):
+    """``B S^T`` in sparse form: ``[blocks]``."""
+    part = [sketch.project_sparse(block.values, drawn)]
+    return [part] if state is None else [state[0] + part]
 
 
 def _as_operand(A):

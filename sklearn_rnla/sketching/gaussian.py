@@ -19,6 +19,10 @@ class GaussianSketch(Sketch):
         )
         return (entries / np.sqrt(n_rows)).astype(dtype, copy=False)
 
+    def drawn(self, dtype=np.float64):
+        # scipy's products with sparse rows want S^T in C order.
+        return np.asfortranarray(super().drawn(dtype))
+
 
 @dataclass(frozen=True)
 class Gaussian(Distribution):

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import scipy.sparse as sp
 
 from ._base import TILE, Distribution, Sketch, float_dtype, tiled
 
-# From this many additions on, compiled loops earn back what importing them costs.
-_MANY = 2**20
+# From this many additions on, compiled loops earn back what importing numba costs; from
+# few on, once that is done. Both ways give the same, to the bit.
+_MANY = 2**18
+_FEW = 2**12
+_KERNELS = f"{__package__.rpartition('.')[0]}._kernels"
 
 
 class SparseSignSketch(Sketch):
     """A sketch with `nnz` random signs in each column."""
 
     def columns(self, start, stop, dtype=np.float64):
-        rows, signs = self.entries(start, stop, dtype)
-        n_entries = rows.shape[1]
-        return sp.csc_array(
-            (
-                signs.ravel(),
-                rows.ravel(),
-                np.arange(0, n_entries * (stop - start) + 1, n_entries),
-            ),
-            shape=(self.shape[0], stop - start),
-        )
+        return self._matrix(self.codes(start, stop), dtype)
 
-    def entries(self, start, stop, dtype=np.float64):
+    def codes(self, start, stop):
         """Return the non-zeros of ``S[:, start:stop]``, a row for each column.
 
         Parameters
         ----------
         start, stop : int
             A range of columns.
-        dtype : numpy dtype, default=float64
-            Of the values.
 
         Returns
         -------
-        rows : ndarray of int32 of shape (stop - start, nnz)
-            Where they are, increasing along each row.
-        values : ndarray of shape (stop - start, nnz)
-            What they are.
+        ndarray of unsigned int of shape (stop - start, nnz)
+            Twice the row of S, increasing, plus one where the entry is negative.
         """
         n_rows, nnz = self.shape[0], self.distribution.nnz
         # One entry in each of nnz groups of rows: distinct without rejection.
@@ -53,50 +45,113 @@ class SparseSignSketch(Sketch):
         negative = uniform < 0.5
         place = 2 * uniform - ~negative
         place *= np.diff(edges)[:, np.newaxis]
-        rows = place.astype(np.int32)
-        rows += edges[:-1, np.newaxis].astype(np.int32)
-        unit = np.array([1.0, -1.0], dtype) / np.asarray(np.sqrt(nnz), dtype)
-        signs = unit[negative.view(np.int8)]
-        return np.ascontiguousarray(rows.T), np.ascontiguousarray(signs.T)
+        codes = place.astype(np.uint16 if n_rows <= 2**15 else np.uint32)
+        codes += edges[:-1, np.newaxis].astype(codes.dtype)
+        codes <<= 1
+        codes |= negative
+        return np.ascontiguousarray(codes.T)
 
     def apply(self, A, start):
-        nnz = self.distribution.nnz
-        if not sp.issparse(A) or A.nnz * nnz < _MANY:
-            return super().apply(A, start)
-        from .._kernels import sketch_columns
-
         # Column by column of A, what is added to stays in cache.
-        A = A.tocsc()
-        out = np.zeros((A.shape[1], self.shape[0]), float_dtype(A))
-        entries = self.entries(start, start + A.shape[0], out.dtype)
-        data = A.data.astype(out.dtype, copy=False)
-        sketch_columns(A.indptr, A.indices, data, *entries, out)
-        return out.T
+        At = A.tocsc().T if sp.issparse(A) else A.T
+        return self._project(At, self.codes(start, start + A.shape[0])).T
 
-    def project_sparse(self, A):
+    def prepare(self, size):
+        if size * self.distribution.nnz >= _MANY:
+            import_module(_KERNELS)
+
+    def drawn(self, dtype=np.float64):
+        return self.codes(0, self.shape[1])
+
+    def project(self, A, drawn):
+        return self._project(A, drawn)
+
+    def project_sparse(self, A, drawn):
         """Return ``A S^T`` in sparse form.
 
         Parameters
         ----------
         A : csr_array of shape (b, n_columns)
+            Rows of a matrix.
+        drawn : ndarray
+            As `drawn` returns it.
 
         Returns
         -------
         csr_array of shape (b, n_rows)
             With sorted indices.
         """
+        dtype, (n_rows, nnz) = float_dtype(A), (self.shape[0], self.distribution.nnz)
+        if not self._is_compiled(A):
+            product = sp.csr_array(A @ self._matrix(drawn, dtype).T)
+            product.sort_indices()
+            return product
         from .._kernels import sketch_rows
 
-        dtype = float_dtype(A)
-        indptr, indices, data = sketch_rows(
+        most = int(np.minimum(nnz * np.diff(A.indptr).astype(np.int64), n_rows).sum())
+        index = np.int32 if most < np.iinfo(np.int32).max else np.int64
+        indptr = np.empty(A.shape[0] + 1, index)
+        indices, data = np.empty(most + 1, index), np.empty(most + 1, dtype)
+        sketch_rows(
             A.indptr,
             A.indices,
             A.data.astype(dtype, copy=False),
-            *self.entries(0, A.shape[1], dtype),
-            self.shape[0],
+            drawn,
+            self._scale(dtype),
+            n_rows,
+            indptr,
+            indices,
+            data,
         )
-        shape = (A.shape[0], self.shape[0])
-        return sp.csr_array((data, indices, indptr), shape=shape)
+        stored = slice(indptr[-1])
+        product = sp.csr_array(
+            (data[stored], indices[stored], indptr), shape=(A.shape[0], n_rows)
+        )
+        product.has_canonical_format = True
+        return product
+
+    def _project(self, A, codes):
+        """Return ``A S^T`` for some columns of S, as an ndarray."""
+        dtype = float_dtype(A)
+        if not self._is_compiled(A):
+            product = (self._matrix(codes, dtype) @ A.T).T
+            return product.toarray() if sp.issparse(product) else np.asarray(product)
+        from .._kernels import sketch_columns, sketch_dense_rows
+
+        out = np.zeros((A.shape[0], self.shape[0]), dtype)
+        if sp.issparse(A):
+            # The rows of A are the columns of its transpose.
+            A = A.tocsr()
+            data = A.data.astype(dtype, copy=False)
+            sketch_columns(A.indptr, A.indices, data, codes, self._scale(dtype), out)
+        else:
+            sketch_dense_rows(A.astype(dtype, copy=False), codes, self._scale(dtype), out)
+        return out
+
+    def _is_compiled(self, A):
+        """Whether the product with the rows of A is large, and one where scipy is slow.
+
+        It is fast for dense columns, which it adds up.
+        """
+        size = A.nnz if sp.issparse(A) else A.size
+        is_slow = sp.issparse(A) or (A.flags.c_contiguous and not A.flags.f_contiguous)
+        least = _FEW if _KERNELS in sys.modules else _MANY
+        return is_slow and size * self.distribution.nnz >= least and A.dtype.kind != "c"
+
+    def _scale(self, dtype):
+        return dtype(1 / np.sqrt(self.distribution.nnz))
+
+    def _matrix(self, codes, dtype):
+        nnz = codes.shape[1]
+        signs = np.array([1, -1], dtype) * self._scale(np.dtype(dtype).type)
+        return sp.csc_array(
+            (
+                signs[codes.ravel() & 1],
+                (codes.ravel() >> 1).astype(np.int32),
+                np.arange(0, codes.size + 1, nnz),
+            ),
+            shape=(self.shape[0], len(codes)),
+        )
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,12 @@ class SRTTSketch(Sketch):
             out[rows] = signs[inside, np.newaxis] * mixed[inside]
         return out
 
+    def drawn(self, dtype=np.float64):
+        """Return None: it is never a matrix."""
+
+    def project(self, A, drawn):
+        return self.apply(A.T, 0).T
+
     def columns(self, start, stop, dtype=np.float64):
         identity = np.eye(self.shape[0], dtype=dtype)
         return self.apply_adjoint(identity, start, stop).T
