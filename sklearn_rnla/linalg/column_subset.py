@@ -259,10 +259,10 @@ def _pivots(A, root, k, method, response, rng):
     if method == "lupp":
         return pivot_columns(B, k, first=passes.lu_pivots(B.T), rounding=rounding)
     if method == "qdeim":
-        V = leading_right(A, k, rng)
+        V = _leading(A, root, k, rng)
         first = pivot_columns(V, len(V)).indices
         return pivot_columns(B, k, first=first, rounding=rounding)
-    scores = squared_norms(leading_right(A, k, rng))
+    scores = squared_norms(_leading(A, root, k, rng))
     order = np.argsort(-scores, kind="stable")
     if method == "leverage":
         # The largest of scaled exponential times: draws without replacement.
@@ -270,6 +270,14 @@ def _pivots(A, root, k, method, response, rng):
             times = rng.exponential(size=len(scores)) / scores
         order = np.argsort(times, kind="stable")
     return pivot_columns(B, k, first=order[scores[order] > 0], rounding=rounding)
+
+
+def _leading(A, root, k, rng):
+    """Return leading right singular vectors: of an exact root, if there is one."""
+    if root.sketch is not None:
+        return leading_right(A, k, rng)
+    _, s, V = np.linalg.svd(root.B, full_matrices=False)
+    return V[:k][s[:k] > root.rounding * s.max(initial=0.0)]
 
 
 @validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)

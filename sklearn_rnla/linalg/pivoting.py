@@ -85,9 +85,25 @@ class _Residual:
             Mq = self.target @ q
             self.captured -= 2 * c * (self._rest(Mq) @ self.B) - (q @ Mq) * c**2
         self.Q = np.concatenate([self.Q, q[np.newaxis]])
+        # Of the column itself, nothing is left to compute anew.
+        self.norms[j] = self._fresh[j] = 0.0
         stale = np.flatnonzero(self.norms < _DOWNDATED * self._fresh)
         if len(stale):
             self._refresh(stale)
+
+    def after_all(self, indices):
+        """Return what is left after 0, 1, ... of some columns; None if one depends.
+
+        In matrix products, where `project_out` takes one column at a time.
+        """
+        Q, T = _basis(self.B[:, indices])
+        diagonal = np.square(np.diagonal(T))
+        # As far as short columns magnify rounding errors.
+        growth = self.norms.max() / max(diagonal.min(), np.finfo(np.float64).tiny)
+        if diagonal.min() <= self._rounding * growth:
+            return None
+        taken = np.cumsum([0.0, *np.einsum("ij,ij->i", *[Q @ self.B] * 2)])
+        return np.maximum(self.norms.sum() - taken, 0.0)
 
     def without(self, u):
         """Return norms and captured as they are without `u`, a unit vector of Q's span."""
@@ -153,9 +169,14 @@ def pivot_columns(B, k, *, target=None, first=(), rounding=None) -> Pivots:
     flops a step, 4 l n with a target; geqp3 would factor the whole of B.
     """
     residual = _Residual(B, target, rounding)
+    k = min(k, *B.shape)
+    if len(first) >= k > 0:
+        squares = residual.after_all(first[:k])
+        if squares is not None:
+            return Pivots(np.array(first[:k], dtype=np.intp), np.sqrt(squares))
     indices, squares = [], [float(residual.norms.sum())]
     first = iter(first)
-    while len(indices) < min(k, *B.shape):
+    while len(indices) < k:
         gains = residual.gains(indices, residual.norms, residual.captured)
         best = next((int(j) for j in first if gains[j] >= 0), int(np.argmax(gains)))
         if gains[best] < 0:
