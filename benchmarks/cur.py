@@ -9,12 +9,21 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.linalg.interpolative import interp_decomp
 from sklearn.datasets import load_digits
+from sklearn.feature_selection import SelectKBest, f_classif, f_regression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from sklearn_rnla import CURSelector
 from sklearn_rnla.linalg import column_subset, cur, randomized_svd
 
 from . import projection
+from .datasets import real_sets
 from .harness import compare, installed, race, rounds
 from .matrices import power_law, with_spectrum
+
+# With more distinct values than this, y counts as numbers.
+_MOST_CLASSES = 30
 
 # Beyond this many entries, peers that factor the whole matrix are not run.
 _MOST_ENTRIES = 5 * 10**7
@@ -163,6 +172,39 @@ def tolerance(report, quick):
     report.table(rows)
 
 
+def supervised(report, quick):
+    """Compare the held-out score of a linear model on selected features."""
+    rows = []
+    for name, data in real_sets(np.float64, quick).items():
+        has_classes = len(np.unique(data.y)) <= _MOST_CLASSES
+        y = data.y.astype(int) if has_classes else data.y.astype(float)
+        score = f_classif if has_classes else f_regression
+        train = ~data.is_test
+        for k in (2, 4, 8, 16):
+            if k >= data.X.shape[1]:
+                continue
+            row = {"data": name, "k": k}
+            selectors = {
+                "supervised": CURSelector(k, method="supervised", random_state=0),
+                "greedy": CURSelector(k, method="greedy", random_state=0),
+                "cpqr": CURSelector(k, random_state=0),
+                "SelectKBest": SelectKBest(score, k=k),
+            }
+            for method, selector in selectors.items():
+                model = LogisticRegression(max_iter=1000) if has_classes else Ridge(1e-3)
+                pipeline = make_pipeline(StandardScaler(), selector, model)
+                pipeline.fit(data.X[train], y[train])
+                row[method] = float(pipeline.score(data.X[~train], y[~train]))
+            rows.append(row)
+    report.note("accuracy or R^2 on held-out rows of a linear model of k columns")
+    report.table(rows)
+    for peer in ("greedy", "cpqr", "SelectKBest"):
+        wins = sum(row["supervised"] >= row[peer] for row in rows)
+        report.note(
+            f"supervised scores at least as high as {peer} in {wins} of {len(rows)}"
+        )
+
+
 _SETS = ("digits", "mnist", "word embeddings", "power law", "dblp")
 
 
@@ -237,5 +279,6 @@ TASKS = {
     "decomposition": decomposition,
     "tolerance": tolerance,
     "growth": growth,
+    "supervised": supervised,
     **projection.TASKS,
 }

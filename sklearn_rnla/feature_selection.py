@@ -56,7 +56,8 @@ class CURSelector(SelectorMixin, BaseEstimator):
         - "greedy": the column that takes most of the whole sketch, each time [5]_;
         - "leverage": drawn by leverage scores, without replacement [1]_;
         - "leverage-top": those of highest leverage;
-        - "supervised": as "greedy", but of the data and of y; needs y in `fit`.
+        - "supervised": as "greedy", but of y as well as the data, both about their means;
+          needs y in `fit`.
 
     refine : {"swap"} or None, default=None
         Whether to exchange columns, one at a time, while that lowers the error on a larger
@@ -221,12 +222,18 @@ class CURSelector(SelectorMixin, BaseEstimator):
         """
         with undone_on_failure(self):
             rows = check_rows(
-                self, X, reset=True, block_size=self.block_size, n_jobs=self.n_jobs
+                self,
+                X,
+                reset=True,
+                block_size=self.block_size,
+                n_jobs=self.n_jobs,
+                min_samples=1 + (self.method == "supervised"),
             )
             k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
             if self.n_rows is not None:
                 check_rank("n_rows", int(self.n_rows), rows.shape)
-            A = CenteredMatrix(rows, center=False)
+            # A column with a large mean is not, for that, one that predicts.
+            A = CenteredMatrix(rows, center=self.method == "supervised")
             rng = stream(draw_seed(self.random_state))
             gathered, c = gather_columns(
                 A,
@@ -246,7 +253,9 @@ class CURSelector(SelectorMixin, BaseEstimator):
             for name in ("n_components", "n_rows"):
                 self._warn_if_fewer(name)
             if self.compute_leverage_scores:
-                V = leading_right(A, self.n_components_, rng)
+                V = leading_right(
+                    CenteredMatrix(rows, center=False), self.n_components_, rng
+                )
                 self.leverage_scores_ = squared_norms(V)
             self.n_passes_ = A.n_passes
         return self

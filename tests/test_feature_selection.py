@@ -223,7 +223,7 @@ def test_for_y_alone_it_is_orthogonal_least_squares(n_targets, seed):
     y = X @ rng.standard_normal((12, n_targets)) + rng.standard_normal((60, n_targets))
     selector = CURSelector(7, method="supervised", mixing=0.0)
     J = selector.fit(X, y[:, 0] if n_targets == 1 else y).column_indices_
-    T = y - y.mean(axis=0)
+    X, T = X - X.mean(axis=0), y - y.mean(axis=0)
     for i in range(7):
         rest = set(range(12)) - set(J[:i].tolist())
         gains = {j: gained(X, T, [*J[:i], j]) for j in rest}
@@ -240,6 +240,7 @@ def test_mixing_weighs_the_data_against_y(mixing, labels, seed):
     T = LabelBinarizer().fit_transform(y) if labels else y[:, np.newaxis]
     T = T - T.mean(axis=0)
     J = CURSelector(5, method="supervised", mixing=mixing).fit(X, y).column_indices_
+    X = X - X.mean(axis=0)
     # What X cannot express is no part of what is shared out.
     T = T - left_by(X, T)
     T, S = T / np.linalg.norm(T), X / np.linalg.norm(X)
@@ -253,6 +254,20 @@ def test_mixing_weighs_the_data_against_y(mixing, labels, seed):
     if mixing == 1:
         greedy = CURSelector(5, method="greedy", sketch_size=1000).fit(X)
         np.testing.assert_array_equal(J, greedy.column_indices_)
+
+
+def test_a_large_mean_makes_no_column_predictive(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((100, 8)), rng.standard_normal(100)
+    expected = CURSelector(4, method="supervised").fit(X, y).column_indices_
+    shifted = X + np.linspace(0, 1000, 8)
+    selector = CURSelector(4, method="supervised").fit(shifted, y)
+    np.testing.assert_array_equal(selector.column_indices_, expected)
+    C = selector.transform(shifted)
+    residual = shifted - selector.inverse_transform(C)
+    assert np.abs(C.T @ residual).max() <= 1e-8 * np.abs(C.T @ shifted).max()
+    error = np.linalg.norm(residual) / np.linalg.norm(shifted)
+    np.testing.assert_allclose(selector.error_estimate_, error, atol=1e-6)
 
 
 def test_labels_of_any_kind_are_classes(seed):

@@ -136,13 +136,27 @@ def root_of(A, size, rng) -> Root:
     if n_rows <= size:
         values = A.rows.in_memory()
         values = values if isinstance(values, np.ndarray) else values.toarray()
-        return Root(_finite(values.astype(np.float64)), None, rounding)
+        values = _finite(values.astype(np.float64))
+        return Root(values - A.moments.mean if A.center else values, None, rounding)
     if n_columns <= size and not A.rows.sparse:
         # n_columns^2 flops in a product for each row are sooner than scattering it.
         return Root(_square_root(A.gram()), None, float(np.sqrt(rounding)))
     S = SparseSign(size, n_rows).sample(rng)
+    if A.center:
+        return Root(A.sketch(S).astype(np.float64), S, rounding)
     A.n_passes += 1
     return Root(_finite((S @ A.rows).astype(np.float64)), S, rounding)
+
+
+def about_origin(A, root) -> Root:
+    """Return a root of the rows of `A` themselves from one about their mean.
+
+    ``A^T A = (A - 1 m^T)^T (A - 1 m^T) + n m m^T``: one more row.
+    """
+    if not A.center:
+        return root
+    mean = A.moments.mean * np.sqrt(A.moments.total_weight)
+    return root._replace(B=np.concatenate([root.B, mean[np.newaxis]]))
 
 
 def _square_root(gram):
@@ -178,7 +192,6 @@ def select_columns(
     Parameters
     ----------
     A : CenteredMatrix
-        Not centred.
     k : int or None
         How many; None is the fewest whose error is estimated to be at most `tol`.
     tol : float

@@ -13,7 +13,7 @@ from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..sketching import SparseSign
-from .column_subset import select_columns, sketch_size_of
+from .column_subset import about_origin, select_columns, sketch_size_of
 from .pivoting import pivot_columns, swap_columns
 from .triangular import inverse_cholesky, triangular_inverse
 
@@ -87,7 +87,8 @@ def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
     Parameters
     ----------
     A : CenteredMatrix
-        Not centred.
+        If it is centred, columns are chosen by the rows about their mean. What they span
+        is of the rows as they are.
     k : int or None
         How many; None is the fewest whose error is at most `tol`.
     tol : float, default=0.0
@@ -112,10 +113,14 @@ def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
             A, k, tol=tol, n_rows=n_rows, margin=margin, **options
         )
         c = len(pivots.indices)
-        if n_rows > c:
+        if n_rows > c or A.center:
+            root = about_origin(A, root)
+            # Constant columns, which are nothing about their mean, come last.
+            c = k if A.center and k is not None else c
             pivots = pivot_columns(
-                root.B, n_rows, first=pivots.indices, rounding=root.rounding
+                root.B, max(n_rows, c), first=pivots.indices, rounding=root.rounding
             )
+            c = min(c, len(pivots.indices))
             estimates = root.estimates(pivots)
         gathered = _gather(A, root, pivots, estimates, keep)
         if k is not None:
