@@ -2,8 +2,15 @@
 
 import dask.array as da
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
+from sklearn.preprocessing import StandardScaler
+
+# Older scikit-learn finds no names in the frames of a newer polars.
+NAMES_IN_POLARS = hasattr(
+    StandardScaler().fit(pl.DataFrame({"a": [1.0, 2.0]})), "feature_names_in_"
+)
 
 
 class Lazy:

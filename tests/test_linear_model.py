@@ -268,7 +268,7 @@ def test_fewer_samples_than_features(solver, alpha, fit_intercept, make):
 
 
 def test_wide_sparse_data_are_not_made_dense(monkeypatch):
-    A = sp.random_array((3000, 100_000), density=1e-4, rng=0, format="csr")
+    A = sp.random(3000, 100_000, density=1e-4, random_state=0, format="csr")
     target = A @ np.ones(100_000)
     monkeypatch.setattr(sp.csr_array, "toarray", None)
     monkeypatch.setattr(module.solve.__globals__["RidgeProblem"], "dense", None)

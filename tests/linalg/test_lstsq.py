@@ -94,7 +94,9 @@ def test_a_penalty_is_rows_below(solver, alpha):
     ours = lstsq(A, B, alpha=alpha, solver=solver, random_state=0)
     stacked = np.vstack([A, np.sqrt(alpha) * np.eye(12)])
     below = np.vstack([B, np.zeros((12, 3))])
-    assert_close_to_scale(ours.x, np.linalg.lstsq(stacked, below)[0], float, 1e5)
+    assert_close_to_scale(
+        ours.x, np.linalg.lstsq(stacked, below, rcond=None)[0], float, 1e5
+    )
     gradient = A.T @ (B - A @ ours.x) - alpha * ours.x
     assert np.abs(gradient).max() <= 1e3 * EPS * np.linalg.norm(B) * np.linalg.norm(A)
     s = np.linalg.svd(stacked, compute_uv=False)
@@ -123,7 +125,7 @@ def test_matrices_that_are_not_tall_have_a_solution(solver, shape, alpha):
     A, b = rng.standard_normal(shape), rng.standard_normal(shape[0])
     stacked = np.vstack([A, np.sqrt(alpha) * np.eye(shape[1])])
     below = np.concatenate([b, np.zeros(shape[1])])
-    x = np.linalg.lstsq(stacked, below)[0]
+    x = np.linalg.lstsq(stacked, below, rcond=None)[0]
     ours = lstsq(A, b, alpha=alpha, solver=solver)
     assert_close_to_scale(ours.x, x, float, 1e7)
 
@@ -163,13 +165,15 @@ def test_too_few_iterations_are_told():
     assert not ours.converged
     assert ours.n_iter <= 3  # and one to verify
     A, b = hard_problem(2, 1)
-    truth = np.linalg.norm(A @ (ours.x - np.linalg.lstsq(A, b)[0])) / np.linalg.norm(b)
+    truth = np.linalg.norm(
+        A @ (ours.x - np.linalg.lstsq(A, b, rcond=None)[0])
+    ) / np.linalg.norm(b)
     assert 1e-9 < truth < ours.error_estimate < 10 * truth
 
 
 def test_a_looser_tolerance_is_kept_and_cheaper():
     A, b = hard_problem(3, 1)
-    x = np.linalg.lstsq(A, b)[0]
+    x = np.linalg.lstsq(A, b, rcond=None)[0]
     tight = lstsq(A, b, solver="iterative", random_state=0)
     loose = lstsq(A, b, solver="iterative", tol=1e-4, random_state=0)
     assert np.linalg.norm(A @ (loose.x - x)) <= 1e-4 * np.linalg.norm(b)
@@ -183,7 +187,7 @@ def test_a_few_heavy_rows_are_not_missed(fraction, seed):
     A[rng.choice(5000, 10, replace=False), np.arange(10)] = 1.0
     b = rng.standard_normal(5000)
     ours = lstsq(A, b, solver="iterative", random_state=seed)
-    assert_close_to_scale(ours.x, np.linalg.lstsq(A, b)[0], float, 1e4)
+    assert_close_to_scale(ours.x, np.linalg.lstsq(A, b, rcond=None)[0], float, 1e4)
 
 
 def test_shapes_follow_the_right_hand_side():
