@@ -20,7 +20,7 @@ METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 # Methods that take one column after another, and so can stop at a tolerance.
 ORDERED_METHODS = ("cpqr", "greedy", "supervised")
 
-# Rows of the sketch for each column wanted. Errors are within 1 % of those of pivoting
+# Rows of the sketch for each column wanted. Errors are within 1.5 % of those of pivoting
 # all of A at 8 and 2 % at 4. LU takes as many columns as there are rows, and an exchange
 # would go by the noise of a small sketch.
 _ROWS_PER_COLUMN = {"lupp": 1, "swap": 16, None: 8}
