@@ -184,6 +184,46 @@ def check_target(estimator, X, y, *, numeric):
     return y
 
 
+def check_penalties(alpha):
+    """Return the penalties `alpha` as float64, of whatever shape.
+
+    Raises
+    ------
+    ValueError
+        When they are not numbers, not finite or negative.
+    """
+    try:
+        alphas = np.asarray(alpha, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"alpha={alpha!r} must be numbers.") from error
+    if not (np.isfinite(alphas).all() and np.all(alphas >= 0)):
+        raise ValueError(f"alpha={alpha!r} must be finite and at least 0 in all entries.")
+    return alphas
+
+
+def check_reduced(estimator, X):
+    """Return what `transform` of `estimator` gave, checked, for its inverse.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `sklearn.utils.validation.check_array`, and when X has not
+        ``n_components_`` columns.
+    """
+    X = check_array(
+        X,
+        accept_sparse=("csr", "csc"),
+        dtype=[np.float64, np.float32],
+        input_name="X",
+    )
+    if X.shape[1] != estimator.n_components_:
+        raise ValueError(
+            f"X has {X.shape[1]} columns, but n_components_={estimator.n_components_} "
+            "are expected."
+        )
+    return X
+
+
 def check_matrix(A, *, block_size=None, n_jobs=None):
     """Return the matrix a function is given as a row matrix.
 

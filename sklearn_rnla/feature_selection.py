@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._random import draw_seed, stream
 from ._sklearn import Interval, StrOptions, _check_y, _fit_context, undone_on_failure
-from ._validation import check_rank, check_rows
+from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
@@ -302,14 +302,7 @@ class CURSelector(SelectorMixin, BaseEstimator):
             When X has another number of columns than `n_components_`.
         """
         check_is_fitted(self)
-        X = check_array(
-            X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X"
-        )
-        if X.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but n_components_={self.n_components_} "
-                "are expected."
-            )
+        X = check_reduced(self, X)
         W = self.interpolation_[np.argsort(self.column_indices_)]
         return np.asarray(X @ W.astype(X.dtype))
 

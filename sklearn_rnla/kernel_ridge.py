@@ -28,6 +28,7 @@ from ._validation import (
     check_kernel,
     check_kernel_rows,
     check_landmarks,
+    check_penalties,
     check_target,
 )
 from .linalg import kernel_ridge as solvers
@@ -92,18 +93,11 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
 
     def _check_alphas(self):
-        try:
-            alphas = np.atleast_1d(np.asarray(self.alpha, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"alpha={self.alpha!r} must be numbers.") from error
+        alphas = np.atleast_1d(check_penalties(self.alpha))
         if alphas.ndim != 1 or not len(alphas):
             raise ValueError(
                 f"alpha={self.alpha!r} must be a number or numbers in one dimension, "
                 "not empty."
-            )
-        if not (np.isfinite(alphas).all() and np.all(alphas >= 0)):
-            raise ValueError(
-                f"alpha={self.alpha!r} must be finite and at least 0 in all entries."
             )
         if self.centers == "all":
             if not np.all(alphas > 0):

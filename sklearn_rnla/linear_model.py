@@ -19,7 +19,7 @@ from ._sklearn import (
     progress,
     undone_on_failure,
 )
-from ._validation import check_rows, check_target
+from ._validation import check_penalties, check_rows, check_target
 from .linalg.least_squares import solve
 from .operators._rows import kernel_jobs
 from .operators.passes import project
@@ -269,14 +269,9 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
 def _check_alphas(alpha, n_targets):
     """Return the penalties, one for each target."""
-    try:
-        alphas = np.asarray(alpha, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"alpha={alpha!r} must be numbers.") from error
+    alphas = check_penalties(alpha)
     if alphas.ndim > 1 or alphas.size not in (1, n_targets):
         raise ValueError(
             f"alpha={alpha!r} must be a number, or one for each of n_targets={n_targets}."
         )
-    if not (np.isfinite(alphas).all() and np.all(alphas >= 0)):
-        raise ValueError(f"alpha={alpha!r} must be finite and at least 0 in all entries.")
     return np.broadcast_to(alphas, (n_targets,)).copy()

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import Interval, StrOptions, _fit_context, undone_on_failure
-from ._validation import check_rows
+from ._validation import check_reduced, check_rows
 from .operators import is_read_lazily
 from .sketching import SRTT, Gaussian, SparseSign
 from .sketching._base import fold_sparse_projection, project_rows
@@ -239,17 +239,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             When X has another number of columns than `n_components_`.
         """
         check_is_fitted(self)
-        X = check_array(
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            input_name="X",
-        )
-        if X.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but n_components_={self.n_components_} "
-                "are expected."
-            )
+        X = check_reduced(self, X)
         if self.compute_inverse_components:
             return np.asarray(X @ self.inverse_components_.T.astype(X.dtype))
         Y = X.toarray() if sp.issparse(X) else X

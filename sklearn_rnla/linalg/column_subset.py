@@ -186,7 +186,7 @@ def select_columns(
     margin=0.0,
     response=None,
     rng,
-) -> tuple[Root, Pivots, np.ndarray]:
+) -> tuple[Root, Pivots]:
     """Choose columns of `A`.
 
     Parameters
@@ -213,8 +213,6 @@ def select_columns(
         What they were chosen from.
     pivots : Pivots
         Fewer than `k` where the columns of A have lower rank.
-    estimates : ndarray of shape (n_pivots + 1,)
-        Relative errors.
     """
     size = sketch_size
     if size is None and k is None:
@@ -228,16 +226,17 @@ def select_columns(
         most = k
         if k is None:
             most = min(root.B.shape) if root.sketch is None else len(root.B) // 2
-        pivots = _pivots(A, root, most, method, response, rng)
+        target = _target(root, method, response)
+        pivots = _pivots(A, root, most, method, target, rng)
         if len(pivots.indices) < most and root.sketch is None:
             # Dependent, or below what a Gram matrix can tell.
             root = _exact_root(A, root)
-            pivots = _pivots(A, root, most, method, response, rng)
-        estimates = root.estimates(pivots)
+            target = _target(root, method, response)
+            pivots = _pivots(A, root, most, method, target, rng)
         if k is not None:
             break
         bound = tol if root.sketch is None else (1 - margin) * tol
-        enough = np.flatnonzero(estimates <= bound)
+        enough = np.flatnonzero(root.estimates(pivots) <= bound)
         if len(enough):
             pivots = Pivots(pivots.indices[: enough[0]], pivots.errors[: enough[0] + 1])
             break
@@ -245,12 +244,11 @@ def select_columns(
             break
         size *= 2
     if refine == "swap":
-        target = None if response is None else response(root)
         indices = swap_columns(
             root.B, pivots.indices, target=target, rounding=root.rounding
         )
         pivots = pivot_columns(root.B, len(indices), first=indices, rounding=root.rounding)
-    return root, pivots, root.estimates(pivots)
+    return root, pivots
 
 
 def _exact_root(A, root):
@@ -261,14 +259,17 @@ def _exact_root(A, root):
     return Root(A.triangular_factor(), None, rounding)
 
 
-def _pivots(A, root, k, method, response, rng):
+def _target(root, method, response):
+    """Return the Gram matrix of what columns are to capture; None for pivots by length."""
+    if response is not None:
+        return response(root)
+    return root.B @ root.B.T if method == "greedy" else None
+
+
+def _pivots(A, root, k, method, target, rng):
     B, rounding = root.B, root.rounding
-    if method == "cpqr":
-        return pivot_columns(B, k, rounding=rounding)
-    if method == "greedy":
-        return pivot_columns(B, k, target=B @ B.T, rounding=rounding)
-    if method == "supervised":
-        return pivot_columns(B, k, target=response(root), rounding=rounding)
+    if method in ORDERED_METHODS:
+        return pivot_columns(B, k, target=target, rounding=rounding)
     if method == "lupp":
         return pivot_columns(B, k, first=passes.lu_pivots(B.T), rounding=rounding)
     if method == "qdeim":
@@ -363,7 +364,7 @@ def column_subset(
     """
     rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
     k, tol = check_n_columns(n_components, tol, method, rows)
-    _, pivots, estimates = select_columns(
+    root, pivots = select_columns(
         CenteredMatrix(rows, center=False),
         k,
         tol=tol,
@@ -372,7 +373,7 @@ def column_subset(
         sketch_size=sketch_size,
         rng=stream(draw_seed(random_state)),
     )
-    return ColumnSubset(pivots.indices, float(estimates[-1]))
+    return ColumnSubset(pivots.indices, float(root.estimates(pivots)[-1]))
 
 
 def check_n_columns(n_components, tol, method, rows):

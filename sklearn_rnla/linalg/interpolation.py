@@ -109,7 +109,7 @@ def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
         Columns chosen: the first so many.
     """
     for margin in _MARGINS:
-        root, pivots, estimates = select_columns(
+        root, pivots = select_columns(
             A, k, tol=tol, n_rows=n_rows, margin=margin, **options
         )
         c = len(pivots.indices)
@@ -121,8 +121,7 @@ def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
                 root.B, max(n_rows, c), first=pivots.indices, rounding=root.rounding
             )
             c = min(c, len(pivots.indices))
-            estimates = root.estimates(pivots)
-        gathered = _gather(A, root, pivots, estimates, keep)
+        gathered = _gather(A, root, pivots, keep)
         if k is not None:
             break
         enough = np.flatnonzero(gathered.errors <= tol)
@@ -132,7 +131,7 @@ def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
     return gathered, c
 
 
-def _gather(A, root, pivots, estimates, keep):
+def _gather(A, root, pivots, keep):
     """Return what pivots span of A, in one pass.
 
     Least squares by sketch and precondition: with ``B[:, J] = P T`` the QR factorisation
@@ -153,7 +152,7 @@ def _gather(A, root, pivots, estimates, keep):
     gained = np.cumsum([0.0, *np.einsum("ij,ij->i", captured, captured)])
     errors = np.sqrt(np.maximum(1 - gained / squares, 0.0)) if squares else gained
     lost = errors < _FLOOR * np.sqrt(np.finfo(A.dtype).eps)
-    errors[lost] = np.minimum(errors, estimates)[lost]
+    errors[lost] = np.minimum(errors, root.estimates(pivots))[lost]
     C = None
     if gather:
         C = _stack(blocks)

@@ -191,8 +191,7 @@ def project(values, Vt, offset):
 
 def take_columns(values, indices):
     """Return columns of a block, as a dense array."""
-    taken = values[:, indices]
-    return taken if isinstance(taken, np.ndarray) else taken.toarray()
+    return _dense_rows(values[:, indices])
 
 
 def fold_interpolation(state, block, indices, inverse, keep):
@@ -203,8 +202,7 @@ def fold_interpolation(state, block, indices, inverse, keep):
     """
     values = block.values
     columns = values[:, indices]
-    dense = columns if isinstance(columns, np.ndarray) else columns.toarray()
-    Q = dense.astype(np.float64) @ inverse
+    Q = _dense_rows(columns).astype(np.float64) @ inverse
     Qt = np.ascontiguousarray(Q.T, dtype=values.dtype)
     is_dense = isinstance(values, np.ndarray)
     part = [
