@@ -15,7 +15,7 @@ from ._base import TILE, Distribution, Sketch, float_dtype, tiled
 # few on, once that is done. Both ways give the same, to the bit.
 _MANY = 2**18
 _FEW = 2**12
-_KERNELS = f"{__package__.rpartition('.')[0]}._kernels"
+_KERNELS = f"{__package__.rpartition('.')[0]}._kernels.sketches"
 
 
 class SparseSignSketch(Sketch):
@@ -86,7 +86,7 @@ class SparseSignSketch(Sketch):
             product = sp.csr_array(A @ self._matrix(drawn, dtype).T)
             product.sort_indices()
             return product
-        from .._kernels import sketch_rows
+        from .._kernels.sketches import sketch_rows
 
         most = int(np.minimum(nnz * np.diff(A.indptr).astype(np.int64), n_rows).sum())
         index = np.int32 if most < np.iinfo(np.int32).max else np.int64
@@ -116,7 +116,7 @@ class SparseSignSketch(Sketch):
         if not self._is_compiled(A):
             product = (self._matrix(codes, dtype) @ A.T).T
             return product.toarray() if sp.issparse(product) else np.asarray(product)
-        from .._kernels import sketch_columns, sketch_dense_rows
+        from .._kernels.sketches import sketch_columns, sketch_dense_rows
 
         out = np.zeros((A.shape[0], self.shape[0]), dtype)
         if sp.issparse(A):

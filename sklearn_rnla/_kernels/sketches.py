@@ -1,7 +1,4 @@
-"""Compiled loops. The only module that imports numba, itself imported where it is used.
-
-All release the GIL and run in one thread: threads belong to the row-block engine. Their
-first call compiles them, a second or so, and keeps the result on disk.
+"""Loops that apply a sparse sign sketch.
 
 A sparse sign sketch S comes as codes, of shape (columns of S, nnz): twice the row of each
 non-zero, plus one where it is negative. Non-zeros are +-scale. Half the memory of rows and

@@ -1,0 +1,209 @@
+"""The observed entries of a matrix, by rows and by columns, and passes over them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from ._rows import run_lanes
+
+# Lanes a pass is cut into, of about as many entries each: enough for threads to share.
+_LANES = 32
+# Below this many entries of work, a pass is not cut.
+_LANE_WORK = 2**14
+
+
+class Observed:
+    """The known entries of a matrix of shape (m, n); zeros among them are known, too.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    indptr : ndarray of int of shape (m + 1,)
+    indices : ndarray of int of shape (nnz,)
+        Columns; sorted and distinct in each row.
+    values : ndarray of shape (nnz,)
+        float32 or float64.
+    n_jobs : int, default=None
+        Threads of passes.
+
+    Attributes
+    ----------
+    T : Observed
+        The same entries by columns.
+    order : ndarray of int of shape (nnz,)
+        ``x[order]`` takes numbers of entries from their order here to that in ``T``.
+    """
+
+    def __init__(self, shape, indptr, indices, values, *, n_jobs=None):
+        self.shape = shape
+        self.indptr = indptr
+        self.indices = indices
+        self.values = values
+        self.n_jobs = n_jobs
+
+    @classmethod
+    def from_sparse(cls, X, *, n_jobs=None):
+        """Return the stored entries of a sparse matrix but NaN.
+
+        Parameters
+        ----------
+        X : sparse matrix of shape (m, n)
+            Entries stored twice are averaged.
+        n_jobs : int, default=None
+
+        Returns
+        -------
+        Observed
+        """
+        csr = sp.csr_array(X, dtype=np.float32 if X.dtype == np.float32 else np.float64)
+        if csr.has_canonical_format and not np.isnan(csr.data).any():
+            return cls(csr.shape, csr.indptr, csr.indices, csr.data, n_jobs=n_jobs)
+        coo = csr.tocoo()
+        known = ~np.isnan(coo.data)
+        rows, columns = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+        return cls.from_pairs(
+            rows[known], columns[known], coo.data[known], csr.shape, n_jobs=n_jobs
+        )
+
+    @classmethod
+    def from_dense(cls, X, *, n_jobs=None):
+        """Return the entries of an ndarray that are not NaN."""
+        known = ~np.isnan(X)
+        indptr = np.zeros(len(X) + 1, np.int64)
+        np.cumsum(known.sum(axis=1), out=indptr[1:])
+        index = _index_type(X.shape, indptr[-1])
+        indices = np.nonzero(known)[1].astype(index)
+        return cls(X.shape, indptr.astype(index), indices, X[known], n_jobs=n_jobs)
+
+    @classmethod
+    def from_pairs(cls, rows, columns, values, shape, *, n_jobs=None):
+        """Return entries given in any order; those given twice are averaged.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int of shape (nnz,)
+        values : ndarray of float of shape (nnz,)
+        shape : tuple of int
+        n_jobs : int, default=None
+
+        Returns
+        -------
+        Observed
+        """
+        index = _index_type(shape, len(values))
+        rows, columns = rows.astype(index, copy=False), columns.astype(index, copy=False)
+        csr = sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
+        csr.sum_duplicates()
+        data = csr.data
+        if csr.nnz < len(values):
+            ones = np.ones(len(values), data.dtype)
+            times = sp.csr_array(sp.coo_array((ones, (rows, columns)), shape=shape))
+            times.sum_duplicates()
+            data = data / times.data
+        return cls(shape, csr.indptr, csr.indices, data, n_jobs=n_jobs)
+
+    @property
+    def nnz(self):
+        """Number of entries."""
+        return len(self.indices)
+
+    @property
+    def dtype(self):
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @cached_property
+    def counts(self):
+        """Number of entries of each row, of shape (m,)."""
+        return np.diff(self.indptr)
+
+    @cached_property
+    def rows(self):
+        """The row of each entry, of shape (nnz,)."""
+        return np.repeat(np.arange(self.shape[0], dtype=self.indices.dtype), self.counts)
+
+    @cached_property
+    def _transposed(self):
+        places = np.arange(self.nnz, dtype=self.indptr.dtype)
+        csc = sp.csr_array((places, self.indices, self.indptr), shape=self.shape).tocsc()
+        order = csc.data
+        T = Observed(
+            self.shape[::-1],
+            csc.indptr,
+            csc.indices,
+            self.values[order],
+            n_jobs=self.n_jobs,
+        )
+        return T, order
+
+    @property
+    def T(self):
+        """The same entries by columns."""
+        return self._transposed[0]
+
+    @property
+    def order(self):
+        """The place here of each entry of ``T``."""
+        return self._transposed[1]
+
+    def with_values(self, values):
+        """Return the same pattern with other values, given in the order of these."""
+        other = Observed(self.shape, self.indptr, self.indices, values, n_jobs=self.n_jobs)
+        for name in ("counts", "rows"):
+            if name in vars(self):
+                vars(other)[name] = vars(self)[name]
+        if "_transposed" in vars(self):
+            T, order = self._transposed
+            vars(other)["_transposed"] = T.with_values(values[order]), order
+        return other
+
+    @cached_property
+    def lanes(self):
+        """Ranges of rows of about as many entries each: (start, stop) of each."""
+        # Rows without an entry cost something, too.
+        work = self.indptr + np.arange(len(self.indptr))
+        n_lanes = int(min(_LANES, max(1, work[-1] // _LANE_WORK)))
+        cuts = np.searchsorted(work, work[-1] * np.arange(1, n_lanes) // n_lanes)
+        edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]]))
+        return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def over_rows(self, kernel, *args):
+        """Call ``kernel(start, stop, indptr, indices, *args)`` for all rows, in threads.
+
+        Parameters
+        ----------
+        kernel : callable
+            Compiled; writes what belongs to rows `start` to `stop` into its arguments.
+        *args : object
+            Passed on unchanged.
+        """
+
+        def run(lane):
+            kernel(*lane, self.indptr, self.indices, *args)
+
+        for _ in run_lanes(run, self.lanes, self.n_jobs):
+            pass
+
+    def sampled_product(self, U, V):
+        """Return the entries of ``U V^T`` at the observed places, of shape (nnz,)."""
+        from .._kernels.observed import sampled_product
+
+        out = np.empty(self.nnz, U.dtype)
+        self.over_rows(sampled_product, U, V, out)
+        return out
+
+    def product(self, values, V):
+        """Return the product of the sparse matrix of `values` with V, of shape (m, k)."""
+        from .._kernels.observed import sparse_product
+
+        out = np.empty((self.shape[0], V.shape[1]), V.dtype)
+        self.over_rows(sparse_product, values, V, out)
+        return out
+
+
+def _index_type(shape, nnz):
+    small = max(*shape, nnz) < np.iinfo(np.int32).max
+    return np.dtype(np.int32 if small else np.int64)
