@@ -7,11 +7,10 @@ the output.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 # Sums may be reordered into vector instructions, but NaN and infinity stay what they are.
-FAST = frozenset({"reassoc", "contract", "nsz", "arcp"})
+FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +13,7 @@ from ._rows import run_lanes
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
 _LANES = 32
 # Below this many entries of work, a pass is not cut.
-_LANE_WORK = 2**14
+_LANE_WORK = 2**12
 
 
 class Observed:
@@ -168,7 +169,7 @@ class Observed:
         n_lanes = int(min(_LANES, max(1, work[-1] // _LANE_WORK)))
         cuts = np.searchsorted(work, work[-1] * np.arange(1, n_lanes) // n_lanes)
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]]))
-        return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [(int(a), int(b)) for a, b in pairwise(edges)]
 
     def over_rows(self, kernel, *args):
         """Call ``kernel(start, stop, indptr, indices, *args)`` for all rows, in threads.
