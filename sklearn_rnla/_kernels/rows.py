@@ -1,0 +1,259 @@
+"""Loops that solve a small least squares problem for each row of observed entries.
+
+Row i of the model is a vector u, with its bias first, and an entry in column j is
+``v[j, 0] + u[0] + u[1:] . v[j, 1:]``: a linear regression on ``x_j = (1, v[j, 1:])`` with a
+Gaussian prior for u and noise of precision ``noise scale[i] column_scale[j]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .observed import FAST
+
+_FAST = FAST | {"afn"}
+_INLINE = {"nogil": True, "cache": True, "fastmath": _FAST}
+
+
+@njit(**_INLINE)
+def _normal_equations(start, stop, indices, values, V, weight, column_scale, x, A, b):
+    """Add the entries of a row, from `start` to `stop`, to ``A u = b``; lower triangle."""
+    d = len(b)
+    x[0] = 1
+    for p in range(start, stop):
+        other = V[indices[p]]
+        t = weight * column_scale[indices[p]]
+        for a in range(1, d):
+            x[a] = other[a]
+        y = values[p] - other[0]
+        for a in range(d):
+            ta = t * x[a]
+            b[a] += ta * y
+            for c in range(a + 1):
+                A[a, c] += ta * x[c]
+
+
+@njit(**_INLINE)
+def _factor(A, b):
+    """Overwrite A by its Cholesky factor, with an inverted diagonal, and b by C^-1 b."""
+    d = len(b)
+    for a in range(d):
+        for c in range(a):
+            s = A[a, c]
+            for e in range(c):
+                s -= A[a, e] * A[c, e]
+            A[a, c] = s * A[c, c]
+        s = A[a, a]
+        for e in range(a):
+            s -= A[a, e] * A[a, e]
+        A[a, a] = 1 / np.sqrt(s)
+        s = b[a]
+        for e in range(a):
+            s -= A[a, e] * b[e]
+        b[a] = s * A[a, a]
+
+
+@njit(**_INLINE)
+def _solve_transposed(C, b):
+    """Overwrite b by ``C^-T b``."""
+    for a in range(len(b) - 1, -1, -1):
+        s = b[a] * C[a, a]
+        b[a] = s
+        for e in range(a):
+            b[e] -= C[a, e] * s
+
+
+@njit(**_INLINE)
+def draw_rows(
+    start,
+    stop,
+    indptr,
+    indices,
+    values,
+    V,
+    noise,
+    scale,
+    column_scale,
+    precision,
+    shift,
+    normal,
+    out,
+):
+    """Draw each row from its distribution given the columns.
+
+    Parameters
+    ----------
+    start, stop : int
+        Rows.
+    indptr, indices, values : ndarray
+        The observed entries, of shape (m, n).
+    V : ndarray of shape (n, d)
+        Columns, with their bias first.
+    noise : float
+        Precision of an entry.
+    scale, column_scale : ndarray of shape (m,) and (n,)
+        Its factors of rows and of columns.
+    precision : ndarray of shape (d, d)
+        Of the prior; float64, as all sums.
+    shift : ndarray of shape (d,)
+        The precision times the mean of the prior.
+    normal : ndarray of shape (m, d)
+        Standard normal numbers.
+    out : ndarray of shape (m, d)
+    """
+    d = len(shift)
+    A, b, x = np.empty((d, d)), np.empty(d), np.empty(d)
+    for i in range(start, stop):
+        A[:] = precision
+        b[:] = shift
+        weight = noise * scale[i]
+        _normal_equations(
+            indptr[i], indptr[i + 1], indices, values, V, weight, column_scale, x, A, b
+        )
+        _factor(A, b)
+        for a in range(d):
+            b[a] += normal[i, a]
+        _solve_transposed(A, b)
+        for a in range(d):
+            out[i, a] = b[a]
+
+
+@njit(**_INLINE)
+def fold_rows(
+    start,
+    stop,
+    indptr,
+    indices,
+    values,
+    V,
+    noise,
+    column_scale,
+    precision,
+    shift,
+    power,
+    freedom,
+    n_reweights,
+    normal,
+    out,
+    noise_out,
+):
+    """Solve for each row given the columns, and for the scale of its noise.
+
+    As `draw_rows`, but for the scale: its expected value, where noise has Student's
+    distribution, by `n_reweights` steps of expectation maximisation from one; and for
+    `normal`, of shape (d,), which all rows share.
+
+    Parameters
+    ----------
+    power : float
+        The prior of a row of c entries is taken as ``c^power``-fold.
+    freedom : float
+        Degrees of freedom of Student's distribution.
+    n_reweights : int
+        0 where noise is normal.
+    noise_out : ndarray of shape (m,)
+        Expected variance of an entry, but for the factor of its column.
+    """
+    d = len(shift)
+    A, b, x = np.empty((d, d)), np.empty(d), np.empty(d)
+    G, g = np.empty((d, d)), np.empty(d)
+    u, s = np.empty(d), np.empty(d)
+    for i in range(start, stop):
+        scale, expected = 1.0, 1.0
+        count = indptr[i + 1] - indptr[i]
+        times = 1.0
+        if power != 0 and count > 0:
+            times = float(count) ** power
+        G[:] = 0
+        g[:] = 0
+        _normal_equations(
+            indptr[i], indptr[i + 1], indices, values, V, noise, column_scale, x, G, g
+        )
+        for step in range(n_reweights + 1):
+            for a in range(d):
+                b[a] = times * shift[a] + scale * g[a]
+                for c in range(a + 1):
+                    A[a, c] = times * precision[a, c] + scale * G[a, c]
+            _factor(A, b)
+            if step == n_reweights:
+                break
+            u[:] = b
+            _solve_transposed(A, u)
+            spread = 0.0
+            for p in range(indptr[i], indptr[i + 1]):
+                other = V[indices[p]]
+                e = values[p] - other[0] - u[0]
+                for a in range(1, d):
+                    e -= u[a] * other[a]
+                # The variance of the fitted value, by C^-1 x.
+                variance = 0.0
+                for a in range(d):
+                    t = other[a] if a else 1.0
+                    for c in range(a):
+                        t -= A[a, c] * s[c]
+                    s[a] = t * A[a, a]
+                    variance += s[a] * s[a]
+                spread += noise * column_scale[indices[p]] * (e * e + variance)
+            scale = (freedom + count) / (freedom + spread)
+            expected = (freedom + spread) / (freedom + count - 2)
+        noise_out[i] = expected / noise
+        for a in range(d):
+            b[a] += normal[a]
+        _solve_transposed(A, b)
+        for a in range(d):
+            out[i, a] = b[a]
+
+
+@njit(**_INLINE)
+def squared_errors(start, stop, indptr, indices, values, U, V, column_scale, out):
+    """Set `out` to the sums of squared errors of each row, weighted and plain.
+
+    Parameters
+    ----------
+    start, stop, indptr, indices, values, V, column_scale
+        As in `draw_rows`.
+    U : ndarray of shape (m, d)
+    out : ndarray of shape (m, 2)
+        Weights of entries are those of their columns alone.
+    """
+    d = U.shape[1]
+    for i in range(start, stop):
+        total, plain = 0.0, 0.0
+        row = U[i]
+        for p in range(indptr[i], indptr[i + 1]):
+            other = V[indices[p]]
+            e = values[p] - other[0] - row[0]
+            for a in range(1, d):
+                e -= row[a] * other[a]
+            plain += e * e
+            total += column_scale[indices[p]] * e * e
+        out[i, 0] = total
+        out[i, 1] = plain
+
+
+@njit(**_INLINE)
+def predict_pairs(start, stop, rows, columns, U, V, mean, variance):
+    """Set mean and variance over samples of the entries of the model at pairs.
+
+    Parameters
+    ----------
+    start, stop : int
+        Pairs.
+    rows, columns : ndarray of int of shape (n_pairs,)
+    U, V : ndarray of shape (m, n_samples, d) and (n, n_samples, d)
+    mean, variance : ndarray of shape (n_pairs,)
+    """
+    n_samples, d = U.shape[1:]
+    for p in range(start, stop):
+        total, squares = 0.0, 0.0
+        for s in range(n_samples):
+            u, v = U[rows[p], s], V[columns[p], s]
+            value = u[0] + v[0]
+            for a in range(1, d):
+                value += u[a] * v[a]
+            total += value
+            squares += value * value
+        total /= n_samples
+        mean[p] = total
+        variance[p] = max(squares / n_samples - total * total, 0.0)

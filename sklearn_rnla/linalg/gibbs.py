@@ -1,0 +1,258 @@
+"""Bayesian matrix factorisation by Gibbs sampling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaln
+
+from .low_rank import LowRankModel, RowPrior, fold_in, held_out
+
+# Samples kept for prediction, evenly spaced over the sweeps after burn-in.
+_N_SAMPLES = 24
+# Share of the sweeps that are burn-in, and of the entries that those do not see.
+_BURN_IN, _HELD_OUT = 0.3, 0.05
+# Prior of the hyper-parameters, in units of the standard deviation of the entries: the
+# covariance of a row is about this times the identity, worth as many rows as it has
+# entries; its mean is worth so many rows.
+_COVARIANCE, _MEAN_WEIGHT = 0.3, 2.0
+# Degrees of freedom of Student's noise that are considered: variances are finite.
+_FREEDOMS = np.array([3, 4, 6, 8, 12, 16, 24, 32, 64, 128.0])
+
+
+class GibbsResult(NamedTuple):
+    """Outcome of the sampler.
+
+    Attributes
+    ----------
+    model : LowRankModel
+    row_noise, column_noise : ndarray of shape (m,) and (n,)
+        An entry has the variance ``row_noise[i] column_noise[j]`` about the model.
+    error_estimate : float
+        Root mean squared error of entries hidden during burn-in; NaN if none was.
+    history : list of float
+        Root mean squared error of the entries seen, after each sweep.
+    """
+
+    model: LowRankModel
+    row_noise: np.ndarray
+    column_noise: np.ndarray
+    error_estimate: float
+    history: list
+
+
+def gibbs(observed, rank, *, max_iter=60, robust=True, rng, report=None):
+    """Sample low-rank matrices given observed entries.
+
+    Parameters
+    ----------
+    observed : Observed
+    rank : int
+        Of the factors, beside the biases; may be 0.
+    max_iter : int
+        Sweeps, burn-in included.
+    robust : bool
+        Whether rows and columns have noise of their own size.
+    rng : Generator
+    report : callable, default=None
+        Called after each sweep; true to stop.
+
+    Returns
+    -------
+    GibbsResult
+
+    Notes
+    -----
+    Salakhutdinov & Mnih (2008), algorithm of section 3.3, but that
+
+    - a bias is one more entry of the vector of a row, and shares its prior;
+    - noise of an entry has a precision with a factor of its row and one of its column, as
+      in Lakshminarayanan, Bouchard & Archambeau (2011), with Gamma priors whose degrees of
+      freedom are sampled, from the distribution that has the factors summed out;
+    - the first sweeps do not see some entries, which tell the error;
+    - rows kept are drawn again, given the columns, with the same normal numbers for each
+      row, of opposite sign in the next sample: predictions are averages over the columns'
+      samples, and a row that is folded in later has what it would have had.
+
+    A sweep takes ``O(nnz d^2 + (m + n) d^3)`` flops, where d is the rank and one more.
+    """
+    chain = _Chain(observed, rank, robust, rng)
+    burn_in = max(1, int(_BURN_IN * max_iter))
+    seen, hidden = held_out(chain.observed, _HELD_OUT, rng)
+    if not (seen.nnz and hidden.nnz):
+        seen, hidden = chain.observed, None
+    history, total, n_predicted = [], 0.0, 0
+    kept = np.linspace(burn_in, max_iter - 1, _N_SAMPLES).round()
+    kept = set(kept.astype(int)) if max_iter > burn_in else {0}
+    samples = []
+    for sweep in range(max_iter):
+        if sweep == burn_in:
+            seen = chain.observed
+        chain.sweep(seen)
+        history.append(chain.scale * chain.error)
+        if hidden is not None and burn_in // 2 <= sweep < burn_in:
+            total = total + chain.predict(hidden)
+            n_predicted += 1
+        if sweep in kept:
+            samples.append(chain.sample())
+        if report is not None and report() and samples:
+            break
+    error = np.nan
+    if n_predicted:
+        errors = hidden.values - total / n_predicted
+        error = chain.scale * float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
+    model, row_noise, column_noise = chain.model(samples)
+    return GibbsResult(model, row_noise, column_noise, error, history)
+
+
+class _Side:
+    """Rows, or columns: their vectors, the prior of those, and the size of their noise."""
+
+    def __init__(self, n, d, dtype, rng):
+        self.vectors = (rng.standard_normal((n, d)) * np.sqrt(_COVARIANCE)).astype(dtype)
+        self.scale = np.ones(n)
+        self.freedom = np.inf
+        self.precision = self.shift = None
+
+    def draw_prior(self, rng):
+        """Draw mean and precision of the vectors given them (Normal and Wishart)."""
+        X = self.vectors.astype(np.float64)
+        n, d = X.shape
+        mean, weight = X.mean(axis=0), _MEAN_WEIGHT
+        C = X - mean
+        scatter = C.T @ C + d * _COVARIANCE * np.eye(d)
+        scatter += n * weight / (n + weight) * np.outer(mean, mean)
+        # Bartlett's decomposition.
+        root = np.linalg.cholesky(np.linalg.inv(scatter))
+        B = np.tril(rng.standard_normal((d, d)), -1)
+        B[np.diag_indices(d)] = np.sqrt(rng.chisquare(n + d - np.arange(d)))
+        T = root @ B
+        self.precision = T @ T.T
+        noise = np.linalg.solve(T.T, rng.standard_normal(d)) / np.sqrt(n + weight)
+        self.shift = self.precision @ (n / (n + weight) * mean + noise)
+
+    def draw_scale(self, counts, spread, rng):
+        """Draw degrees of freedom of noise, then factors of its precision."""
+        values, which = np.unique(counts, return_inverse=True)
+        half = (_FREEDOMS[:, np.newaxis] + values) / 2
+        log_p = gammaln(half)[:, which].sum(axis=1)
+        log_p -= len(counts) * (
+            gammaln(_FREEDOMS / 2) - _FREEDOMS / 2 * np.log(_FREEDOMS / 2)
+        )
+        for i, freedom in enumerate(_FREEDOMS):
+            log_p[i] -= ((freedom + counts) / 2 * np.log((freedom + spread) / 2)).sum()
+        p = np.exp(log_p - log_p.max())
+        self.freedom = float(rng.choice(_FREEDOMS, p=p / p.sum()))
+        self.scale = rng.gamma((self.freedom + counts) / 2) / (
+            (self.freedom + spread) / 2
+        )
+
+
+class _Chain:
+    """The state of the sampler, in units of the standard deviation of the entries."""
+
+    def __init__(self, observed, rank, robust, rng):
+        values = observed.values.astype(np.float64)
+        self.offset = float(values.mean())
+        spread = float(values.std())
+        # Equal entries have no unit of their own.
+        tiny = np.finfo(observed.dtype).eps * max(abs(self.offset), 1.0)
+        self.scale = spread if spread > tiny else 1.0
+        self.observed = observed.with_values(
+            ((values - self.offset) / self.scale).astype(observed.dtype)
+        )
+        self.robust = robust
+        self.rng = rng
+        m, n = observed.shape
+        self.rows = _Side(m, rank + 1, observed.dtype, rng)
+        self.columns = _Side(n, rank + 1, observed.dtype, rng)
+        self.noise = 1.0
+        self.error = np.inf
+
+    def sweep(self, observed):
+        """Draw everything once, given the rest."""
+        self._draw_side(observed, self.rows, self.columns)
+        self._draw_side(observed.T, self.columns, self.rows)
+        spread = self._squared_errors(observed, self.rows, self.columns)
+        total = float(self.rows.scale @ spread[:, 0])
+        self.error = np.sqrt(spread[:, 1].sum() / observed.nnz)
+        self.noise = self.rng.gamma(1 + observed.nnz / 2) / (1e-3 + total / 2)
+        if self.robust:
+            self.rows.draw_scale(observed.counts, self.noise * spread[:, 0], self.rng)
+            of_columns = self._squared_errors(observed.T, self.columns, self.rows)
+            self.columns.draw_scale(
+                observed.T.counts, self.noise * of_columns[:, 0], self.rng
+            )
+
+    def _draw_side(self, observed, side, other):
+        from .._kernels.rows import draw_rows
+
+        side.draw_prior(self.rng)
+        normal = self.rng.standard_normal(side.vectors.shape, dtype=side.vectors.dtype)
+        observed.over_rows(
+            draw_rows,
+            observed.values,
+            other.vectors,
+            self.noise,
+            side.scale,
+            other.scale,
+            side.precision,
+            side.shift,
+            normal,
+            side.vectors,
+        )
+
+    def _squared_errors(self, observed, side, other):
+        from .._kernels.rows import squared_errors
+
+        out = np.empty((observed.shape[0], 2))
+        observed.over_rows(
+            squared_errors, observed.values, side.vectors, other.vectors, other.scale, out
+        )
+        return out
+
+    def predict(self, observed):
+        """Return the model at the places of `observed`, in its units."""
+        U, V = self.rows.vectors, self.columns.vectors
+        product = observed.sampled_product(
+            np.ascontiguousarray(U[:, 1:]), np.ascontiguousarray(V[:, 1:])
+        ) if U.shape[1] > 1 else 0
+        return product + U[observed.rows, 0] + V[observed.indices, 0]
+
+    def sample(self):
+        """Return what prediction and folding in need of this state."""
+        return (
+            self.columns.vectors.copy(),
+            self.columns.scale.copy(),
+            self.rows.precision,
+            self.rows.shift,
+            self.noise,
+            self.rows.freedom,
+        )
+
+    def model(self, samples):
+        """Return the average of samples, with rows folded in, and the noise about it."""
+        columns, scales, precisions, shifts, noises, freedoms = (
+            list(terms) for terms in zip(*samples, strict=True)
+        )
+        d = columns[0].shape[1]
+        normal = self.rng.standard_normal((-(-len(samples) // 2), d))
+        normal = np.stack([normal, -normal], axis=1).reshape(-1, d)[: len(samples)]
+        if len(samples) == 1:
+            normal[:] = 0
+        prior = RowPrior(
+            np.stack(precisions),
+            np.stack(shifts),
+            np.array(noises),
+            np.stack(scales),
+            normal,
+            np.array(freedoms),
+        )
+        model = LowRankModel(self.offset, self.scale, None, np.stack(columns, axis=1), prior)
+        original = self.observed.with_values(
+            (self.offset + self.scale * self.observed.values).astype(self.observed.dtype)
+        )
+        rows, row_noise = fold_in(model, original)
+        column_noise = (1 / prior.column_scale).mean(axis=0)
+        return model._replace(rows=rows), row_noise, column_noise
