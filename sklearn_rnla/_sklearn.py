@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import (
     _check_feature_names,
+    _check_feature_names_in,
     _check_n_features,
     _check_sample_weight,
     _check_y,
@@ -38,6 +39,7 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "_check_feature_names",
+    "_check_feature_names_in",
     "_check_n_features",
     "_check_sample_weight",
     "_check_y",

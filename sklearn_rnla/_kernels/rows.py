@@ -147,7 +147,8 @@ def fold_rows(
     Parameters
     ----------
     power : float
-        The prior of a row of c entries is taken as ``c^power``-fold.
+        The prior of the factors, not of the bias, of a row of c entries is taken as
+        ``c^power``-fold.
     freedom : float
         Degrees of freedom of Student's distribution.
     n_reweights : int
@@ -172,9 +173,11 @@ def fold_rows(
         )
         for step in range(n_reweights + 1):
             for a in range(d):
-                b[a] = times * shift[a] + scale * g[a]
+                # A bias has a penalty of its own.
+                t = times if a else 1.0
+                b[a] = t * shift[a] + scale * g[a]
                 for c in range(a + 1):
-                    A[a, c] = times * precision[a, c] + scale * G[a, c]
+                    A[a, c] = t * precision[a, c] + scale * G[a, c]
             _factor(A, b)
             if step == n_reweights:
                 break

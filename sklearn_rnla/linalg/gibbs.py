@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from .low_rank import LowRankModel, RowPrior, fold_in, held_out
+from .low_rank import LowRankModel, RowPrior, fold_in
 
 # Samples kept for prediction, evenly spaced over the sweeps after burn-in.
 _N_SAMPLES = 24
-# Share of the sweeps that are burn-in, and of the entries that those do not see.
-_BURN_IN, _HELD_OUT = 0.3, 0.05
+# Share of the sweeps that are burn-in.
+_BURN_IN = 0.3
 # Prior of the hyper-parameters, in units of the standard deviation of the entries: the
 # covariance of a row is about this times the identity, worth as many rows as it has
 # entries; its mean is worth so many rows.
@@ -42,7 +42,17 @@ class GibbsResult(NamedTuple):
     history: list
 
 
-def gibbs(observed, rank, *, max_iter=60, robust=True, rng, report=None):
+def gibbs(
+    observed,
+    rank,
+    *,
+    max_iter=60,
+    share=0.05,
+    robust=True,
+    start=None,
+    rng,
+    report=None,
+):
     """Sample low-rank matrices given observed entries.
 
     Parameters
@@ -52,8 +62,12 @@ def gibbs(observed, rank, *, max_iter=60, robust=True, rng, report=None):
         Of the factors, beside the biases; may be 0.
     max_iter : int
         Sweeps, burn-in included.
+    share : float
+        Of the entries, hidden during burn-in.
     robust : bool
         Whether rows and columns have noise of their own size.
+    start : LowRankModel, default=None
+        Whose last sample to start from, where shape and rank agree.
     rng : Generator
     report : callable, default=None
         Called after each sweep; true to stop.
@@ -78,8 +92,11 @@ def gibbs(observed, rank, *, max_iter=60, robust=True, rng, report=None):
     A sweep takes ``O(nnz d^2 + (m + n) d^3)`` flops, where d is the rank and one more.
     """
     chain = _Chain(observed, rank, robust, rng)
+    if start is not None and start.columns.shape[::2] == chain.columns.vectors.shape:
+        chain.columns.vectors[:] = start.columns[:, -1]
+        chain.rows.vectors[:] = start.rows[:, -1]
     burn_in = max(1, int(_BURN_IN * max_iter))
-    seen, hidden = held_out(chain.observed, _HELD_OUT, rng)
+    seen, hidden = chain.observed.split(rng.random(observed.nnz) < share)
     if not (seen.nnz and hidden.nnz):
         seen, hidden = chain.observed, None
     history, total, n_predicted = [], 0.0, 0

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators._rows import run_lanes, split
-from ..operators.observed import Observed
 
 # Pairs predicted at a time.
 _PAIRS = 2**16
@@ -21,7 +20,7 @@ class RowPrior(NamedTuple):
     Attributes
     ----------
     precision : ndarray of shape (n_samples, d, d)
-        Of a row, its bias first.
+        Of a row, its bias first; infinite where there is none.
     shift : ndarray of shape (n_samples, d)
         That precision times the mean.
     noise : ndarray of shape (n_samples,)
@@ -34,7 +33,7 @@ class RowPrior(NamedTuple):
     freedom : ndarray of shape (n_samples,)
         Degrees of freedom of Student's distribution of noise; infinite where normal.
     power : float
-        The precision is multiplied by the entries of a row to this power.
+        The precision of the factors is multiplied by the entries of a row to this power.
     """
 
     precision: np.ndarray
@@ -44,6 +43,20 @@ class RowPrior(NamedTuple):
     normal: np.ndarray
     freedom: np.ndarray
     power: float = 0.0
+
+    @classmethod
+    def ridge(cls, n, bias_penalty, penalties, power=0.0):
+        """Return the prior of a ridge regression on n columns, of one sample."""
+        d = len(penalties) + 1
+        return cls(
+            np.diag([bias_penalty, *penalties])[np.newaxis],
+            np.zeros((1, d)),
+            np.ones(1),
+            np.ones((1, n)),
+            np.zeros((1, d)),
+            np.full(1, np.inf),
+            power,
+        )
 
 
 class LowRankModel(NamedTuple):
@@ -74,21 +87,62 @@ class LowRankModel(NamedTuple):
     @property
     def row_biases(self):
         """Their mean, of shape (m,)."""
-        return self.scale * self.rows[..., 0].mean(axis=1)
+        return self.biases_of(self.rows)
 
     @property
     def column_biases(self):
         """Their mean, of shape (n,)."""
-        return self.scale * self.columns[..., 0].mean(axis=1)
+        return self.biases_of(self.columns)
 
     def factors(self):
         """Return U of shape (m, k) and V of shape (n, k), those of all samples abreast.
 
         The model is ``offset + row_biases + column_biases + U V^T``.
         """
-        U, V = self.rows[..., 1:], self.columns[..., 1:]
-        root = U.dtype.type(np.sqrt(self.scale / self.n_samples))
-        return root * U.reshape(len(U), -1), root * V.reshape(len(V), -1)
+        return self.factors_of(self.rows), self.factors_of(self.columns)
+
+    def factors_of(self, vectors):
+        """Return the factors among vectors of rows or columns, of shape (m, k)."""
+        root = vectors.dtype.type(np.sqrt(self.scale / self.n_samples))
+        return root * vectors[..., 1:].reshape(len(vectors), -1)
+
+    def biases_of(self, vectors):
+        """Return the biases among vectors of rows or columns, of shape (m,)."""
+        return self.scale * vectors[..., 0].mean(axis=1)
+
+    def svd(self, rank):
+        """Return the leading singular triplets of the product of the factors.
+
+        Returns
+        -------
+        singular_values : ndarray of shape (rank,)
+        components : ndarray of shape (rank, n)
+            Right singular vectors.
+        rotation : ndarray of shape (k, rank)
+            ``U rotation`` are left singular vectors times singular values.
+
+        Notes
+        -----
+        From a QR factor of V and a Gram matrix of U: values below the square root of
+        rounding, relative to the largest, are not accurate.
+        """
+        U, V = self.factors()
+        Q, R = np.linalg.qr(V.astype(np.float64))
+        gram = R @ (U.T @ U).astype(np.float64) @ R.T
+        squares, E = np.linalg.eigh(gram)
+        E = E[:, ::-1][:, :rank]
+        components = (Q @ E).T
+        # Signs as of scikit-learn's PCA.
+        largest = np.abs(components).argmax(axis=1)
+        signs = np.sign(components[np.arange(len(components)), largest])
+        signs[signs == 0] = 1
+        values = np.sqrt(np.maximum(squares[::-1][:rank], 0))
+        dtype = V.dtype
+        return (
+            values.astype(dtype),
+            (signs[:, np.newaxis] * components).astype(dtype),
+            (R.T @ E * signs).astype(dtype),
+        )
 
     def standardised(self, observed):
         """Return observed entries in the units of the model."""
@@ -180,30 +234,20 @@ def predict_pairs(model, rows, columns, *, n_jobs=None):
     return model.offset + model.scale * mean, model.scale**2 * variance
 
 
-def held_out(observed, share, rng):
-    """Split observed entries in two at random.
+def complete_rows(model, rows):
+    """Return rows of the model in full.
 
     Parameters
     ----------
-    observed : Observed
-    share : float
-        Of entries in the second part.
-    rng : Generator
+    model : LowRankModel
+    rows : ndarray of shape (m', n_samples, d)
 
     Returns
     -------
-    kept, hidden : Observed
+    ndarray of shape (m', n)
     """
-    hide = rng.random(observed.nnz) < share
-    return _part(observed, ~hide), _part(observed, hide)
-
-
-def _part(observed, which):
-    ends = np.concatenate([[0], np.cumsum(which)])
-    return Observed(
-        observed.shape,
-        ends[observed.indptr].astype(observed.indptr.dtype),
-        observed.indices[which],
-        observed.values[which],
-        n_jobs=observed.n_jobs,
-    )
+    dtype = rows.dtype
+    out = model.factors_of(rows) @ model.factors_of(model.columns).T
+    out += (model.offset + model.biases_of(rows)).astype(dtype)[:, np.newaxis]
+    out += model.column_biases.astype(dtype)
+    return out

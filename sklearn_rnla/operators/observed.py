@@ -161,6 +161,36 @@ class Observed:
             vars(other)["_transposed"] = T.with_values(values[order]), order
         return other
 
+    def take(self, rows):
+        """Return some of the rows, in any order."""
+        counts = self.counts[rows]
+        indptr = np.zeros(len(rows) + 1, self.indptr.dtype)
+        np.cumsum(counts, out=indptr[1:])
+        places = np.repeat(self.indptr[:-1][rows] - indptr[:-1], counts)
+        places += np.arange(indptr[-1], dtype=places.dtype)
+        return Observed(
+            (len(rows), self.shape[1]),
+            indptr,
+            self.indices[places],
+            self.values[places],
+            n_jobs=self.n_jobs,
+        )
+
+    def split(self, hide):
+        """Return the entries where the mask `hide` is False, and those where it is True."""
+        return self._part(~hide), self._part(hide)
+
+    def _part(self, which):
+        ends = np.zeros(self.nnz + 1, self.indptr.dtype)
+        np.cumsum(which, out=ends[1:])
+        return Observed(
+            self.shape,
+            ends[self.indptr],
+            self.indices[which],
+            self.values[which],
+            n_jobs=self.n_jobs,
+        )
+
     @cached_property
     def lanes(self):
         """Ranges of rows of about as many entries each: (start, stop) of each."""

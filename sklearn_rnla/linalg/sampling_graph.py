@@ -1,0 +1,126 @@
+"""Whether the places of observed entries allow a low-rank matrix to be recovered."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+
+class Sampling(NamedTuple):
+    """The places of observed entries of a matrix of shape (m, n), and a rank.
+
+    Attributes
+    ----------
+    entries_per_row : ndarray of int of shape (m,)
+    entries_per_column : ndarray of int of shape (n,)
+    n_components : int
+        Connected components of the graph with an edge from row to column for each entry,
+        without rows and columns that have none. Between two of them nothing is known.
+    component_of_row : ndarray of int of shape (m,)
+        Components by number of entries, the largest is 0; -1 where there is no entry.
+    component_of_column : ndarray of int of shape (n,)
+    oversampling : float
+        Entries for each degree of freedom, ``k (m + n - k)``: below one, infinitely many
+        matrices of the rank agree with them.
+    coherence : tuple of float
+        Of rows and of columns of the estimate: ``m max_i ||u_i||^2 / k``, for orthonormal
+        columns of U; from one, where each row tells as much as others, to ``m / k``.
+    """
+
+    entries_per_row: np.ndarray
+    entries_per_column: np.ndarray
+    n_components: int
+    component_of_row: np.ndarray
+    component_of_column: np.ndarray
+    oversampling: float
+    coherence: tuple
+
+
+def describe_sampling(observed, U, V):
+    """Describe the places of entries, and the estimate ``U V^T`` made from them.
+
+    Candes & Recht (2009): recovery needs each row and column, a connected graph, more
+    entries than degrees of freedom, and a low coherence.
+
+    Parameters
+    ----------
+    observed : Observed
+        Of shape (m, n).
+    U, V : ndarray of shape (m, k) and (n, k)
+
+    Returns
+    -------
+    Sampling
+    """
+    (m, n), k = observed.shape, U.shape[1]
+    ones = np.ones(observed.nnz, np.int8)
+    pattern = sp.csr_array((ones, observed.indices, observed.indptr), shape=(m, n))
+    graph = sp.block_array([[None, pattern], [pattern.T, None]], format="csr")
+    _, labels = sp.csgraph.connected_components(graph, directed=False)
+    counts = observed.counts, observed.T.counts
+    sizes = np.bincount(labels[:m], counts[0], minlength=labels.max() + 1)
+    order = np.argsort(-sizes, kind="stable")
+    n_components = int(np.count_nonzero(sizes))
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    number[sizes == 0] = -1
+    freedom = k * (m + n - k)
+    return Sampling(
+        *counts,
+        n_components,
+        number[labels[:m]],
+        number[labels[m:]],
+        observed.nnz / freedom if freedom else np.inf,
+        (_coherence(U), _coherence(V)),
+    )
+
+
+def _coherence(U):
+    Q, s, _ = np.linalg.svd(U.astype(np.float64), full_matrices=False)
+    rank = np.count_nonzero(s > max(U.shape) * np.finfo(U.dtype).eps * s.max(initial=0))
+    if not rank:
+        return 1.0
+    Q = Q[:, :rank]
+    return float(len(Q) / rank * np.einsum("ij,ij->i", Q, Q).max())
+
+
+def obstacles(sampling, rank):
+    """Return sentences on what makes recovery at a rank impossible, with the places.
+
+    Parameters
+    ----------
+    sampling : Sampling
+    rank : int
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    if sampling.oversampling < 1:
+        found.append(
+            f"there are {sampling.oversampling:.3g} entries for each degree of freedom of "
+            f"rank {rank}: lower the rank"
+        )
+    if sampling.n_components > 1:
+        apart = np.flatnonzero(sampling.component_of_row > 0)
+        found.append(
+            f"the entries fall into {sampling.n_components} groups that share no row or "
+            f"column: nothing relates {_few('row', apart)} to the largest group"
+        )
+    for side, counts in (
+        ("row", sampling.entries_per_row),
+        ("column", sampling.entries_per_column),
+    ):
+        short = np.flatnonzero(counts < rank)
+        if len(short):
+            found.append(f"{_few(side, short)} have fewer entries than the rank {rank}")
+    return found
+
+
+def _few(side, places):
+    shown = ", ".join(map(str, places[:5]))
+    more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+    return f"{side}s {shown}{more}"
