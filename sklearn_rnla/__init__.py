@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .decomposition import RandomizedPCA
     from .feature_selection import CURSelector
+    from .impute import MatrixCompleter
     from .kernel_approximation import NystroemKernel
     from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
     from .linalg import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         rpcholesky,
     )
     from .linear_model import SketchedRidge
+    from .matrix_factorization import MatrixFactorizationRegressor
     from .random_projection import SketchProjection
 
 __version__ = "0.1.0"
@@ -32,6 +34,8 @@ __version__ = "0.1.0"
 # not wait for the others.
 _MODULES = {
     "CURSelector": "feature_selection",
+    "MatrixCompleter": "impute",
+    "MatrixFactorizationRegressor": "matrix_factorization",
     "NystroemKernel": "kernel_approximation",
     "NystroemRidge": "kernel_ridge",
     "NystroemRidgeClassifier": "kernel_ridge",
@@ -55,6 +59,8 @@ _MODULES = {
 
 __all__ = [
     "CURSelector",
+    "MatrixCompleter",
+    "MatrixFactorizationRegressor",
     "NystroemKernel",
     "NystroemRidge",
     "NystroemRidgeClassifier",

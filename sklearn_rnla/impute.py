@@ -1,0 +1,660 @@
+"""Completion of matrices of which only some entries are known."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import MissingIndicator
+from sklearn.utils.validation import check_is_fitted
+
+from ._random import draw_seed, stream
+from ._sklearn import (
+    CallbackSupportMixin,
+    StrOptions,
+    _check_feature_names_in,
+    _fit_context,
+    progress,
+    undone_on_failure,
+    validate_data,
+)
+from .linalg.completion import CONSTRAINTS, SOLVERS, WITHOUT_PENALTY, complete
+from .linalg.low_rank import complete_rows, fold_in, predict_pairs
+from .linalg.neighbors import fit_neighbors, refine
+from .linalg.sampling_graph import describe_sampling, obstacles
+from .linalg.top import top_n
+from .operators._rows import kernel_jobs
+from .operators.observed import Observed
+
+# Dense data with at most so many columns have all their covariances estimated.
+_FEW_COLUMNS = 300
+# Share of each row's entries that `score` hides.
+_SCORED = 0.2
+
+
+class FoldedRows(NamedTuple):
+    """Rows given the columns of a model.
+
+    Attributes
+    ----------
+    biases : ndarray of shape (n_rows,)
+    factors : ndarray of shape (n_rows, k)
+        The rows are ``offset_ + biases + column_biases_ + factors @ column_factors_.T``.
+    """
+
+    biases: np.ndarray
+    factors: np.ndarray
+
+
+class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
+    """Completion of a matrix of low rank from some of its entries.
+
+    Dense data with missing values are filled in, as by scikit-learn's imputers. Of sparse
+    data the stored entries are what is known, **zeros among them too**: ratings, say. New
+    rows are folded in: they need not be there in `fit`.
+
+    Parameters
+    ----------
+    rank : int or "auto", default="auto"
+        Rank of the model, beside offset and biases. "auto" is what tells entries that are
+        held out best; with "em", all columns. With "softimpute", the largest allowed.
+    solver : {"auto", "em", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
+            default="auto"
+        - "em": probabilistic PCA by expectation maximisation [5]_. For dense data of at
+          most a few hundred columns;
+        - "gibbs": Bayesian factors and biases, averaged over samples of them [4]_. Nothing
+          to tune;
+        - "als": alternating ridge regressions, after biases;
+        - "softimpute": a penalty on the nuclear norm, the convex problem [2]_;
+        - "exact": recovery of a matrix that has exactly this rank [1]_, [3]_;
+        - "iterative_svd": the best rank `rank` of the filled matrix fills it, again;
+        - "auto": "als" if `alpha` is given; "em" for dense data of at most 300 columns; else
+          "gibbs".
+
+    alpha : float, default=None
+        Penalty. "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``
+        over the entries, where s is the spectral norm of the entries, less biases if
+        `center`, with zeros elsewhere: from 1, the solution is zero. "als" minimises
+        ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p ||v_j||^2)``,
+        where p is `reg_power` and n_i the entries of a row. None chooses by entries held
+        out. Other solvers have no penalty.
+    reg_power : float, default=1.0
+        See `alpha`.
+    center : bool or "auto", default="auto"
+        Whether an offset and a bias of each row and column come before the factors. "auto"
+        is True for "em", "gibbs" and "als", which always have them but for "als".
+    neighbors : bool, default=True
+        Whether, with "em", rows near to the one that is filled in correct what the model
+        says, if that lowers the error of entries held out.
+    max_iter : int, default=None
+        Most iterations; None depends on the solver. Sweeps, for "gibbs", all of which run.
+    tol : float, default=None
+        Where to stop: of "exact" the residual, relative to the entries; of "softimpute"
+        the duality gap, relative to the objective; of others the change in an iteration.
+        None is 1e-10, 1e-4, and 1e-3 to 1e-5.
+    validation_fraction : float, default=0.05
+        Share of the entries that are held out, to choose what is left to be chosen and to
+        estimate the error. They come back before the end. 0 holds out none.
+    early_stopping : bool, default=False
+        Whether "als" stops when the error of entries held out rises.
+    missing_values : float, default=nan
+        What stands for a missing entry in dense data. NaN does anyway.
+    add_indicator : bool, default=False
+        Whether to append the columns of a `MissingIndicator`; dense data only.
+    keep_empty_features : bool, default=False
+        Whether columns without an entry are kept, filled with 0; else `transform` leaves
+        them out. Dense data only.
+    warm_start : bool, default=False
+        Whether `fit` starts from the model it made before, if the shape is the same.
+        For "gibbs" and "als".
+    n_jobs : int, default=None
+        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
+        context says.
+    random_state : int, RandomState instance or None, default=None
+        Seeds samples, starts, and what is held out.
+
+    Attributes
+    ----------
+    offset_ : float
+        What is common to all entries.
+    row_biases_ : ndarray of shape (n_samples,)
+        Zero without biases, as are the next.
+    column_biases_ : ndarray of shape (n_columns,)
+        Columns are the features that are not left out.
+    row_factors_ : ndarray of shape (n_samples, k)
+        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+    column_factors_ : ndarray of shape (n_columns, k)
+        The model is ``offset_ + row_biases_[:, None] + column_biases_ + row_factors_ @
+        column_factors_.T``.
+    components_ : ndarray of shape (rank_, n_columns)
+        Leading right singular vectors of the product of the factors.
+    singular_values_ : ndarray of shape (rank_,)
+        Its singular values.
+    rank_ : int
+        Rank of the factors.
+    solver_ : str
+        The solver used.
+    alpha_ : float or None
+        The penalty used.
+    error_estimate_ : float
+        Estimated root mean squared error of entries that are missing: that of those held
+        out. With "exact", the residual for the degrees of freedom left. NaN without.
+    sampling_ : Sampling
+        Entries of each row and column, connected components of the graph they make,
+        entries for each degree of freedom, and coherence of the estimate.
+    n_iter_ : int
+        Iterations.
+    history_ : ndarray of shape (n_iter_,)
+        After each of them: root mean squared error of the entries seen ("gibbs"), or of
+        those held out ("als"), the objective ("softimpute"), or the relative residual.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has string names.
+
+    See Also
+    --------
+    MatrixFactorizationRegressor : From pairs of identifiers and a value for each.
+    sklearn.impute.IterativeImputer : A regression of each column on the others.
+
+    Notes
+    -----
+    Memory is that of the entries, twice, and of the factors; a dense matrix is made only
+    of dense data. "gibbs" takes ``nnz k^2`` flops a sweep, "als" ``32 nnz k``.
+    The first fit compiles loops, some seconds, and keeps them on disk.
+
+    References
+    ----------
+    .. [1] Candes, E. J., & Recht, B. (2009). Exact matrix completion via convex
+       optimization. Foundations of Computational Mathematics, 9, 717-772.
+    .. [2] Mazumder, R., Hastie, T., & Tibshirani, R. (2010). Spectral regularization
+       algorithms for learning large incomplete matrices. JMLR, 11, 2287-2322.
+    .. [3] Zilber, P., & Nadler, B. (2022). GNMR: a provable one-line algorithm for low rank
+       matrix recovery. SIAM Journal on Mathematics of Data Science, 4(2), 909-934.
+    .. [4] Salakhutdinov, R., & Mnih, A. (2008). Bayesian probabilistic matrix factorization
+       using Markov chain Monte Carlo. ICML.
+    .. [5] Tipping, M. E., & Bishop, C. M. (1999). Probabilistic principal component
+       analysis. Journal of the Royal Statistical Society B, 61(3), 611-622.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import MatrixCompleter
+    >>> X = np.outer(np.arange(1, 9), [1.0, 2.0, 3.0, 4.0])
+    >>> X[1, 1] = X[5, 2] = np.nan
+    >>> completer = MatrixCompleter(1, solver="exact", random_state=0)
+    >>> completer.fit_transform(X)[[1, 5], [1, 2]].round(6)
+    array([ 4., 18.])
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
+        **CONSTRAINTS,
+        "solver": [StrOptions({"auto", "em", *SOLVERS})],
+        "neighbors": ["boolean"],
+        "missing_values": [Real],
+        "add_indicator": ["boolean"],
+        "keep_empty_features": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        rank="auto",
+        *,
+        solver="auto",
+        alpha=None,
+        reg_power=1.0,
+        center="auto",
+        neighbors=True,
+        max_iter=None,
+        tol=None,
+        validation_fraction=0.05,
+        early_stopping=False,
+        missing_values=np.nan,
+        add_indicator=False,
+        keep_empty_features=False,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.rank = rank
+        self.solver = solver
+        self.alpha = alpha
+        self.reg_power = reg_power
+        self.center = center
+        self.neighbors = neighbors
+        self.max_iter = max_iter
+        self.tol = tol
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.missing_values = missing_values
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the model to the entries that are known.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Dense, with missing values; or sparse, of which the stored entries are known.
+            Entries stored twice are averaged, stored NaN are not known.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        MatrixCompleter
+            The fitted estimator itself. After an error it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            When no entry is known, or one is infinite; when `rank` exceeds the shape, or a
+            parameter does not belong to the solver.
+
+        Warns
+        -----
+        UserWarning
+            With "exact" and "iterative_svd", when the places of the entries do not allow
+            for recovery; it says why, and where.
+        ConvergenceWarning
+            When `max_iter` ends it.
+        """
+        with undone_on_failure(self):
+            X, dense = self._check(X, reset=True)
+            self._empty = np.zeros(X.shape[1], dtype=bool)
+            if dense:
+                self._empty = np.isnan(X).all(axis=0)
+                X = X[:, ~self._empty] if self._empty.any() else X
+            observed = self._observed(X)
+            if not observed.nnz:
+                raise ValueError("X has no entry that is known: nothing to fit.")
+            self._fit(X, observed, dense)
+            if dense and self.add_indicator:
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+        return self
+
+    def transform(self, X):
+        """Fill in what is missing in dense data; embed sparse data.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            As in `fit`. The rows are folded in; they may be new.
+
+        Returns
+        -------
+        ndarray or data frame of shape (n_samples, n_features_out)
+            Of dense data: the data, with missing entries from the model, and those known
+            as they are. Of sparse data, never a matrix of their shape, but the rows in
+            terms of `components_`, of shape (n_samples, rank_), without biases.
+            `predict` and `recommend` give entries.
+        """
+        check_is_fitted(self)
+        X, dense = self._check(X, reset=False)
+        if not dense:
+            rows, _ = fold_in(self._model, self._observed(X))
+            return self._model.factors_of(rows) @ self._rotation
+        filled = self._fill(X)
+        if self.add_indicator:
+            if not hasattr(self, "indicator_"):
+                raise ValueError("add_indicator=True needs dense data in fit, too.")
+            mask = self.indicator_.transform(self._kept(X))
+            filled = np.hstack([filled, mask.astype(filled.dtype)])
+        return filled
+
+    def predict(self, pairs, return_std=False):
+        """Return entries of the model, observed or not.
+
+        Parameters
+        ----------
+        pairs : array-like of int of shape (n_pairs, 2)
+            Row of the data in `fit`, and column, of each.
+        return_std : bool, default=False
+            Whether to return standard deviations of new observations; with "gibbs".
+
+        Returns
+        -------
+        mean : ndarray of shape (n_pairs,)
+        std : ndarray of shape (n_pairs,)
+            Only if `return_std`.
+
+        Raises
+        ------
+        ValueError
+            When `pairs` are not integers, or outside of the matrix.
+        """
+        check_is_fitted(self)
+        pairs = _check_pairs(pairs, (len(self._model.rows), self.n_features_in_))
+        # Places of the columns among those that are not left out.
+        places = np.cumsum(~self._empty) - 1
+        empty = self._empty[pairs[:, 1]]
+        rows, columns = pairs[:, 0], np.maximum(places[pairs[:, 1]], 0)
+        mean, variance = predict_pairs(
+            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        )
+        mean[empty] = 0
+        if not return_std:
+            return mean
+        if self._noise is None:
+            raise ValueError(
+                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
+            )
+        variance += self._noise[0][rows] * self._noise[1][columns]
+        std = np.sqrt(variance)
+        std[empty] = np.nan
+        return mean, std
+
+    def recommend(self, X, n=10, exclude_seen=True):
+        """Return the columns with the largest entries in each row.
+
+        Parameters
+        ----------
+        X : array-like of int of shape (n_rows,), or data of shape (n_rows, n_features)
+            Rows of the data in `fit`; or other rows, which are folded in.
+        n : int, default=10
+            Columns of each row.
+        exclude_seen : bool, default=True
+            Whether to leave out the entries that are known.
+
+        Returns
+        -------
+        columns : ndarray of int of shape (n_rows, n)
+            The best first; -1 where there are no more.
+        scores : ndarray of shape (n_rows, n)
+            Entries of the model; NaN where there are no more.
+
+        Raises
+        ------
+        ValueError
+            When `n` is not positive, or rows are outside of the data.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n, Integral) and n >= 1):
+            raise ValueError(f"n={n!r} must be an int of at least 1.")
+        if np.ndim(X) == 1 and not sp.issparse(X):
+            which = _check_rows(X, len(self._model.rows))
+            rows, seen = self._model.rows[which], self._seen.take(which)
+        else:
+            X, dense = self._check(X, reset=False)
+            seen = self._observed(self._kept(X) if dense else X)
+            rows, _ = fold_in(self._model, seen)
+        model = self._model
+        columns, scores = top_n(
+            model.factors_of(rows),
+            model.factors()[1],
+            int(n),
+            column_scores=model.column_biases,
+            exclude=seen if exclude_seen else None,
+            n_jobs=kernel_jobs(self.n_jobs),
+        )
+        biases = model.offset + model.biases_of(rows)
+        original = np.append(np.flatnonzero(~self._empty), -1)
+        return original[columns], scores + biases[:, np.newaxis]
+
+    def fold_in(self, X):
+        """Return biases and factors of rows, given those of the columns.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features)
+            As in `fit`. A row that was there gets what it has in `row_factors_`.
+
+        Returns
+        -------
+        FoldedRows
+            ``(biases, factors)``.
+        """
+        check_is_fitted(self)
+        X, dense = self._check(X, reset=False)
+        rows, _ = fold_in(self._model, self._observed(self._kept(X) if dense else X))
+        return FoldedRows(self._model.biases_of(rows), self._model.factors_of(rows))
+
+    def score(self, X, y=None):
+        """Hide a part of the entries of each row, and predict it from the rest.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            As in `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Coefficient of determination of a fifth of the entries of each row, the same
+            whenever X is, from the others.
+
+        Raises
+        ------
+        ValueError
+            When there are no two entries in any row.
+        """
+        check_is_fitted(self)
+        X, dense = self._check(X, reset=False)
+        X = self._kept(X) if dense else X
+        observed = self._observed(X)
+        seen, hidden = observed.split(_part_of_each_row(observed, _SCORED))
+        if not hidden.nnz:
+            raise ValueError("score needs rows with at least two entries that are known.")
+        if dense:
+            part = X.copy()
+            part[hidden.rows, hidden.indices] = np.nan
+            predicted = self._complete(part)[hidden.rows, hidden.indices]
+        else:
+            rows, _ = fold_in(self._model, seen)
+            model = self._model._replace(rows=rows)
+            predicted, _ = predict_pairs(model, hidden.rows, hidden.indices)
+        truth = hidden.values.astype(np.float64)
+        total = np.square(truth - truth.mean()).sum()
+        residual = np.square(truth - predicted).sum()
+        if not total:
+            return 1.0 if not residual else 0.0
+        return float(1 - residual / total)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of what `transform` returns of data such as those in `fit`.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the features; those of `fit` if None.
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        if not self._dense:
+            return np.array(
+                [f"matrixcompleter{i}" for i in range(self.rank_)], dtype=object
+            )
+        names = _check_feature_names_in(self, input_features)
+        kept = names if self.keep_empty_features else names[~self._empty]
+        if not self.add_indicator:
+            return kept
+        indicated = self.indicator_.get_feature_names_out(names[~self._empty])
+        return np.concatenate([kept, indicated])
+
+    @property
+    def sampling_(self):
+        """Diagnostics of the places of the entries."""
+        U, V = self.row_factors_ @ self._rotation, self.components_.T
+        return describe_sampling(self._seen, U, V)
+
+    @property
+    def row_biases_(self):
+        """Biases of rows."""
+        return self._model.row_biases
+
+    @property
+    def column_biases_(self):
+        """Biases of columns."""
+        return self._model.column_biases
+
+    @property
+    def row_factors_(self):
+        """Factors of rows."""
+        return self._model.factors()[0]
+
+    @property
+    def column_factors_(self):
+        """Factors of columns."""
+        return self._model.factors()[1]
+
+    def _check(self, X, *, reset):
+        """Return data with NaN where they are missing, and whether they are dense."""
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=("csr", "csc", "coo"),
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+        )
+        dense = not sp.issparse(X)
+        if dense and not np.isnan(self.missing_values):
+            X = np.where(self.missing_values == X, X.dtype.type(np.nan), X)
+        return X, dense
+
+    def _kept(self, X):
+        return X[:, ~self._empty] if self._empty.any() else X
+
+    def _observed(self, X):
+        n_jobs = kernel_jobs(self.n_jobs)
+        if sp.issparse(X):
+            return Observed.from_sparse(X, n_jobs=n_jobs)
+        return Observed.from_dense(X, n_jobs=n_jobs)
+
+    def _fit(self, X, observed, dense):
+        solver = self.solver
+        if solver == "auto":
+            solver = "em" if dense and X.shape[1] <= _FEW_COLUMNS else "gibbs"
+            # Who has a penalty to give means a solver that takes one.
+            solver = solver if self.alpha is None else "als"
+        elif solver == "em" and not dense:
+            raise ValueError("solver='em' needs dense data: leave it at 'auto' for sparse.")
+        rng = stream(draw_seed(self.random_state))
+        start = getattr(self, "_model", None) if self.warm_start else None
+        with progress(self, "iteration") as report:
+            found = complete(
+                observed, self, solver=solver, start=start, rng=rng, report=report
+            )
+        self._dense = dense
+        self._model = model = found.model
+        self._seen = observed
+        self._noise = found.noise
+        self.offset_ = model.offset
+        self.rank_ = found.rank
+        self.solver_ = found.solver
+        self.alpha_ = found.alpha
+        self.singular_values_, self.components_, self._rotation = model.svd(found.rank)
+        self.error_estimate_ = found.error_estimate
+        self.n_iter_ = found.n_iter
+        self.history_ = found.history
+        self._gaussian = self._neighbors = None
+        if found.table is not None:
+            self._gaussian = found.table.gaussian
+            if self.neighbors:
+                self._neighbors = fit_neighbors(
+                    X, found.table, rng=rng, n_jobs=observed.n_jobs
+                )
+        if found.solver in WITHOUT_PENALTY:
+            reasons = "; ".join(obstacles(self.sampling_, found.rank))
+            if reasons:
+                warnings.warn(
+                    f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
+                    "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+        if not found.converged:
+            warnings.warn(
+                f"The solver {solver!r} stopped after {found.n_iter} iterations, before "
+                f"it converged. Allow a larger max_iter={self.max_iter} or tol={self.tol}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _complete(self, X):
+        """Return X, without the columns left out, filled."""
+        missing = np.isnan(X)
+        if not missing.any():
+            return X
+        n_jobs = kernel_jobs(self.n_jobs)
+        if self._gaussian is None:
+            rows, _ = fold_in(self._model, self._observed(X))
+            return np.where(missing, complete_rows(self._model, rows), X)
+        filled = self._gaussian.fill(X, n_jobs=n_jobs)
+        if self._neighbors is None:
+            return filled
+        return refine(self._neighbors, X, filled, n_jobs=n_jobs)
+
+    def _fill(self, X):
+        filled = self._complete(self._kept(X))
+        if not (self.keep_empty_features and self._empty.any()):
+            return filled
+        out = np.where(np.isnan(X), X.dtype.type(0), X)
+        out[:, ~self._empty] = filled
+        return out
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _check_pairs(pairs, shape):
+    """Return pairs of indices into a matrix of this shape."""
+    pairs = np.asarray(pairs)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise ValueError(
+            "pairs must be integers of shape (n_pairs, 2), a row and a column each, but "
+            f"are {pairs.dtype} of shape {pairs.shape}."
+        )
+    pairs = pairs.astype(np.int64, copy=False)
+    for side, places, size in zip(("row", "column"), pairs.T, shape, strict=True):
+        if len(places) and not (places.min() >= 0 and places.max() < size):
+            raise ValueError(
+                f"pairs have {side}s from {places.min()} to {places.max()}, but there are "
+                f"{size} {side}s, from 0."
+            )
+    return pairs
+
+
+def _check_rows(rows, n_rows):
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "iu":
+        raise ValueError(f"rows must be integers, but are {rows.dtype}.")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
+        raise ValueError(
+            f"rows go from {rows.min()} to {rows.max()}, but there are {n_rows}, from 0."
+        )
+    return rows
+
+
+def _part_of_each_row(observed, share):
+    """Return a mask of about a share of the entries of each row, but never all of them.
+
+    Which ones depends on the places of the entries alone.
+    """
+    rng = stream(0)
+    order = np.lexsort((rng.random(observed.nnz), observed.rows))
+    # Where in its row an entry stands after shuffling.
+    place = np.arange(observed.nnz) - observed.indptr[observed.rows]
+    most = np.minimum(np.maximum(share * observed.counts, 1).round(), observed.counts - 1)
+    mask = np.empty(observed.nnz, dtype=bool)
+    mask[order] = place < most[observed.rows]
+    return mask

@@ -1,0 +1,488 @@
+"""Driver: a low-rank matrix from some of its entries, by the solver asked for."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+
+from .._sklearn import Interval, StrOptions
+from .als import als
+from .biases import Biases, fit_biases
+from .gibbs import gibbs
+from .iterative_svd import iterative_svd
+from .low_rank import LowRankModel, RowPrior, fold_in, predict_pairs
+from .ppca import PPCAResult, ppca
+from .recovery import recover
+from .soft_impute import largest_penalty, soft_impute
+
+SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
+# What entries do not determine is arbitrary with these.
+WITHOUT_PENALTY = ("exact", "iterative_svd")
+
+# Parameters that both estimators of completion have.
+CONSTRAINTS = {
+    "rank": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    "solver": [StrOptions({"auto", *SOLVERS})],
+    "alpha": [Interval(Real, 0, None, closed="neither"), None],
+    "reg_power": [Interval(Real, 0, None, closed="left")],
+    "center": ["boolean", StrOptions({"auto"})],
+    "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+    "tol": [Interval(Real, 0, None, closed="left"), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "early_stopping": ["boolean"],
+    "warm_start": ["boolean"],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state"],
+}
+
+# Rank of a Bayesian factorisation where none is given: its prior keeps it from overfitting.
+_BAYESIAN_RANK = 8
+_LARGEST_RANK = 128
+# Penalties of the nuclear norm tried, each a factor below the last; the number of them that
+# may be worse than the best before it ends.
+_PATH, _PATIENCE = 0.7, 2
+_LEAST_PENALTY = 1e-4
+# Penalties of factors tried, of an entry, in units of the variance of what biases leave.
+_PENALTIES = np.array([1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.007])
+# Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
+# share it hides; gain of the error that is worth twice the rank.
+_MORE_SWEEPS, _SHORT_CHAIN, _SHARE, _GAIN = 3, 24, 0.1, 5e-3
+_MAX_ITER = {"als": 100, "em": 30, "exact": 500, "iterative_svd": 300, "softimpute": 500}
+_TOL = {"als": 3e-4, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
+
+
+class Completion(NamedTuple):
+    """A completed matrix, and how it came about.
+
+    Attributes
+    ----------
+    model : LowRankModel
+    solver : str
+    rank : int
+    alpha : float or None
+        The penalty used, in the units of the parameter.
+    error_estimate : float
+        Root mean squared error of entries not observed, estimated; NaN if it was not.
+    n_iter : int
+    converged : bool
+    history : ndarray
+        The solver's measure of fit after each iteration.
+    noise : tuple of ndarray, of shape (m,) and (n,), or None
+        An entry has the variance ``noise[0][i] noise[1][j]`` about the model.
+    table : PPCAResult or None
+        Of "em": the distribution of the rows.
+    """
+
+    model: LowRankModel
+    solver: str
+    rank: int
+    alpha: float | None
+    error_estimate: float
+    n_iter: int
+    converged: bool
+    history: np.ndarray
+    noise: tuple | None = None
+    table: PPCAResult | None = None
+
+
+class Options(NamedTuple):
+    """Parameters of a solver, as those of `MatrixCompleter`."""
+
+    rank: int | str
+    alpha: float | None
+    reg_power: float
+    center: bool
+    max_iter: int
+    tol: float
+    validation_fraction: float
+    early_stopping: bool
+
+
+def complete(observed, estimator, *, solver, start=None, rng, report=None):
+    """Complete a matrix with the parameters of an estimator.
+
+    Parameters
+    ----------
+    observed : Observed
+        At least one entry.
+    estimator : estimator
+        With the parameters of `CONSTRAINTS`.
+    solver : str
+        "em", or one of `SOLVERS`.
+    start : LowRankModel, default=None
+        To start from, of the same shape.
+    rng : Generator
+    report : callable, default=None
+        Called after each iteration; true to stop.
+
+    Returns
+    -------
+    Completion
+
+    Raises
+    ------
+    ValueError
+        Where parameters do not belong to the solver, or the rank is too large.
+    """
+    center, rank = estimator.center, estimator.rank
+    if center == "auto":
+        center = solver in ("als", "em", "gibbs")
+    elif not center and solver in ("em", "gibbs"):
+        raise ValueError(f"center=False cannot be used with solver={solver!r}.")
+    if estimator.alpha is not None and solver not in ("als", "softimpute"):
+        raise ValueError(
+            f"alpha={estimator.alpha} cannot be used with solver={solver!r}, which has no "
+            "penalty: leave it at None."
+        )
+    limit = min(observed.shape)
+    if rank != "auto" and rank > limit:
+        raise ValueError(
+            f"rank={rank} must be at most min(n_rows={observed.shape[0]}, "
+            f"n_columns={observed.shape[1]})."
+        )
+    options = Options(
+        rank,
+        estimator.alpha,
+        estimator.reg_power,
+        center,
+        estimator.max_iter or _MAX_ITER.get(solver),
+        _TOL.get(solver) if estimator.tol is None else estimator.tol,
+        estimator.validation_fraction,
+        estimator.early_stopping,
+    )
+    return _FUNCTIONS[solver](observed, options, start, rng, report)
+
+
+def _gibbs(observed, options, start, rng, report):
+    rank, most = options.rank, min(observed.shape)
+    sweeps = {} if options.max_iter is None else {"max_iter": options.max_iter}
+    share = options.validation_fraction
+    if rank == "auto":
+        rank = _grow_rank(
+            lambda k: (
+                gibbs(
+                    observed, k, max_iter=_SHORT_CHAIN, share=share or _SHARE, rng=rng
+                ).error_estimate
+            ),
+            first=min(_BAYESIAN_RANK // 2, most),
+            most=most,
+        )
+    result = gibbs(
+        observed, rank, **sweeps, share=share, start=start, rng=rng, report=report
+    )
+    return Completion(
+        result.model,
+        "gibbs",
+        rank,
+        None,
+        result.error_estimate,
+        len(result.history),
+        True,
+        np.array(result.history),
+        noise=(result.row_noise, result.column_noise),
+    )
+
+
+def _em(observed, options, start, rng, report):
+    X = np.full(observed.shape, np.nan, observed.dtype)
+    X[observed.rows, observed.indices] = observed.values
+    result = ppca(
+        X,
+        None if options.rank == "auto" else options.rank,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        rng=rng,
+        n_jobs=observed.n_jobs,
+        report=report,
+    )
+    return Completion(
+        result.model,
+        "em",
+        result.model.columns.shape[2] - 1,
+        None,
+        result.error_estimate,
+        result.n_iter,
+        result.converged,
+        np.array(result.history),
+        table=result,
+    )
+
+
+def _als(observed, options, start, rng, report):
+    seen, hidden = _split(observed, options.validation_fraction, rng)
+    biases, residual = _centred(seen, options.center)
+    alphas = [options.alpha]
+    if options.alpha is None:
+        variance = float(np.square(residual.values, dtype=np.float64).mean()) or 1.0
+        alphas = variance * _PENALTIES if hidden is not None else [variance * _PENALTIES[2]]
+    error, n_iter, history = np.nan, 0, []
+
+    def fit(residual, rank, alpha, V, max_iter, left=None):
+        return als(
+            residual,
+            rank,
+            penalty=alpha,
+            reg_power=options.reg_power,
+            max_iter=max_iter,
+            tol=options.tol,
+            start=V,
+            rng=rng,
+            held_out=left,
+            report=report,
+        )
+
+    V = None if start is None else start.factors()[1]
+    rank, alpha, max_iter = options.rank, alphas[0], options.max_iter
+    if hidden is not None:
+        left = biases.residual(hidden) if options.center else hidden
+        best = {}
+
+        def try_rank(rank):
+            warm, reached, worse = V, np.inf, 0
+            for alpha in alphas:
+                found = fit(residual, rank, alpha, warm, max_iter, left)
+                lowest, warm = min(found.history), found.V
+                worse = 0 if lowest < reached else worse + 1
+                if lowest < reached:
+                    reached, best[rank] = lowest, (alpha, found)
+                if worse == _PATIENCE:
+                    break
+            return reached
+
+        if rank == "auto":
+            rank = _grow_rank(try_rank, first=1, most=min(observed.shape))
+            error = min(best[rank][1].history)
+        else:
+            error = try_rank(rank)
+        alpha, found = best[rank]
+        n_iter, history, V = found.n_iter, found.history, found.V
+        if options.early_stopping:
+            max_iter = min(max_iter, _MORE_SWEEPS)
+        biases, residual = _centred(observed, options.center)
+    elif rank == "auto":
+        rank = min(_BAYESIAN_RANK, *observed.shape)
+    result = fit(residual, rank, alpha, V, max_iter)
+    penalties = np.full(rank, alpha)
+    model = _model(observed, biases, result.V, penalties, options.reg_power)
+    return Completion(
+        model,
+        "als",
+        rank,
+        float(alpha),
+        error,
+        n_iter + result.n_iter,
+        result.converged,
+        np.array(history + result.history),
+    )
+
+
+def _exact(observed, options, start, rng, report):
+    biases, residual = _centred(observed, options.center)
+    (m, n), found = observed.shape, None
+    ranks = [options.rank]
+    if options.rank == "auto":
+        # Ranks that the entries could determine.
+        most = sum(k * (m + n - k) <= observed.nnz for k in range(1, min(m, n) + 1))
+        ranks = range(1, min(max(most, 1), _LARGEST_RANK) + 1)
+    for rank in ranks:
+        tried = recover(
+            residual,
+            rank,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            rng=rng,
+            report=report,
+        )
+        if found is None or tried.residual < found.residual:
+            found = tried
+        if tried.converged:
+            break
+    rank = found.U.shape[1]
+    model = _model(observed, biases, found.V, _negligible(found.V), 0.0)
+    error = _freedom_corrected(observed, model, rank)
+    return Completion(
+        model,
+        "exact",
+        rank,
+        None,
+        error,
+        found.n_iter,
+        found.converged,
+        np.asarray(found.history),
+    )
+
+
+def _iterative_svd(observed, options, start, rng, report):
+    def fit(residual, rank, report=None):
+        return iterative_svd(
+            residual,
+            rank,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            rng=rng,
+            report=report,
+        )
+
+    seen, hidden = _split(observed, options.validation_fraction, rng)
+    rank, error = options.rank, np.nan
+    if hidden is not None:
+        biases, residual = _centred(seen, options.center)
+        left = biases.residual(hidden) if options.center else hidden
+
+        def try_rank(rank):
+            return _error(left, *_balanced(fit(residual, rank)))
+
+        if rank == "auto":
+            errors = {}
+            rank = _grow_rank(
+                lambda k: errors.setdefault(k, try_rank(k)), first=1, most=min(seen.shape)
+            )
+            error = errors[rank]
+        else:
+            error = try_rank(rank)
+    elif rank == "auto":
+        raise ValueError("rank='auto' needs a positive validation_fraction.")
+    biases, residual = _centred(observed, options.center)
+    result = fit(residual, rank, report)
+    _, V = _balanced(result)
+    model = _model(observed, biases, V, _negligible(V), 0.0)
+    return _of_singular_values(model, "iterative_svd", rank, None, error, result)
+
+
+def _soft_impute(observed, options, start, rng, report):
+    most = None if options.rank == "auto" else options.rank
+
+    def fit(residual, penalty, start, report=None):
+        return soft_impute(
+            residual,
+            penalty,
+            max_rank=most,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            start=start,
+            rng=rng,
+            report=report,
+        )
+
+    seen, hidden = _split(observed, options.validation_fraction, rng)
+    alpha, error, result = options.alpha, np.nan, None
+    if hidden is not None:
+        biases, residual = _centred(seen, options.center)
+        left = biases.residual(hidden) if options.center else hidden
+        largest = largest_penalty(residual, rng=rng)
+        if alpha is None:
+            alpha, error, result = _follow_path(
+                lambda alpha, start: fit(residual, alpha * largest, start), left
+            )
+        else:
+            result = fit(residual, alpha * largest, None)
+            error = _error(left, *_balanced(result))
+    elif alpha is None:
+        raise ValueError("alpha=None needs a positive validation_fraction.")
+    biases, residual = _centred(observed, options.center)
+    penalty = alpha * largest_penalty(residual, rng=rng)
+    result = fit(residual, penalty, result, report)
+    _, V = _balanced(result)
+    model = _model(observed, biases, V, np.full(V.shape[1], penalty), 0.0)
+    rank = len(result.singular_values)
+    return _of_singular_values(model, "softimpute", rank, alpha, error, result)
+
+
+_FUNCTIONS = {
+    "als": _als,
+    "em": _em,
+    "exact": _exact,
+    "gibbs": _gibbs,
+    "iterative_svd": _iterative_svd,
+    "softimpute": _soft_impute,
+}
+
+
+def _split(observed, fraction, rng):
+    """Return the entries seen, and those hidden or None."""
+    if fraction:
+        seen, hidden = observed.split(rng.random(observed.nnz) < fraction)
+        if seen.nnz and hidden.nnz:
+            return seen, hidden
+    return observed, None
+
+
+def _centred(observed, center):
+    """Return biases and what they leave."""
+    if center:
+        biases = fit_biases(observed)
+        return biases, biases.residual(observed)
+    m, n = observed.shape
+    return Biases(0.0, np.zeros(m), np.zeros(n), np.inf, np.inf), observed
+
+
+def _model(observed, biases, V, penalties, power):
+    """Return the model of the columns found, with rows folded in."""
+    columns = np.column_stack([biases.columns, V]).astype(V.dtype)[:, np.newaxis]
+    prior = RowPrior.ridge(len(V), biases.row_penalty, penalties, power)
+    model = LowRankModel(biases.offset, 1.0, None, columns, prior)
+    return model._replace(rows=fold_in(model, observed)[0])
+
+
+def _negligible(V):
+    """Return a penalty that only decides where entries do not."""
+    squares = float(np.square(V, dtype=np.float64).mean()) if V.size else 1.0
+    return np.full(V.shape[1], 1e-14 * (squares or 1.0))
+
+
+def _balanced(result):
+    root = np.sqrt(result.singular_values)
+    return result.U * root, result.Vt.T * root
+
+
+def _error(hidden, U, V):
+    product = hidden.sampled_product(U, V) if U.shape[1] else 0
+    return float(np.sqrt(np.square(hidden.values - product, dtype=np.float64).mean()))
+
+
+def _freedom_corrected(observed, model, rank):
+    """Return the residual standard deviation, for the degrees of freedom left."""
+    predicted, _ = predict_pairs(model, observed.rows, observed.indices)
+    squares = float(np.square(observed.values - predicted).sum())
+    freedom = observed.nnz - rank * (sum(observed.shape) - rank)
+    return float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
+
+
+def _grow_rank(error_of, *, first, most):
+    """Return the rank of least error, of doublings until it no longer falls."""
+    best, least, rank = first, np.inf, first
+    while rank <= min(most, _LARGEST_RANK):
+        error = error_of(rank)
+        # What is not worth a factor twice as large is not taken.
+        if error >= least * (1 - _GAIN):
+            break
+        best, least, rank = rank, error, 2 * rank
+    return best
+
+
+def _follow_path(fit, hidden):
+    """Return the penalty of least error along a path, the error, and the fit."""
+    alpha, best, start, worse = _PATH, (1.0, np.inf, None), None, 0
+    while alpha > _LEAST_PENALTY and worse < _PATIENCE:
+        start = fit(alpha, start)
+        error = _error(hidden, *_balanced(start))
+        worse = 0 if error < best[1] else worse + 1
+        if error < best[1]:
+            best = alpha, error, start
+        alpha *= _PATH
+    return best
+
+
+def _of_singular_values(model, solver, rank, alpha, error, result):
+    return Completion(
+        model,
+        solver,
+        rank,
+        alpha,
+        error,
+        result.n_iter,
+        result.converged,
+        np.asarray(result.history),
+    )

@@ -1,0 +1,414 @@
+"""Regression on pairs of identifiers, by a matrix of low rank."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from ._random import draw_seed, stream
+from ._sklearn import (
+    CallbackSupportMixin,
+    _check_y,
+    _fit_context,
+    progress,
+    undone_on_failure,
+    validate_data,
+)
+from .linalg.completion import CONSTRAINTS, complete
+from .linalg.low_rank import fold_in, predict_pairs
+from .linalg.top import top_n
+from .operators._rows import kernel_jobs
+from .operators.observed import Observed
+
+
+class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEstimator):
+    """Regression on pairs of identifiers: user and item, plant and site, drug and target.
+
+    The value of a pair is an offset, a bias of the row, a bias of the column, and the inner
+    product of a vector of the row and one of the column. As the samples are entries of a
+    matrix, cross-validation and grid search work on entries.
+
+    Parameters
+    ----------
+    rank : int or "auto", default=6
+        Length of those vectors, at most the number of distinct identifiers of a side.
+        "auto" is what predicts entries that are held out best.
+    solver : {"auto", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
+            default="auto"
+        As in `MatrixCompleter`; "auto" is "gibbs", the most accurate, with nothing to
+        tune; or "als" where `alpha` is given.
+    alpha : float, default=None
+        Penalty of "als" and "softimpute", as in `MatrixCompleter`. None chooses by entries
+        held out.
+    reg_power : float, default=1.0
+        See `MatrixCompleter`.
+    center : bool or "auto", default="auto"
+        Whether there are offset and biases; see `MatrixCompleter`.
+    max_iter : int, default=None
+        Most iterations; None depends on the solver.
+    tol : float, default=None
+        Where to stop; None depends on the solver.
+    validation_fraction : float, default=0.05
+        Share of the entries held out, to choose what is left to be chosen and to estimate
+        the error. They come back before the end.
+    early_stopping : bool, default=False
+        Whether "als" stops when the error of entries held out rises.
+    clip : bool, default=True
+        Whether predictions are kept in the range of the values in `fit`.
+    warm_start : bool, default=False
+        Whether `fit` starts from the model it made before, if there are as many
+        identifiers. For "gibbs" and "als".
+    n_jobs : int, default=None
+        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
+        context says.
+    random_state : int, RandomState instance or None, default=None
+        Seeds samples, starts, and what is held out.
+
+    Attributes
+    ----------
+    row_ids_ : ndarray of shape (n_rows,)
+        Distinct identifiers in the first column of X, sorted.
+    column_ids_ : ndarray of shape (n_columns,)
+        Those in the second.
+    offset_ : float
+        What is common to all.
+    row_biases_ : ndarray of shape (n_rows,)
+        In the order of `row_ids_`, as those that follow are.
+    column_biases_ : ndarray of shape (n_columns,)
+        Biases of columns.
+    row_factors_ : ndarray of shape (n_rows, k)
+        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+    column_factors_ : ndarray of shape (n_columns, k)
+        A value is ``offset_ + row_biases_[i] + column_biases_[j] + row_factors_[i] @
+        column_factors_[j]``.
+    rank_ : int
+        The rank.
+    solver_ : str
+        The solver used.
+    alpha_ : float or None
+        The penalty used.
+    error_estimate_ : float
+        Estimated root mean squared error of a new entry: that of those held out. NaN
+        without.
+    n_iter_ : int
+        Iterations.
+    history_ : ndarray of shape (n_iter_,)
+        As in `MatrixCompleter`.
+    n_features_in_ : int
+        Two.
+    feature_names_in_ : ndarray of shape (2,)
+        Names of the columns, where X has string names.
+
+    See Also
+    --------
+    MatrixCompleter : From a matrix; fills it in, and folds in new rows.
+
+    Notes
+    -----
+    An identifier that was not in `fit` has the values that are expected of any: those of
+    the biases of the other side, with "gibbs" of its average vector, too.
+
+    References
+    ----------
+    .. [1] Salakhutdinov, R., & Mnih, A. (2008). Bayesian probabilistic matrix factorization
+       using Markov chain Monte Carlo. ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import MatrixFactorizationRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> pairs = np.array([(i, j) for i in range(30) for j in range(20)])
+    >>> values = pairs[:, 0] * pairs[:, 1] / 100
+    >>> seen = rng.random(len(pairs)) < 0.5
+    >>> model = MatrixFactorizationRegressor(rank=2, random_state=0)
+    >>> model = model.fit(pairs[seen], values[seen])
+    >>> bool(model.score(pairs[~seen], values[~seen]) > 0.99)
+    True
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
+        **CONSTRAINTS,
+        "clip": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        rank=6,
+        *,
+        solver="auto",
+        alpha=None,
+        reg_power=1.0,
+        center="auto",
+        max_iter=None,
+        tol=None,
+        validation_fraction=0.05,
+        early_stopping=False,
+        clip=True,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.rank = rank
+        self.solver = solver
+        self.alpha = alpha
+        self.reg_power = reg_power
+        self.center = center
+        self.max_iter = max_iter
+        self.tol = tol
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.clip = clip
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Fit the model to the values of pairs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 2)
+            An identifier of a row and one of a column each: ints or strings.
+        y : array-like of shape (n_samples,)
+            Values. Those of a pair that comes several times are averaged.
+
+        Returns
+        -------
+        MatrixFactorizationRegressor
+            The fitted estimator itself. After an error it is as it was before.
+
+        Raises
+        ------
+        ValueError
+            When X has not two columns, identifiers are missing, y is not finite, or
+            `rank` exceeds the number of identifiers.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When `max_iter` ends it.
+        """
+        with undone_on_failure(self):
+            X = self._check(X, reset=True)
+            if y is None:
+                raise ValueError(
+                    "MatrixFactorizationRegressor requires y to be passed, but the target "
+                    "y is None."
+                )
+            y = _check_y(y, y_numeric=True, estimator=self)
+            if len(y) != len(X):
+                raise ValueError(
+                    "Found input variables with inconsistent numbers of samples: "
+                    f"{[len(X), len(y)]}"
+                )
+            y = y.astype(np.float32 if y.dtype == np.float32 else np.float64, copy=False)
+            self.row_ids_, rows = _distinct(X[:, 0])
+            self.column_ids_, columns = _distinct(X[:, 1])
+            shape = len(self.row_ids_), len(self.column_ids_)
+            observed = Observed.from_pairs(
+                rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
+            )
+            self._fit(observed)
+            self._range = y.min(), y.max()
+        return self
+
+    def predict(self, X, return_std=False):
+        """Predict the values of pairs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, 2)
+            An identifier of a row and one of a column each. They may be new.
+        return_std : bool, default=False
+            Whether to return standard deviations of new values; with "gibbs".
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,)
+            Predictions.
+        std : ndarray of shape (n_samples,)
+            Only if `return_std`.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        rows = _places(X[:, 0], self.row_ids_)
+        columns = _places(X[:, 1], self.column_ids_)
+        mean, variance = predict_pairs(
+            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        )
+        if self.clip:
+            mean = np.clip(mean, *self._range)
+        mean = mean.astype(self._model.columns.dtype, copy=False)
+        if not return_std:
+            return mean
+        if self._noise is None:
+            raise ValueError(
+                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
+            )
+        variance += self._noise[0][rows] * self._noise[1][columns]
+        return mean, np.sqrt(variance).astype(mean.dtype, copy=False)
+
+    def recommend(self, rows, n=10, exclude_seen=True):
+        """Return the columns with the largest values for each row.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n_rows,)
+            Identifiers of rows; they may be new.
+        n : int, default=10
+            Columns for each.
+        exclude_seen : bool, default=True
+            Whether to leave out the pairs that were in `fit`.
+
+        Returns
+        -------
+        columns : ndarray of shape (n_rows, n)
+            Identifiers, the best first. Where there are fewer than `n`, the first of
+            `column_ids_`, with a score of NaN.
+        scores : ndarray of shape (n_rows, n)
+            Values, not clipped.
+        """
+        check_is_fitted(self)
+        if not (isinstance(n, Integral) and n >= 1):
+            raise ValueError(f"n={n!r} must be an int of at least 1.")
+        places = _places(np.asarray(rows), self.row_ids_)
+        model, n_columns = self._model, len(self.column_ids_)
+        vectors, columns = model.rows[places], model.columns[:n_columns]
+        best, scores = top_n(
+            model.factors_of(vectors),
+            model.factors_of(columns),
+            int(n),
+            column_scores=model.biases_of(columns),
+            exclude=self._seen.take(places) if exclude_seen else None,
+            n_jobs=kernel_jobs(self.n_jobs),
+        )
+        biases = model.offset + model.biases_of(vectors)
+        return self.column_ids_[np.maximum(best, 0)], scores + biases[:, np.newaxis]
+
+    @property
+    def row_biases_(self):
+        """Biases of rows."""
+        return self._model.row_biases[:-1]
+
+    @property
+    def column_biases_(self):
+        """Biases of columns."""
+        return self._model.column_biases[:-1]
+
+    @property
+    def row_factors_(self):
+        """Factors of rows."""
+        return self._model.factors_of(self._model.rows[:-1])
+
+    @property
+    def column_factors_(self):
+        """Factors of columns."""
+        return self._model.factors_of(self._model.columns[:-1])
+
+    def _check(self, X, *, reset):
+        X = validate_data(self, X, reset=reset, dtype=None)
+        if X.shape[1] != 2:
+            raise ValueError(
+                f"X has {X.shape[1]} feature(s), but {type(self).__name__} needs 2: "
+                "identifiers of rows and of columns."
+            )
+        return X
+
+    def _fit(self, observed):
+        solver = self.solver
+        if solver == "auto":
+            # Who has a penalty to give means the solver that takes one.
+            solver = "gibbs" if self.alpha is None else "als"
+        start = None
+        if self.warm_start and hasattr(self, "_model"):
+            start = self._model._replace(
+                rows=self._model.rows[:-1], columns=self._model.columns[:-1]
+            )
+        with progress(self, "iteration") as report:
+            found = complete(
+                observed,
+                self,
+                solver=solver,
+                start=start,
+                rng=stream(draw_seed(self.random_state)),
+                report=report,
+            )
+        # One row and one column more, of identifiers not seen.
+        model = found.model
+        unknown = model.columns.mean(axis=0, keepdims=True)
+        if solver != "gibbs":
+            unknown = np.zeros_like(unknown)
+        nothing = Observed.from_pairs(
+            *np.zeros((2, 0), dtype=int), observed.values[:0], (1, observed.shape[1])
+        )
+        row, row_noise = fold_in(model, nothing)
+        self._model = model._replace(
+            rows=np.concatenate([model.rows, row]),
+            columns=np.concatenate([model.columns, unknown]),
+        )
+        self._noise = None
+        if found.noise is not None:
+            of_rows, of_columns = found.noise
+            self._noise = (
+                np.append(of_rows, row_noise),
+                np.append(of_columns, of_columns.mean()),
+            )
+        self._seen = Observed(
+            (observed.shape[0] + 1, observed.shape[1]),
+            np.append(observed.indptr, observed.indptr[-1]),
+            observed.indices,
+            observed.values,
+        )
+        self.offset_ = model.offset
+        self.rank_ = found.rank
+        self.solver_ = found.solver
+        self.alpha_ = found.alpha
+        self.error_estimate_ = found.error_estimate
+        self.n_iter_ = found.n_iter
+        self.history_ = found.history
+        if not found.converged:
+            warnings.warn(
+                f"The solver {solver!r} stopped after {found.n_iter} iterations, before "
+                f"it converged. Allow a larger max_iter={self.max_iter} or tol={self.tol}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _distinct(ids):
+    """Return distinct identifiers, sorted, and the place of each."""
+    ids = _plain(ids)
+    if ids.dtype.kind in "iu" and len(ids):
+        low, high = int(ids.min()), int(ids.max())
+        if high - low < 4 * len(ids) + 1000:
+            # Counting is sooner than sorting.
+            present = np.zeros(high - low + 1, dtype=bool)
+            present[ids - low] = True
+            places = np.cumsum(present) - 1
+            distinct = (np.flatnonzero(present) + low).astype(ids.dtype)
+            return distinct, places[ids - low]
+    return np.unique(ids, return_inverse=True)
+
+
+def _places(ids, distinct):
+    """Return the place of each identifier, or the number of them where it is new."""
+    ids = _plain(ids)
+    if (ids.dtype.kind in "US") != (distinct.dtype.kind in "US"):
+        raise ValueError(
+            f"Identifiers are {ids.dtype}, but were {distinct.dtype} in fit: give the same "
+            "type."
+        )
+    places = np.minimum(np.searchsorted(distinct, ids), len(distinct) - 1)
+    return np.where(distinct[places] == ids, places, len(distinct))
+
+
+def _plain(ids):
+    """Return identifiers as an array of numbers or of strings."""
+    return np.array(ids.tolist()) if ids.dtype.kind == "O" else ids
