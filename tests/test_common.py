@@ -133,6 +133,7 @@ def _expected_failures(estimator):
     return {}
 
 
+@pytest.mark.filterwarnings("ignore:.*What the entries do not determine:UserWarning")
 @parametrize_with_checks([*ESTIMATORS, *ON_DATA], expected_failed_checks=_expected_failures)
 def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)

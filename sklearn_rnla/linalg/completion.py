@@ -44,13 +44,11 @@ _LARGEST_RANK = 128
 # may be worse than the best before it ends.
 _PATH, _PATIENCE = 0.7, 2
 _LEAST_PENALTY = 1e-4
-# Penalties of factors tried, of an entry, in units of the variance of what biases leave.
-_PENALTIES = np.array([1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.007])
 # Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
 # share it hides; gain of the error that is worth twice the rank.
 _MORE_SWEEPS, _SHORT_CHAIN, _SHARE, _GAIN = 3, 24, 0.1, 5e-3
 _MAX_ITER = {"als": 100, "em": 30, "exact": 500, "iterative_svd": 300, "softimpute": 500}
-_TOL = {"als": 3e-4, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
+_TOL = {"als": 1e-3, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
 
 
 class Completion(NamedTuple):
@@ -211,19 +209,11 @@ def _em(observed, options, start, rng, report):
 
 
 def _als(observed, options, start, rng, report):
-    seen, hidden = _split(observed, options.validation_fraction, rng)
-    biases, residual = _centred(seen, options.center)
-    alphas = [options.alpha]
-    if options.alpha is None:
-        variance = float(np.square(residual.values, dtype=np.float64).mean()) or 1.0
-        alphas = variance * _PENALTIES if hidden is not None else [variance * _PENALTIES[2]]
-    error, n_iter, history = np.nan, 0, []
-
-    def fit(residual, rank, alpha, V, max_iter, left=None):
+    def fit(residual, rank, V, max_iter, left=None):
         return als(
             residual,
             rank,
-            penalty=alpha,
+            penalty=options.alpha,
             reg_power=options.reg_power,
             max_iter=max_iter,
             tol=options.tol,
@@ -233,47 +223,42 @@ def _als(observed, options, start, rng, report):
             report=report,
         )
 
-    V = None if start is None else start.factors()[1]
-    rank, alpha, max_iter = options.rank, alphas[0], options.max_iter
-    if hidden is not None:
+    rank, error, history = options.rank, np.nan, []
+    max_iter, V = options.max_iter, None if start is None else start.factors()[1]
+    if V is not None and V.shape != (observed.shape[1], rank):
+        V = None
+    seen, hidden = _split(observed, options.validation_fraction, rng)
+    if hidden is not None and (rank == "auto" or options.early_stopping):
+        biases, residual = _centred(seen, options.center)
         left = biases.residual(hidden) if options.center else hidden
-        best = {}
+        found = {}
 
         def try_rank(rank):
-            warm, reached, worse = V, np.inf, 0
-            for alpha in alphas:
-                found = fit(residual, rank, alpha, warm, max_iter, left)
-                lowest, warm = min(found.history), found.V
-                worse = 0 if lowest < reached else worse + 1
-                if lowest < reached:
-                    reached, best[rank] = lowest, (alpha, found)
-                if worse == _PATIENCE:
-                    break
-            return reached
+            found[rank] = fit(residual, rank, V, max_iter, left)
+            return min(found[rank].history)
 
         if rank == "auto":
             rank = _grow_rank(try_rank, first=1, most=min(observed.shape))
-            error = min(best[rank][1].history)
         else:
-            error = try_rank(rank)
-        alpha, found = best[rank]
-        n_iter, history, V = found.n_iter, found.history, found.V
+            try_rank(rank)
+        V, history = found[rank].V, found[rank].history
+        error = min(history)
         if options.early_stopping:
-            max_iter = min(max_iter, _MORE_SWEEPS)
-        biases, residual = _centred(observed, options.center)
+            max_iter = _MORE_SWEEPS
     elif rank == "auto":
         rank = min(_BAYESIAN_RANK, *observed.shape)
-    result = fit(residual, rank, alpha, V, max_iter)
-    penalties = np.full(rank, alpha)
+    biases, residual = _centred(observed, options.center)
+    result = fit(residual, rank, V, max_iter)
+    penalties = np.full(rank, result.penalty)
     model = _model(observed, biases, result.V, penalties, options.reg_power)
     return Completion(
         model,
         "als",
         rank,
-        float(alpha),
+        float(result.penalty),
         error,
-        n_iter + result.n_iter,
-        result.converged,
+        len(history) + result.n_iter,
+        result.converged or options.early_stopping,
         np.array(history + result.history),
     )
 

@@ -161,9 +161,7 @@ class _Side:
             log_p[i] -= ((freedom + counts) / 2 * np.log((freedom + spread) / 2)).sum()
         p = np.exp(log_p - log_p.max())
         self.freedom = float(rng.choice(_FREEDOMS, p=p / p.sum()))
-        self.scale = rng.gamma((self.freedom + counts) / 2) / (
-            (self.freedom + spread) / 2
-        )
+        self.scale = rng.gamma((self.freedom + counts) / 2) / ((self.freedom + spread) / 2)
 
 
 class _Chain:
@@ -232,9 +230,13 @@ class _Chain:
     def predict(self, observed):
         """Return the model at the places of `observed`, in its units."""
         U, V = self.rows.vectors, self.columns.vectors
-        product = observed.sampled_product(
-            np.ascontiguousarray(U[:, 1:]), np.ascontiguousarray(V[:, 1:])
-        ) if U.shape[1] > 1 else 0
+        product = (
+            observed.sampled_product(
+                np.ascontiguousarray(U[:, 1:]), np.ascontiguousarray(V[:, 1:])
+            )
+            if U.shape[1] > 1
+            else 0
+        )
         return product + U[observed.rows, 0] + V[observed.indices, 0]
 
     def sample(self):
@@ -266,7 +268,9 @@ class _Chain:
             normal,
             np.array(freedoms),
         )
-        model = LowRankModel(self.offset, self.scale, None, np.stack(columns, axis=1), prior)
+        model = LowRankModel(
+            self.offset, self.scale, None, np.stack(columns, axis=1), prior
+        )
         original = self.observed.with_values(
             (self.offset + self.scale * self.observed.values).astype(self.observed.dtype)
         )
