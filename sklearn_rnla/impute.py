@@ -73,16 +73,17 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         - "softimpute": a penalty on the nuclear norm, the convex problem [2]_;
         - "exact": recovery of a matrix that has exactly this rank [1]_, [3]_;
         - "iterative_svd": the best rank `rank` of the filled matrix fills it, again;
-        - "auto": "als" if `alpha` is given; "em" for dense data of at most 300 columns; else
-          "gibbs".
+        - "auto": "als" if `alpha` is given; "em" for dense data of at most 300 columns;
+          else "gibbs".
 
     alpha : float, default=None
         Penalty. "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``
         over the entries, where s is the spectral norm of the entries, less biases if
         `center`, with zeros elsewhere: from 1, the solution is zero. "als" minimises
         ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p ||v_j||^2)``,
-        where p is `reg_power` and n_i the entries of a row. None chooses by entries held
-        out. Other solvers have no penalty.
+        where p is `reg_power` and n_i the entries of a row. None chooses that of
+        "softimpute" by entries held out, and estimates that of "als" from the noise. Other
+        solvers have no penalty.
     reg_power : float, default=1.0
         See `alpha`.
     center : bool or "auto", default="auto"
@@ -371,7 +372,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         columns : ndarray of int of shape (n_rows, n)
             The best first; -1 where there are no more.
         scores : ndarray of shape (n_rows, n)
-            Entries of the model; NaN where there are no more.
+            Entries of the model; -inf where there are no more.
 
         Raises
         ------

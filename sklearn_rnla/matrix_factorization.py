@@ -43,8 +43,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         As in `MatrixCompleter`; "auto" is "gibbs", the most accurate, with nothing to
         tune; or "als" where `alpha` is given.
     alpha : float, default=None
-        Penalty of "als" and "softimpute", as in `MatrixCompleter`. None chooses by entries
-        held out.
+        Penalty of "als" and "softimpute", as in `MatrixCompleter`.
     reg_power : float, default=1.0
         See `MatrixCompleter`.
     center : bool or "auto", default="auto"
@@ -271,7 +270,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         -------
         columns : ndarray of shape (n_rows, n)
             Identifiers, the best first. Where there are fewer than `n`, the first of
-            `column_ids_`, with a score of NaN.
+            `column_ids_`, with a score of -inf.
         scores : ndarray of shape (n_rows, n)
             Values, not clipped.
         """

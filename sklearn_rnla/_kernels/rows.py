@@ -13,7 +13,7 @@ from numba import njit
 from .observed import FAST
 
 _FAST = FAST | {"afn"}
-_INLINE = {"nogil": True, "cache": True, "fastmath": _FAST}
+_INLINE = {"nogil": True, "cache": True, "fastmath": _FAST, "error_model": "numpy"}
 
 
 @njit(**_INLINE)
@@ -47,7 +47,8 @@ def _factor(A, b):
         s = A[a, a]
         for e in range(a):
             s -= A[a, e] * A[a, e]
-        A[a, a] = 1 / np.sqrt(s)
+        # What rounding leaves of a direction without entries or a prior gets nothing.
+        A[a, a] = 1 / np.sqrt(s) if s > 0 else 0.0
         s = b[a]
         for e in range(a):
             s -= A[a, e] * b[e]

@@ -228,7 +228,7 @@ def _als(observed, options, start, rng, report):
     if V is not None and V.shape != (observed.shape[1], rank):
         V = None
     seen, hidden = _split(observed, options.validation_fraction, rng)
-    if hidden is not None and (rank == "auto" or options.early_stopping):
+    if hidden is not None:
         biases, residual = _centred(seen, options.center)
         left = biases.residual(hidden) if options.center else hidden
         found = {}

@@ -80,9 +80,8 @@ def test_products_are_those_of_dense_matrices(dtype, n_jobs):
     np.testing.assert_allclose(
         observed.product(observed.values, V), filled @ V, atol=100 * slack
     )
-    np.testing.assert_allclose(
-        observed.T.product(observed.values[observed.order], U), filled.T @ U, atol=100 * slack
-    )
+    transposed = observed.T.product(observed.values[observed.order], U)
+    np.testing.assert_allclose(transposed, filled.T @ U, atol=100 * slack)
 
 
 def test_lanes_hold_all_rows_once_and_about_as_many_entries_each():
