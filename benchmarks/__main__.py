@@ -4,12 +4,18 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import cur, nystroem, pca, regression
+from . import completion, cur, nystroem, pca, regression
 from .machine import describe_machine
 from .report import Report
 
 # A suite is a module with TASKS: names to functions of (report, quick).
-SUITES = {"pca": pca, "nystroem": nystroem, "cur": cur, "regression": regression}
+SUITES = {
+    "pca": pca,
+    "nystroem": nystroem,
+    "cur": cur,
+    "regression": regression,
+    "completion": completion,
+}
 
 
 def main():

@@ -15,7 +15,7 @@ from .iterative_svd import iterative_svd
 from .low_rank import LowRankModel, RowPrior, fold_in, predict_pairs
 from .ppca import PPCAResult, ppca
 from .recovery import recover
-from .soft_impute import largest_penalty, soft_impute
+from .soft_impute import largest_penalty, soft_impute, soft_impute_path
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
 # What entries do not determine is arbitrary with these.
@@ -40,14 +40,13 @@ CONSTRAINTS = {
 # Rank of a Bayesian factorisation where none is given: its prior keeps it from overfitting.
 _BAYESIAN_RANK = 8
 _LARGEST_RANK = 128
-# Penalties of the nuclear norm tried, each a factor below the last; the number of them that
-# may be worse than the best before it ends.
-_PATH, _PATIENCE = 0.7, 2
-_LEAST_PENALTY = 1e-4
+# Penalties of the nuclear norm tried, relative to the largest, and the accuracy that tells
+# them apart; the number of them that may be worse than the best before it ends.
+_PATH, _PATH_TOL, _PATIENCE = 0.7 ** np.arange(1, 25), 1e-2, 2
 # Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
 # share it hides; gain of the error that is worth twice the rank.
 _MORE_SWEEPS, _SHORT_CHAIN, _SHARE, _GAIN = 3, 24, 0.1, 5e-3
-_MAX_ITER = {"als": 100, "em": 30, "exact": 500, "iterative_svd": 300, "softimpute": 500}
+_MAX_ITER = {"als": 100, "em": 30, "exact": 1000, "iterative_svd": 300, "softimpute": 500}
 _TOL = {"als": 1e-3, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
 
 
@@ -339,18 +338,7 @@ def _iterative_svd(observed, options, start, rng, report):
 def _soft_impute(observed, options, start, rng, report):
     most = None if options.rank == "auto" else options.rank
 
-    def fit(residual, penalty, start, report=None):
-        return soft_impute(
-            residual,
-            penalty,
-            max_rank=most,
-            tol=options.tol,
-            max_iter=options.max_iter,
-            start=start,
-            rng=rng,
-            report=report,
-        )
-
+    settings = {"max_rank": most, "max_iter": options.max_iter, "rng": rng}
     seen, hidden = _split(observed, options.validation_fraction, rng)
     alpha, error, result = options.alpha, np.nan, None
     if hidden is not None:
@@ -358,17 +346,18 @@ def _soft_impute(observed, options, start, rng, report):
         left = biases.residual(hidden) if options.center else hidden
         largest = largest_penalty(residual, rng=rng)
         if alpha is None:
-            alpha, error, result = _follow_path(
-                lambda alpha, start: fit(residual, alpha * largest, start), left
-            )
+            path = soft_impute_path(residual, largest * _PATH, tol=_PATH_TOL, **settings)
+            alpha, error, result = _follow_path(zip(_PATH, path, strict=True), left)
         else:
-            result = fit(residual, alpha * largest, None)
+            result = soft_impute(residual, alpha * largest, tol=_PATH_TOL, **settings)
             error = _error(left, *_balanced(result))
     elif alpha is None:
         raise ValueError("alpha=None needs a positive validation_fraction.")
     biases, residual = _centred(observed, options.center)
     penalty = alpha * largest_penalty(residual, rng=rng)
-    result = fit(residual, penalty, result, report)
+    result = soft_impute(
+        residual, penalty, start=result, tol=options.tol, report=report, **settings
+    )
     _, V = _balanced(result)
     model = _model(observed, biases, V, np.full(V.shape[1], penalty), 0.0)
     rank = len(result.singular_values)
@@ -447,16 +436,16 @@ def _grow_rank(error_of, *, first, most):
     return best
 
 
-def _follow_path(fit, hidden):
-    """Return the penalty of least error along a path, the error, and the fit."""
-    alpha, best, start, worse = _PATH, (1.0, np.inf, None), None, 0
-    while alpha > _LEAST_PENALTY and worse < _PATIENCE:
-        start = fit(alpha, start)
-        error = _error(hidden, *_balanced(start))
+def _follow_path(path, hidden):
+    """Return the alpha of least error along a path of them, the error, and the fit."""
+    best, worse = (1.0, np.inf, None), 0
+    for alpha, found in path:
+        error = _error(hidden, *_balanced(found))
         worse = 0 if error < best[1] else worse + 1
         if error < best[1]:
-            best = alpha, error, start
-        alpha *= _PATH
+            best = alpha, error, found
+        if worse == _PATIENCE:
+            break
     return best
 
 

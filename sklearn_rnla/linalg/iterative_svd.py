@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .soft_impute import (
-    Factors,
-    completion,
-    fill_in,
-    filled_in_pays,
-    leading_outside,
-    settled,
-    stalled,
-)
+from .balanced_factors import Factors
+from .fill_in import fill_in, filled_in_pays
+from .low_rank_fit import fit_of, settled, stalled
+from .nuclear_gap import leading_outside
 
 # Vectors of a block more than the rank, for the singular vectors to start from.
 _OVERSAMPLING = 8
@@ -39,7 +34,7 @@ def iterative_svd(observed, rank, *, tol=1e-4, max_iter=1000, rng, report=None):
 
     Returns
     -------
-    Completion
+    LowRankFit
         Its gap is infinite: a minimum may be a local one.
 
     Notes
@@ -61,7 +56,7 @@ def iterative_svd(observed, rank, *, tol=1e-4, max_iter=1000, rng, report=None):
         converged = settled(history, scale, tol)
         if (report is not None and report()) or stalled(history, observed.dtype):
             break
-    return completion(fit.U, fit.V, np.inf, history, converged)
+    return fit_of(fit.U, fit.V, np.inf, history, converged)
 
 
 def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:

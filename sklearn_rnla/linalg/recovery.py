@@ -33,6 +33,8 @@ _STALLED = 0.9
 # times the median.
 _ATTEMPTS = 4
 _OUTLYING = 8.0
+# Below this many multiplications of a sweep, starting threads takes longer than it saves.
+_THREADED = 2**25
 # Power iterations to start from.
 _N_POWERS = 8
 # Penalty, relative to the mean square of a factor, that leaves a solution as it is but
@@ -128,6 +130,8 @@ def recover(observed, rank, *, tol=1e-10, max_iter=1000, rng, report=None):
     """
     tol = max(tol, np.finfo(observed.dtype).eps)
     whole = observed.with_values(observed.values.astype(np.float64, copy=False))
+    if whole.nnz * rank**2 < _THREADED:
+        whole.n_jobs = whole.T.n_jobs = 1
     core = _core(whole, np.ones(whole.nnz, bool), rank)
     determined = _determined(whole, core, rank)
     if not whole.values.any():

@@ -1,0 +1,102 @@
+"""A low-rank matrix fitted to entries, and when its objective has settled."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Steps without descent after which only rounding is left.
+_STALL = 40
+
+# Steps over which the change of the residual counts.
+_SETTLED = 3
+
+
+class LowRankFit(NamedTuple):
+    """A low-rank matrix ``U diag(singular_values) Vt`` fitted to observed entries.
+
+    Attributes
+    ----------
+    U : ndarray of shape (m, k)
+        Orthonormal columns.
+    singular_values : ndarray of shape (k,)
+        Descending.
+    Vt : ndarray of shape (k, n)
+        Orthonormal rows.
+    objective : float
+        What was minimised.
+    gap : float
+        Bound on how far the objective is above its minimum, relative to the objective;
+        infinity where there is none.
+    n_iter : int
+        Steps taken.
+    converged : bool
+        Whether the tolerance was met.
+    history : ndarray of shape (n_iter + 1,)
+        The objective before the first and after each.
+    """
+
+    U: np.ndarray
+    singular_values: np.ndarray
+    Vt: np.ndarray
+    objective: float
+    gap: float
+    n_iter: int
+    converged: bool
+    history: np.ndarray
+
+
+def fit_of(left, right, gap, history, converged):
+    """Return the `LowRankFit` of ``left right^T``."""
+    return LowRankFit(
+        *decompose(left, right),
+        float(history[-1]),
+        float(gap),
+        len(history) - 1,
+        bool(converged),
+        np.array(history),
+    )
+
+
+def stalled(history, dtype):
+    """Return whether an objective does not fall any more but by rounding."""
+    if len(history) <= _STALL:
+        return False
+    return history[-1 - _STALL] - history[-1] <= np.finfo(dtype).eps * history[-1]
+
+
+def settled(history, scale, tol):
+    """Return whether the residual is small, or has changed little in a few steps."""
+    norms = np.sqrt(2 * np.array(history[-1 - _SETTLED :]))
+    if norms[-1] <= tol * scale:
+        return True
+    return len(norms) > _SETTLED and norms[0] - norms[-1] <= _SETTLED * tol * norms[-1]
+
+
+def decompose(left, right):
+    """Return U, s, Vt of ``left right^T``."""
+    P, L = np.linalg.qr(left)
+    Q, R = np.linalg.qr(right)
+    U, values, Vt = np.linalg.svd(L @ R.T)
+    return P @ U, values, Vt @ Q.T
+
+
+def squared_norm(x):
+    """Return the sum of squares, in float64."""
+    return dot(x.ravel(), x.ravel())
+
+
+def dot(x, y):
+    """Return the inner product of vectors, in float64."""
+    if x.dtype == np.float64:
+        return float(np.dot(x, y))
+    return float(np.einsum("i,i->", x, y, dtype=np.float64))
+
+
+def inner(left, right):
+    """Return the sum of the inner products of pairs of matrices, in float64."""
+    return sum(
+        float(np.einsum("ij,ij->", A, B, dtype=np.float64))
+        for A, B in zip(left, right, strict=True)
+    )
