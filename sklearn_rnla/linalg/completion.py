@@ -42,7 +42,7 @@ _BAYESIAN_RANK = 8
 _LARGEST_RANK = 128
 # Penalties of the nuclear norm tried, relative to the largest, and the accuracy that tells
 # them apart; the number of them that may be worse than the best before it ends.
-_PATH, _PATH_TOL, _PATIENCE = 0.7 ** np.arange(1, 25), 1e-2, 2
+_PATH, _PATH_TOL, _PATIENCE = 0.7 ** np.arange(1, 25), 1e-3, 2
 # Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
 # share it hides; gain of the error that is worth twice the rank.
 _MORE_SWEEPS, _SHORT_CHAIN, _SHARE, _GAIN = 3, 24, 0.1, 5e-3
