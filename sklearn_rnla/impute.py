@@ -23,7 +23,13 @@ from ._sklearn import (
     undone_on_failure,
     validate_data,
 )
-from .linalg.completion import CONSTRAINTS, SOLVERS, WITHOUT_PENALTY, complete
+from .linalg.completion import (
+    CONSTRAINTS,
+    SOLVERS,
+    WITHOUT_PENALTY,
+    complete,
+    why_not_converged,
+)
 from .linalg.low_rank import complete_rows, fold_in, predict_pairs
 from .linalg.neighbors import fit_neighbors, refine
 from .linalg.sampling_graph import describe_sampling, obstacles
@@ -549,7 +555,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         start = getattr(self, "_model", None) if self.warm_start else None
         with progress(self, "iteration") as report:
             found = complete(
-                observed, self, solver=solver, start=start, rng=rng, report=report
+                observed,
+                self,
+                rank=self.rank,
+                solver=solver,
+                start=start,
+                rng=rng,
+                report=report,
             )
         self._dense = dense
         self._model = model = found.model
@@ -571,7 +583,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                     X, found.table, rng=rng, n_jobs=observed.n_jobs
                 )
         if found.solver in WITHOUT_PENALTY:
-            reasons = "; ".join(obstacles(self.sampling_, found.rank))
+            reasons = "; ".join(obstacles(self.sampling_, found.rank, found.determined))
             if reasons:
                 warnings.warn(
                     f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
@@ -580,12 +592,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                     stacklevel=4,
                 )
         if not found.converged:
-            warnings.warn(
-                f"The solver {solver!r} stopped after {found.n_iter} iterations, before "
-                f"it converged. Allow a larger max_iter={self.max_iter} or tol={self.tol}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+            message = why_not_converged(found, self)
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
     def _complete(self, X):
         """Return X, without the columns left out, filled."""

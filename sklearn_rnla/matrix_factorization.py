@@ -19,7 +19,7 @@ from ._sklearn import (
     undone_on_failure,
     validate_data,
 )
-from .linalg.completion import CONSTRAINTS, complete
+from .linalg.completion import CONSTRAINTS, complete, why_not_converged
 from .linalg.low_rank import fold_in, predict_pairs
 from .linalg.top import top_n
 from .operators._rows import kernel_jobs
@@ -36,8 +36,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     Parameters
     ----------
     rank : int or "auto", default=6
-        Length of those vectors, at most the number of distinct identifiers of a side.
-        "auto" is what predicts entries that are held out best.
+        Length of those vectors; of fewer identifiers on a side, their number. "auto" is
+        what predicts entries that are held out best.
     solver : {"auto", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
         As in `MatrixCompleter`; "auto" is "gibbs", the most accurate, with nothing to
@@ -186,8 +186,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            When X has not two columns, identifiers are missing, y is not finite, or
-            `rank` exceeds the number of identifiers.
+            When X has not two columns, identifiers are missing, or y is not finite.
 
         Warns
         -----
@@ -325,7 +324,9 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         if solver == "auto":
             # Who has a penalty to give means the solver that takes one.
             solver = "gibbs" if self.alpha is None else "als"
-        start = None
+        rank, start = self.rank, None
+        if rank != "auto":
+            rank = min(rank, *observed.shape)
         if self.warm_start and hasattr(self, "_model"):
             start = self._model._replace(
                 rows=self._model.rows[:-1], columns=self._model.columns[:-1]
@@ -334,6 +335,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             found = complete(
                 observed,
                 self,
+                rank=rank,
                 solver=solver,
                 start=start,
                 rng=stream(draw_seed(self.random_state)),
@@ -373,12 +375,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not found.converged:
-            warnings.warn(
-                f"The solver {solver!r} stopped after {found.n_iter} iterations, before "
-                f"it converged. Allow a larger max_iter={self.max_iter} or tol={self.tol}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+            message = why_not_converged(found, self)
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
 def _distinct(ids):
@@ -410,4 +408,8 @@ def _places(ids, distinct):
 
 def _plain(ids):
     """Return identifiers as an array of numbers or of strings."""
-    return np.array(ids.tolist()) if ids.dtype.kind == "O" else ids
+    if ids.dtype.kind != "O":
+        return ids
+    if any(each is None or each != each for each in ids):
+        raise ValueError("X contains identifiers that are missing.")
+    return np.array(ids.tolist())

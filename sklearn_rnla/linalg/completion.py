@@ -70,6 +70,8 @@ class Completion(NamedTuple):
         An entry has the variance ``noise[0][i] noise[1][j]`` about the model.
     table : PPCAResult or None
         Of "em": the distribution of the rows.
+    determined : tuple of ndarray, of shape (m,) and (n,), or None
+        Of "exact": rows and columns that have the entries to be found.
     """
 
     model: LowRankModel
@@ -82,6 +84,31 @@ class Completion(NamedTuple):
     history: np.ndarray
     noise: tuple | None = None
     table: PPCAResult | None = None
+    determined: tuple | None = None
+
+
+def why_not_converged(found, estimator):
+    """Return a sentence for a `ConvergenceWarning`.
+
+    Parameters
+    ----------
+    found : Completion
+        That did not converge.
+    estimator : estimator
+        With the parameters of `CONSTRAINTS`.
+
+    Returns
+    -------
+    str
+    """
+    stopped = f"The solver {found.solver!r} stopped after {found.n_iter} iterations"
+    if found.n_iter >= (estimator.max_iter or _MAX_ITER[found.solver]):
+        return f"{stopped}. Allow a larger max_iter={estimator.max_iter}."
+    tol = _TOL[found.solver] if estimator.tol is None else estimator.tol
+    return (
+        f"{stopped}, as it came no nearer to tol={tol}: a matrix of rank "
+        f"{found.rank} may not be so near to the entries."
+    )
 
 
 class Options(NamedTuple):
@@ -97,7 +124,7 @@ class Options(NamedTuple):
     early_stopping: bool
 
 
-def complete(observed, estimator, *, solver, start=None, rng, report=None):
+def complete(observed, estimator, *, rank, solver, start=None, rng, report=None):
     """Complete a matrix with the parameters of an estimator.
 
     Parameters
@@ -106,6 +133,7 @@ def complete(observed, estimator, *, solver, start=None, rng, report=None):
         At least one entry.
     estimator : estimator
         With the parameters of `CONSTRAINTS`.
+    rank : int or "auto"
     solver : str
         "em", or one of `SOLVERS`.
     start : LowRankModel, default=None
@@ -123,7 +151,7 @@ def complete(observed, estimator, *, solver, start=None, rng, report=None):
     ValueError
         Where parameters do not belong to the solver, or the rank is too large.
     """
-    center, rank = estimator.center, estimator.rank
+    center = estimator.center
     if center == "auto":
         center = solver in ("als", "em", "gibbs")
     elif not center and solver in ("em", "gibbs"):
@@ -295,6 +323,7 @@ def _exact(observed, options, start, rng, report):
         found.n_iter,
         found.converged,
         np.asarray(found.history),
+        determined=found.determined,
     )
 
 

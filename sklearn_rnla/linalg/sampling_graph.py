@@ -86,13 +86,16 @@ def _coherence(U):
     return float(len(Q) / rank * np.einsum("ij,ij->i", Q, Q).max())
 
 
-def obstacles(sampling, rank):
+def obstacles(sampling, rank, determined=None):
     """Return sentences on what makes recovery at a rank impossible, with the places.
 
     Parameters
     ----------
     sampling : Sampling
     rank : int
+    determined : tuple of ndarray of bool, default=None
+        Rows and columns that the entries determine, where that is known; else those count
+        that have `rank` entries.
 
     Returns
     -------
@@ -110,13 +113,15 @@ def obstacles(sampling, rank):
             f"the entries fall into {sampling.n_components} groups that share no row or "
             f"column: nothing relates {_few('row', apart)} to the largest group"
         )
-    for side, counts in (
-        ("row", sampling.entries_per_row),
-        ("column", sampling.entries_per_column),
+    counts = sampling.entries_per_row, sampling.entries_per_column
+    for side, of_side, known in zip(
+        ("row", "column"), counts, determined or (None, None), strict=True
     ):
-        short = np.flatnonzero(counts < rank)
-        if len(short):
-            found.append(f"{_few(side, short)} have fewer entries than the rank {rank}")
+        few = np.flatnonzero(of_side < rank)
+        if len(few):
+            found.append(f"{_few(side, few)} have fewer entries than the rank {rank}")
+        elif known is not None and not known.all():
+            found.append(f"{_few(side, np.flatnonzero(~known))} are not determined")
     return found
 
 
