@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from sklearn_rnla.linalg.als import als
 from sklearn_rnla.linalg.biases import fit_biases
 from sklearn_rnla.linalg.top import top_n
+from sklearn_rnla.operators._rows import one_blas_thread
 from sklearn_rnla.operators.observed import Observed
 
 from .harness import compare, installed, race, rounds
@@ -44,8 +45,10 @@ def ratings(m, n, nnz, *, rank=30, seed=0):
 def ours(i, j, values, shape, rank, **params):
     """Return a function of pairs: the fit, its matrix built first."""
     observed = Observed.from_pairs(i, j, values, shape, n_jobs=N_JOBS)
-    biases = fit_biases(observed)
-    found = als(biases.residual(observed), rank, rng=np.random.default_rng(0), **params)
+    with one_blas_thread(N_JOBS):
+        biases = fit_biases(observed)
+        left = biases.residual(observed)
+        found = als(left, rank, rng=np.random.default_rng(0), **params)
 
     def predict(i, j):
         additive = biases.offset + biases.rows[i] + biases.columns[j]

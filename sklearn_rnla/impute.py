@@ -69,6 +69,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     rank : int or "auto", default="auto"
         Rank of the model, beside offset and biases. "auto" is what tells entries that are
         held out best; with "em", all columns. With "softimpute", the largest allowed.
+        With "exact", "auto" is first the least that agrees with the entries.
     solver : {"auto", "em", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
         - "em": probabilistic PCA by expectation maximisation [5]_. For dense data of at
@@ -156,9 +157,11 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         entries for each degree of freedom, and coherence of the estimate.
     n_iter_ : int
         Iterations.
-    history_ : ndarray of shape (n_iter_,)
-        After each of them: root mean squared error of the entries seen ("gibbs"), or of
-        those held out ("als"), the objective ("softimpute"), or the relative residual.
+    history_ : ndarray
+        After each of them, root mean squared error of the entries seen ("gibbs") or held
+        out ("als"; without, the objective), the objective ("softimpute",
+        "iterative_svd"), the relative residual ("exact"), or the penalised
+        log-likelihood, after those that see all entries ("em").
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -281,13 +284,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             self._empty = np.zeros(X.shape[1], dtype=bool)
             if dense:
                 self._empty = np.isnan(X).all(axis=0)
-                X = X[:, ~self._empty] if self._empty.any() else X
+                if self.add_indicator:
+                    self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+            X = self._kept(X)
             observed = self._observed(X)
             if not observed.nnz:
                 raise ValueError("X has no entry that is known: nothing to fit.")
             self._fit(X, observed, dense)
-            if dense and self.add_indicator:
-                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
         return self
 
     def transform(self, X):
@@ -309,13 +312,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
         if not dense:
-            rows, _ = fold_in(self._model, self._observed(X))
+            rows, _ = fold_in(self._model, self._observed(self._kept(X)))
             return self._model.factors_of(rows) @ self._rotation
         filled = self._fill(X)
         if self.add_indicator:
             if not hasattr(self, "indicator_"):
                 raise ValueError("add_indicator=True needs dense data in fit, too.")
-            mask = self.indicator_.transform(self._kept(X))
+            mask = self.indicator_.transform(X)
             filled = np.hstack([filled, mask.astype(filled.dtype)])
         return filled
 
@@ -392,8 +395,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             which = _check_rows(X, len(self._model.rows))
             rows, seen = self._model.rows[which], self._seen.take(which)
         else:
-            X, dense = self._check(X, reset=False)
-            seen = self._observed(self._kept(X) if dense else X)
+            X, _ = self._check(X, reset=False)
+            seen = self._observed(self._kept(X))
             rows, _ = fold_in(self._model, seen)
         model = self._model
         columns, scores = top_n(
@@ -422,8 +425,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             ``(biases, factors)``.
         """
         check_is_fitted(self)
-        X, dense = self._check(X, reset=False)
-        rows, _ = fold_in(self._model, self._observed(self._kept(X) if dense else X))
+        X, _ = self._check(X, reset=False)
+        rows, _ = fold_in(self._model, self._observed(self._kept(X)))
         return FoldedRows(self._model.biases_of(rows), self._model.factors_of(rows))
 
     def score(self, X, y=None):
@@ -449,7 +452,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
-        X = self._kept(X) if dense else X
+        X = self._kept(X)
         observed = self._observed(X)
         seen, hidden = observed.split(_part_of_each_row(observed, _SCORED))
         if not hidden.nnz:
@@ -490,7 +493,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         kept = names if self.keep_empty_features else names[~self._empty]
         if not self.add_indicator:
             return kept
-        indicated = self.indicator_.get_feature_names_out(names[~self._empty])
+        indicated = self.indicator_.get_feature_names_out(names)
         return np.concatenate([kept, indicated])
 
     @property
@@ -531,11 +534,14 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         )
         dense = not sp.issparse(X)
         if dense and not np.isnan(self.missing_values):
-            X = np.where(self.missing_values == X, X.dtype.type(np.nan), X)
+            X = np.where(X.dtype.type(self.missing_values) == X, X.dtype.type(np.nan), X)
         return X, dense
 
     def _kept(self, X):
-        return X[:, ~self._empty] if self._empty.any() else X
+        """Return the columns that are not left out."""
+        if not self._empty.any():
+            return X
+        return (X.tocsc() if sp.issparse(X) else X)[:, ~self._empty]
 
     def _observed(self, X):
         n_jobs = kernel_jobs(self.n_jobs)
@@ -553,6 +559,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             raise ValueError("solver='em' needs dense data: leave it at 'auto' for sparse.")
         rng = stream(draw_seed(self.random_state))
         start = getattr(self, "_model", None) if self.warm_start else None
+        if start is not None and (len(start.rows), len(start.columns)) != observed.shape:
+            start = None
         with progress(self, "iteration") as report:
             found = complete(
                 observed,
@@ -583,7 +591,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                     X, found.table, rng=rng, n_jobs=observed.n_jobs
                 )
         if found.solver in WITHOUT_PENALTY:
-            reasons = "; ".join(obstacles(self.sampling_, found.rank, found.determined))
+            numbers = np.flatnonzero(~self._empty)
+            reasons = "; ".join(
+                obstacles(self.sampling_, found.rank, found.determined, numbers)
+            )
             if reasons:
                 warnings.warn(
                     f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "

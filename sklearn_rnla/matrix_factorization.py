@@ -96,7 +96,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         without.
     n_iter_ : int
         Iterations.
-    history_ : ndarray of shape (n_iter_,)
+    history_ : ndarray
         As in `MatrixCompleter`.
     n_features_in_ : int
         Two.
@@ -110,7 +110,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     Notes
     -----
     An identifier that was not in `fit` has the values that are expected of any: those of
-    the biases of the other side, with "gibbs" of its average vector, too.
+    the biases of the other side, with "gibbs" an average over the distribution of vectors.
 
     References
     ----------
@@ -187,6 +187,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         ------
         ValueError
             When X has not two columns, identifiers are missing, or y is not finite.
+        TypeError
+            When they are missing as ``pandas.NA``.
 
         Warns
         -----
@@ -276,7 +278,10 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         check_is_fitted(self)
         if not (isinstance(n, Integral) and n >= 1):
             raise ValueError(f"n={n!r} must be an int of at least 1.")
-        places = _places(np.asarray(rows), self.row_ids_)
+        rows = np.asarray(rows)
+        if rows.ndim != 1:
+            raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
+        places = _places(rows, self.row_ids_)
         model, n_columns = self._model, len(self.column_ids_)
         vectors, columns = model.rows[places], model.columns[:n_columns]
         best, scores = top_n(
@@ -328,9 +333,9 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         if rank != "auto":
             rank = min(rank, *observed.shape)
         if self.warm_start and hasattr(self, "_model"):
-            start = self._model._replace(
-                rows=self._model.rows[:-1], columns=self._model.columns[:-1]
-            )
+            before = self._model
+            if (len(before.rows) - 1, len(before.columns) - 1) == observed.shape:
+                start = before._replace(rows=before.rows[:-1], columns=before.columns[:-1])
         with progress(self, "iteration") as report:
             found = complete(
                 observed,
@@ -343,16 +348,13 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             )
         # One row and one column more, of identifiers not seen.
         model = found.model
-        unknown = model.columns.mean(axis=0, keepdims=True)
-        if solver != "gibbs":
-            unknown = np.zeros_like(unknown)
         nothing = Observed.from_pairs(
             *np.zeros((2, 0), dtype=int), observed.values[:0], (1, observed.shape[1])
         )
         row, row_noise = fold_in(model, nothing)
         self._model = model._replace(
             rows=np.concatenate([model.rows, row]),
-            columns=np.concatenate([model.columns, unknown]),
+            columns=np.concatenate([model.columns, model.new_column]),
         )
         self._noise = None
         if found.noise is not None:
@@ -382,15 +384,15 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
 def _distinct(ids):
     """Return distinct identifiers, sorted, and the place of each."""
     ids = _plain(ids)
-    if ids.dtype.kind in "iu" and len(ids):
+    if ids.dtype.kind in "iu":
         low, high = int(ids.min()), int(ids.max())
-        if high - low < 4 * len(ids) + 1000:
+        if high - low < 4 * len(ids) + 1000 and high < 2**62:
             # Counting is sooner than sorting.
+            numbers = ids.astype(np.int64) - low
             present = np.zeros(high - low + 1, dtype=bool)
-            present[ids - low] = True
+            present[numbers] = True
             places = np.cumsum(present) - 1
-            distinct = (np.flatnonzero(present) + low).astype(ids.dtype)
-            return distinct, places[ids - low]
+            return (np.flatnonzero(present) + low).astype(ids.dtype), places[numbers]
     return np.unique(ids, return_inverse=True)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._sklearn import Interval, StrOptions
+from ..operators._rows import one_blas_thread
 from .als import als
 from .biases import Biases, fit_biases
 from .gibbs import gibbs
@@ -177,7 +178,10 @@ def complete(observed, estimator, *, rank, solver, start=None, rng, report=None)
         estimator.validation_fraction,
         estimator.early_stopping,
     )
-    return _FUNCTIONS[solver](observed, options, start, rng, report)
+    # Those whose products are small keep BLAS off the cores that the threads over rows use.
+    n_threads = 1 if solver in ("em", "iterative_svd", "softimpute") else observed.n_jobs
+    with one_blas_thread(n_threads):
+        return _FUNCTIONS[solver](observed, options, start, rng, report)
 
 
 def _gibbs(observed, options, start, rng, report):
@@ -250,9 +254,9 @@ def _als(observed, options, start, rng, report):
             report=report,
         )
 
-    rank, error, history = options.rank, np.nan, []
+    rank, error, history, n_iter = options.rank, np.nan, [], 0
     max_iter, V = options.max_iter, None if start is None else start.factors()[1]
-    if V is not None and V.shape != (observed.shape[1], rank):
+    if V is not None and V.shape[1] != rank:
         V = None
     seen, hidden = _split(observed, options.validation_fraction, rng)
     if hidden is not None:
@@ -269,7 +273,7 @@ def _als(observed, options, start, rng, report):
         else:
             try_rank(rank)
         V, history = found[rank].V, found[rank].history
-        error = min(history)
+        n_iter, error = len(history), min(history)
         if options.early_stopping:
             max_iter = _MORE_SWEEPS
     elif rank == "auto":
@@ -284,22 +288,15 @@ def _als(observed, options, start, rng, report):
         rank,
         float(result.penalty),
         error,
-        len(history) + result.n_iter,
+        n_iter + result.n_iter,
         result.converged or options.early_stopping,
-        np.array(history + result.history),
+        np.array(history or result.history),
     )
 
 
 def _exact(observed, options, start, rng, report):
-    biases, residual = _centred(observed, options.center)
-    (m, n), found = observed.shape, None
-    ranks = [options.rank]
-    if options.rank == "auto":
-        # Ranks that the entries could determine.
-        most = sum(k * (m + n - k) <= observed.nnz for k in range(1, min(m, n) + 1))
-        ranks = range(1, min(max(most, 1), _LARGEST_RANK) + 1)
-    for rank in ranks:
-        tried = recover(
+    def fit(residual, rank, report=None):
+        return recover(
             residual,
             rank,
             tol=options.tol,
@@ -307,10 +304,30 @@ def _exact(observed, options, start, rng, report):
             rng=rng,
             report=report,
         )
-        if found is None or tried.residual < found.residual:
-            found = tried
-        if tried.converged:
-            break
+
+    biases, residual = _centred(observed, options.center)
+    (m, n), found, rank = observed.shape, None, options.rank
+    if rank == "auto":
+        # Ranks that the entries could determine.
+        most = sum(k * (m + n - k) <= observed.nnz for k in range(1, min(m, n) + 1))
+        most = min(max(most, 1), _LARGEST_RANK)
+        for rank in range(1, most + 1):
+            found = fit(residual, rank, report)
+            if found.converged:
+                break
+    if options.rank == "auto" and not found.converged:
+        # There is noise: what tells other entries best.
+        share = options.validation_fraction or _SHARE
+        seen, hidden = _split(residual, share, rng)
+
+        def try_rank(k):
+            tried = fit(seen, k)
+            return _error(hidden, tried.U, tried.V)
+
+        if hidden is not None:
+            rank = _grow_rank(try_rank, first=1, most=most)
+    if options.rank != "auto" or rank != found.U.shape[1]:
+        found = fit(residual, rank, report)
     rank = found.U.shape[1]
     model = _model(observed, biases, found.V, _negligible(found.V), 0.0)
     error = _freedom_corrected(observed, model, rank)
@@ -423,9 +440,10 @@ def _centred(observed, center):
 
 def _model(observed, biases, V, penalties, power):
     """Return the model of the columns found, with rows folded in."""
-    columns = np.column_stack([biases.columns, V]).astype(V.dtype)[:, np.newaxis]
+    columns = np.column_stack([biases.columns, V]).astype(observed.dtype)[:, np.newaxis]
     prior = RowPrior.ridge(len(V), biases.row_penalty, penalties, power)
-    model = LowRankModel(biases.offset, 1.0, None, columns, prior)
+    new = np.zeros_like(columns[:1])
+    model = LowRankModel(biases.offset, 1.0, None, columns, prior, new)
     return model._replace(rows=fold_in(model, observed)[0])
 
 
@@ -487,5 +505,5 @@ def _of_singular_values(model, solver, rank, alpha, error, result):
         error,
         result.n_iter,
         result.converged,
-        np.asarray(result.history),
+        np.asarray(result.history[1:]),
     )

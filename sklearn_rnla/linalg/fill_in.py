@@ -89,7 +89,8 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
         history.append(objective)
         asked = report is not None and report()
         last = asked or len(history) > max_iter or stalled(history, x.dtype)
-        if penalty == 0:
+        if penalty == 0 or np.count_nonzero(values > penalty) > most:
+            # Of a largest rank there is no certificate.
             converged = whole or settled(history, scale, tol)
         elif last or whole or len(history) % _GAP_STEPS == 2:
             R = np.zeros((m, n), x.dtype)

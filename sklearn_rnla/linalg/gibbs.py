@@ -67,7 +67,7 @@ def gibbs(
     robust : bool
         Whether rows and columns have noise of their own size.
     start : LowRankModel, default=None
-        Whose last sample to start from, where shape and rank agree.
+        Whose last sample to start from, where its rank is the same.
     rng : Generator
     report : callable, default=None
         Called after each sweep; true to stop.
@@ -92,7 +92,7 @@ def gibbs(
     A sweep takes ``O(nnz d^2 + (m + n) d^3)`` flops, where d is the rank and one more.
     """
     chain = _Chain(observed, rank, robust, rng)
-    if start is not None and start.columns.shape[::2] == chain.columns.vectors.shape:
+    if start is not None and start.columns.shape[2] == rank + 1:
         chain.columns.vectors[:] = start.columns[:, -1]
         chain.rows.vectors[:] = start.rows[:, -1]
     burn_in = max(1, int(_BURN_IN * max_iter))
@@ -172,7 +172,7 @@ class _Chain:
         self.offset = float(values.mean())
         spread = float(values.std())
         # Equal entries have no unit of their own.
-        tiny = np.finfo(observed.dtype).eps * max(abs(self.offset), 1.0)
+        tiny = np.finfo(observed.dtype).eps * np.abs(values).max()
         self.scale = spread if spread > tiny else 1.0
         self.observed = observed.with_values(
             ((values - self.offset) / self.scale).astype(observed.dtype)
@@ -239,10 +239,17 @@ class _Chain:
         )
         return product + U[observed.rows, 0] + V[observed.indices, 0]
 
+    def _new_column(self):
+        """Draw the vector of a column without entries, from its prior."""
+        L = np.linalg.cholesky(self.columns.precision)
+        mean = np.linalg.solve(self.columns.precision, self.columns.shift)
+        return mean + np.linalg.solve(L.T, self.rng.standard_normal(len(mean)))
+
     def sample(self):
         """Return what prediction and folding in need of this state."""
         return (
             self.columns.vectors.copy(),
+            self._new_column(),
             self.columns.scale.copy(),
             self.rows.precision,
             self.rows.shift,
@@ -252,7 +259,7 @@ class _Chain:
 
     def model(self, samples):
         """Return the average of samples, with rows folded in, and the noise about it."""
-        columns, scales, precisions, shifts, noises, freedoms = (
+        columns, new, scales, precisions, shifts, noises, freedoms = (
             list(terms) for terms in zip(*samples, strict=True)
         )
         d = columns[0].shape[1]
@@ -269,7 +276,12 @@ class _Chain:
             np.array(freedoms),
         )
         model = LowRankModel(
-            self.offset, self.scale, None, np.stack(columns, axis=1), prior
+            self.offset,
+            self.scale,
+            None,
+            np.stack(columns, axis=1),
+            prior,
+            np.array(new, columns[0].dtype)[np.newaxis],
         )
         original = self.observed.with_values(
             (self.offset + self.scale * self.observed.values).astype(self.observed.dtype)

@@ -71,6 +71,8 @@ class LowRankModel(NamedTuple):
         ``(c_j, v_j)``.
     prior : RowPrior
         Of rows, in units of `scale`.
+    new_column : ndarray of shape (1, n_samples, d)
+        What a column without entries has.
     """
 
     offset: float
@@ -78,6 +80,7 @@ class LowRankModel(NamedTuple):
     rows: np.ndarray
     columns: np.ndarray
     prior: RowPrior
+    new_column: np.ndarray
 
     @property
     def n_samples(self):
@@ -104,7 +107,8 @@ class LowRankModel(NamedTuple):
     def factors_of(self, vectors):
         """Return the factors among vectors of rows or columns, of shape (m, k)."""
         root = vectors.dtype.type(np.sqrt(self.scale / self.n_samples))
-        return root * vectors[..., 1:].reshape(len(vectors), -1)
+        n, n_samples, d = vectors.shape
+        return root * vectors[..., 1:].reshape(n, n_samples * (d - 1))
 
     def biases_of(self, vectors):
         """Return the biases among vectors of rows or columns, of shape (m,)."""

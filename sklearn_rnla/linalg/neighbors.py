@@ -169,7 +169,8 @@ def _average_block(neighbors, filled, wanted, own, shifts):
     count = min(_COUNT, len(reference) - 1)
     found = np.empty((len(queries), count), np.int32)
     nearest(queries @ reference.T, neighbors.half_norms, own, found)
-    floor = _FLOOR * max(float(neighbors.half_norms.mean()), np.finfo(np.float32).tiny)
+    # Of standardised columns; where all are constant, anything will do.
+    floor = _FLOOR * (float(neighbors.half_norms.mean()) or 1.0)
     average(
         found,
         queries,

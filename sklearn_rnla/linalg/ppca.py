@@ -464,4 +464,5 @@ def _low_rank_model(gaussian, rank, filled):
         np.zeros((1, rank + 1)),
         np.array([np.inf]),
     )
-    return LowRankModel(offset, unit, rows, columns, prior)
+    new = np.zeros_like(columns[:1])
+    return LowRankModel(offset, unit, rows, columns, prior, new)

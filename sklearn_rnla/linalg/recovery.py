@@ -328,7 +328,8 @@ def _left(observed, U, V):
 
 
 def _relative(observed, left):
-    return float(np.linalg.norm(left) / np.linalg.norm(observed.values))
+    whole = np.linalg.norm(observed.values)
+    return float(np.linalg.norm(left) / whole) if whole else 0.0
 
 
 def _density(observed):
@@ -425,7 +426,7 @@ def _gauss_newton(observed, U, V, penalty, tol, progress):
             growth *= 2
         sizes.append(min(size, sizes[-1]))
         progress.add(sizes[-1] / norm)
-    return U, V, float(sizes[-1] / norm)
+    return U, V, float(sizes[-1] / norm) if norm else 0.0
 
 
 def _step(observed, U, V, left, penalty, accuracy):

@@ -55,9 +55,13 @@ def describe_sampling(observed, U, V):
     Sampling
     """
     (m, n), k = observed.shape, U.shape[1]
-    ones = np.ones(observed.nnz, np.int8)
-    pattern = sp.csr_array((ones, observed.indices, observed.indptr), shape=(m, n))
-    graph = sp.block_array([[None, pattern], [pattern.T, None]], format="csr")
+    # Edges from rows to columns, whose numbers follow those of the rows.
+    edges = (
+        np.ones(observed.nnz, np.int8),
+        observed.indices.astype(np.int64) + m,
+        np.append(observed.indptr, np.full(n, observed.nnz)),
+    )
+    graph = sp.csr_array(edges, shape=(m + n, m + n))
     _, labels = sp.csgraph.connected_components(graph, directed=False)
     counts = observed.counts, observed.T.counts
     sizes = np.bincount(labels[:m], counts[0], minlength=labels.max() + 1)
@@ -86,7 +90,7 @@ def _coherence(U):
     return float(len(Q) / rank * np.einsum("ij,ij->i", Q, Q).max())
 
 
-def obstacles(sampling, rank, determined=None):
+def obstacles(sampling, rank, determined=None, columns=None):
     """Return sentences on what makes recovery at a rank impossible, with the places.
 
     Parameters
@@ -96,6 +100,8 @@ def obstacles(sampling, rank, determined=None):
     determined : tuple of ndarray of bool, default=None
         Rows and columns that the entries determine, where that is known; else those count
         that have `rank` entries.
+    columns : ndarray of int, default=None
+        Numbers that the columns go by.
 
     Returns
     -------
@@ -111,21 +117,28 @@ def obstacles(sampling, rank, determined=None):
         apart = np.flatnonzero(sampling.component_of_row > 0)
         found.append(
             f"the entries fall into {sampling.n_components} groups that share no row or "
-            f"column: nothing relates {_few('row', apart)} to the largest group"
+            f"column: nothing relates "
+            f"{_few('row', apart)} to the largest group"
         )
     counts = sampling.entries_per_row, sampling.entries_per_column
-    for side, of_side, known in zip(
-        ("row", "column"), counts, determined or (None, None), strict=True
+    numbers = [np.arange(len(of_side)) for of_side in counts]
+    if columns is not None:
+        numbers[1] = columns
+    for side, of_side, number, known in zip(
+        ("row", "column"), counts, numbers, determined or (None, None), strict=True
     ):
-        few = np.flatnonzero(of_side < rank)
-        if len(few):
-            found.append(f"{_few(side, few)} have fewer entries than the rank {rank}")
+        few = of_side < rank
+        if few.any():
+            places = _few(side, number[few], "has", "have")
+            found.append(f"{places} fewer entries than the rank {rank}")
         elif known is not None and not known.all():
-            found.append(f"{_few(side, np.flatnonzero(~known))} are not determined")
+            found.append(f"{_few(side, number[~known], 'is', 'are')} not determined")
     return found
 
 
-def _few(side, places):
+def _few(side, places, verb="", verbs=""):
     shown = ", ".join(map(str, places[:5]))
+    if len(places) == 1:
+        return f"{side} {shown} {verb}".rstrip()
     more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-    return f"{side}s {shown}{more}"
+    return f"{side}s {shown}{more} {verbs}".rstrip()

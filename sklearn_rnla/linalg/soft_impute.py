@@ -122,7 +122,8 @@ def soft_impute(
         history[-1] = fit.objective
         unchanged = len(history) == before and fit.rank == rank
         asked = asked or unchanged or (stuck and not fresh)
-    stationary = most == fit.rank and fit.gap(0.0) <= tol
+    # With a largest rank there is no certificate.
+    stationary = most == fit.rank and (stuck or fit.gap(0.0) <= tol)
     return fit_of(fit.U, fit.V, gap, history, gap <= tol or stationary)
 
 

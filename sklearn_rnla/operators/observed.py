@@ -13,7 +13,7 @@ from ._rows import run_lanes
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
 _LANES = 32
 # Below this many entries of work, a pass is not cut.
-_LANE_WORK = 2**12
+_LANE_WORK = 2**14
 
 
 class Observed:
@@ -59,14 +59,16 @@ class Observed:
         -------
         Observed
         """
-        csr = sp.csr_array(X, dtype=np.float32 if X.dtype == np.float32 else np.float64)
-        if csr.has_canonical_format and not np.isnan(csr.data).any():
-            return cls(csr.shape, csr.indptr, csr.indices, csr.data, n_jobs=n_jobs)
-        coo = csr.tocoo()
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        if X.format == "csr" and X.has_canonical_format and not np.isnan(X.data).any():
+            data = X.data.astype(dtype, copy=False)
+            return cls(X.shape, X.indptr, X.indices, data, n_jobs=n_jobs)
+        # Other ways to CSR add up duplicates.
+        coo = X.tocoo().astype(dtype)
         known = ~np.isnan(coo.data)
         rows, columns = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
         return cls.from_pairs(
-            rows[known], columns[known], coo.data[known], csr.shape, n_jobs=n_jobs
+            rows[known], columns[known], coo.data[known], coo.shape, n_jobs=n_jobs
         )
 
     @classmethod

@@ -66,7 +66,7 @@ def test_duplicates_are_averaged(layout):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_products_are_those_of_dense_matrices(dtype, n_jobs):
     rng = np.random.default_rng(1)
-    big = with_gaps((300, 200), 0.4, 1).astype(dtype)
+    big = with_gaps((400, 200), 0.4, 1).astype(dtype)
     observed = Observed.from_dense(big, n_jobs=n_jobs)
     assert len(observed.lanes) > 1
     U, V = (rng.standard_normal((n, 3)).astype(dtype) for n in big.shape)
