@@ -335,6 +335,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         mean : ndarray of shape (n_pairs,)
+            The entries.
         std : ndarray of shape (n_pairs,)
             Only if `return_std`.
 
@@ -483,6 +484,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         ndarray of str
+            Of dense data, those of the columns that are not left out, and of the indicator.
         """
         check_is_fitted(self)
         if not self._dense:

@@ -289,7 +289,7 @@ def _extend(observed, U, V, core):
         ):
             if rows.any():
                 part = _restrict(side, rows, columns)
-                penalty = _TINY * np.square(other).mean()
+                penalty = _TINY * (np.square(other).mean() or 1.0)
                 solution = _solve(part, part.values, other, _factors(part, other, penalty))
                 factor[rows] = solution[rows]
     return U, V

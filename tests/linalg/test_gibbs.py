@@ -84,7 +84,8 @@ def test_rows_with_more_noise_are_found():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_threads_do_not_change_the_samples(dtype):
-    observed, *_ = known_model(1, shape=(150, 100), dtype=dtype)
+    observed, *_ = known_model(1, shape=(500, 400), dtype=dtype)
+    assert len(observed.lanes) > 1
     models = []
     for n_jobs in (1, 2):
         observed.n_jobs = observed.T.n_jobs = n_jobs

@@ -183,8 +183,8 @@ def test_nothing_seen_is_zeros_and_undetermined():
 def test_threads_do_not_change_the_result(monkeypatch):
     monkeypatch.setattr(recovery, "_THREADED", 0)
     U, V = factors(300, 300, 3, 0)
-    one, two = (run(observe(U, V, 0, p=0.2, n_jobs=n), 3) for n in (1, 2))
-    assert len(observe(U, V, 0, p=0.2).lanes) > 1
+    one, two = (run(observe(U, V, 0, p=0.4, n_jobs=n), 3) for n in (1, 2))
+    assert len(observe(U, V, 0, p=0.4).lanes) > 1
     np.testing.assert_array_equal(one.U, two.U)
     np.testing.assert_array_equal(one.V, two.V)
     assert one.history == two.history
