@@ -1,6 +1,7 @@
 """Exact recovery of a matrix of low rank from few of its entries."""
 
 import time
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -47,7 +48,7 @@ def recovery(report, quick):
         report.table(rows)
 
 
-def phases(report, quick):
+def phases(report, quick, *, kind):
     """Show how often a matrix is recovered over rank and oversampling."""
     size, n_seeds = (60, 1) if quick else (200, 4)
     ratios = (1.2, 2.0) if quick else (1.05, 1.1, 1.2, 1.35, 1.5, 2.0, 3.0)
@@ -56,7 +57,7 @@ def phases(report, quick):
     for rank in (1, 3) if quick else (1, 2, 3, 5, 10, 15, 20):
         runs = {
             ratio: [
-                _run("gaussian", (size, size), rank, ratio, "at least rank", seed)
+                _run(kind, (size, size), rank, ratio, "at least rank", seed)
                 for seed in range(n_seeds)
             ]
             for ratio in ratios
@@ -67,7 +68,7 @@ def phases(report, quick):
             }
             tables[title].append({"rank": rank} | share)
     for title, rows in tables.items():
-        report.note(f"{size} x {size}, share {title} by rank and oversampling")
+        report.note(f"{kind}, {size} x {size}, share {title} by rank and oversampling")
         report.table(rows)
 
 
@@ -138,4 +139,9 @@ def _error(found, U, V, rows, columns):
     return np.linalg.norm(found.U[rows] @ found.V[columns].T - M) / np.linalg.norm(M)
 
 
-TASKS = {"recovery": recovery, "recovery-phase": phases}
+TASKS = {
+    "recovery": recovery,
+    "recovery-phase": partial(phases, kind="gaussian"),
+    "recovery-phase-condition": partial(phases, kind="condition 100"),
+    "recovery-phase-coherent": partial(phases, kind="coherent"),
+}

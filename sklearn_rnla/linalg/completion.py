@@ -179,7 +179,7 @@ def complete(observed, estimator, *, rank, solver, start=None, rng, report=None)
         estimator.early_stopping,
     )
     # Those whose products are small keep BLAS off the cores that the threads over rows use.
-    n_threads = 1 if solver in ("em", "iterative_svd", "softimpute") else observed.n_jobs
+    n_threads = 1 if solver in ("iterative_svd", "softimpute") else observed.n_jobs
     with one_blas_thread(n_threads):
         return _FUNCTIONS[solver](observed, options, start, rng, report)
 
