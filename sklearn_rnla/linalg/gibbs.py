@@ -48,7 +48,6 @@ def gibbs(
     *,
     max_iter=60,
     share=0.05,
-    robust=True,
     start=None,
     rng,
     report=None,
@@ -64,8 +63,6 @@ def gibbs(
         Sweeps, burn-in included.
     share : float
         Of the entries, hidden during burn-in.
-    robust : bool
-        Whether rows and columns have noise of their own size.
     start : LowRankModel, default=None
         Whose last sample to start from, where its rank is the same.
     rng : Generator
@@ -91,7 +88,7 @@ def gibbs(
 
     A sweep takes ``O(nnz d^2 + (m + n) d^3)`` flops, where d is the rank and one more.
     """
-    chain = _Chain(observed, rank, robust, rng)
+    chain = _Chain(observed, rank, rng)
     if start is not None and start.columns.shape[2] == rank + 1:
         chain.columns.vectors[:] = start.columns[:, -1]
         chain.rows.vectors[:] = start.rows[:, -1]
@@ -167,7 +164,7 @@ class _Side:
 class _Chain:
     """The state of the sampler, in units of the standard deviation of the entries."""
 
-    def __init__(self, observed, rank, robust, rng):
+    def __init__(self, observed, rank, rng):
         values = observed.values.astype(np.float64)
         self.offset = float(values.mean())
         spread = float(values.std())
@@ -177,7 +174,6 @@ class _Chain:
         self.observed = observed.with_values(
             ((values - self.offset) / self.scale).astype(observed.dtype)
         )
-        self.robust = robust
         self.rng = rng
         m, n = observed.shape
         self.rows = _Side(m, rank + 1, observed.dtype, rng)
@@ -193,12 +189,9 @@ class _Chain:
         total = float(self.rows.scale @ spread[:, 0])
         self.error = np.sqrt(spread[:, 1].sum() / observed.nnz)
         self.noise = self.rng.gamma(1 + observed.nnz / 2) / (1e-3 + total / 2)
-        if self.robust:
-            self.rows.draw_scale(observed.counts, self.noise * spread[:, 0], self.rng)
-            of_columns = self._squared_errors(observed.T, self.columns, self.rows)
-            self.columns.draw_scale(
-                observed.T.counts, self.noise * of_columns[:, 0], self.rng
-            )
+        self.rows.draw_scale(observed.counts, self.noise * spread[:, 0], self.rng)
+        of_columns = self._squared_errors(observed.T, self.columns, self.rows)
+        self.columns.draw_scale(observed.T.counts, self.noise * of_columns[:, 0], self.rng)
 
     def _draw_side(self, observed, side, other):
         from .._kernels.rows import draw_rows

@@ -195,15 +195,7 @@ def _restrict(observed, rows, columns):
     """Return the entries in the given rows and columns."""
     if rows.all() and columns.all():
         return observed
-    kept = rows[observed.rows] & columns[observed.indices]
-    indptr = np.concatenate([[0], np.cumsum(kept)])[observed.indptr]
-    return type(observed)(
-        observed.shape,
-        indptr.astype(observed.indptr.dtype),
-        observed.indices[kept],
-        observed.values[kept],
-        n_jobs=observed.n_jobs,
-    )
+    return observed.where(rows[observed.rows] & columns[observed.indices])
 
 
 def _core(observed, kept, rank):

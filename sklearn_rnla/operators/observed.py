@@ -180,9 +180,10 @@ class Observed:
 
     def split(self, hide):
         """Return the entries where the mask `hide` is False, and those where it is True."""
-        return self._part(~hide), self._part(hide)
+        return self.where(~hide), self.where(hide)
 
-    def _part(self, which):
+    def where(self, which):
+        """Return the entries where a mask of them is True."""
         ends = np.zeros(self.nnz + 1, self.indptr.dtype)
         np.cumsum(which, out=ends[1:])
         return Observed(
