@@ -40,12 +40,15 @@ solvers = {
 folds = KFold(3, shuffle=True, random_state=0)
 searches, automatic = {}, {}
 for solver in solvers:
-    model = MatrixFactorizationRegressor(solver=solver, tol=1e-3, random_state=0)
+    # The search holds out entries by itself.
+    model = MatrixFactorizationRegressor(
+        solver=solver, tol=1e-3, validation_fraction=0, random_state=0
+    )
     # More than six factors by least squares are far off, and slow.
     grid = {"rank": ranks[:6] if solver == "iterative_svd" else ranks}
     search = GridSearchCV(model, grid, cv=folds, scoring="neg_root_mean_squared_error")
     searches[solver] = search.fit(pairs, y)
-    automatic[solver] = model.set_params(rank="auto").fit(pairs, y)
+    automatic[solver] = model.set_params(rank="auto", validation_fraction=0.1).fit(pairs, y)
     for name, found in (("search", search.best_estimator_), ("auto", model)):
         error = np.sqrt(np.mean((found.predict(missing) - truth[~known]) ** 2))
         print(f"{solver:13}  {name:6}  rank {found.rank_:2}  error {error:.3f}")
@@ -57,9 +60,8 @@ for solver, style in solvers.items():
     errors = -found["mean_test_score"]
     ax.plot(tried, errors, label=solver, ms=6, **style)
     auto = automatic[solver].rank_
-    ax.plot(
-        auto, errors[tried == auto], "o", ms=14, mfc="none", mec=style["color"], mew=1.5
-    )
+    error = np.interp(auto, tried, errors)
+    ax.plot(auto, error, "o", ms=14, mfc="none", mec=style["color"], mew=1.5)
 ax.plot([], [], "o", color="0.3", ms=12, mfc="none", mew=1.5, label='rank="auto"')
 ax.axhline(noise, color="0.5", ls="--", lw=1)
 ax.annotate("noise of the entries", (16, noise), color="0.4", ha="right", va="bottom")
@@ -74,7 +76,7 @@ plt.show()
 # penalty of "als" makes that mild, and the average over factors has the least error
 # whatever the rank; ranks that are too large cost it little. "auto" tries ranks that
 # double, from 1, or from 4 with "gibbs", until the error of held-out entries no longer
-# falls: it can miss a rank between by some, in less work than a search.
+# falls, and then some between, but for "gibbs", in less work than a search.
 #
 # :class:`~sklearn_rnla.MatrixCompleter` may be searched as well. Its samples are rows, so
 # that folds are of rows that `fit` has not seen: `score` hides a fifth of the entries of

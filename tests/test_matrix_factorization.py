@@ -471,8 +471,7 @@ def test_the_rank_is_at_most_the_number_of_identifiers_of_a_side(solver):
 
 def test_the_rank_is_chosen_by_entries_held_out():
     model = regressor(rank="auto", validation_fraction=0.1).fit(PAIRS, VALUES)
-    # From the doublings of one.
-    assert model.rank_ in (2, 4)
+    assert model.rank_ in (2, 3, 4)
     assert 0.5 * NOISE <= model.error_estimate_ <= 4 * NOISE
     assert np.isnan(regressor(validation_fraction=0).fit(PAIRS, VALUES).error_estimate_)
 

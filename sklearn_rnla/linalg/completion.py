@@ -197,6 +197,8 @@ def _gibbs(observed, options, start, rng, report):
             ),
             first=min(_BAYESIAN_RANK // 2, most),
             most=most,
+            # A prior makes it matter little.
+            between=False,
         )
     result = gibbs(
         observed, rank, **sweeps, share=share, start=start, rng=rng, report=report
@@ -471,15 +473,23 @@ def _freedom_corrected(observed, model, rank):
     return float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
 
 
-def _grow_rank(error_of, *, first, most):
-    """Return the rank of least error, of doublings until it no longer falls."""
-    best, least, rank = first, np.inf, first
+def _grow_rank(error_of, *, first, most, between=True):
+    """Return a rank of small error, of doublings until it no longer falls, and between."""
+    best, least, rank, errors = first, np.inf, first, {}
     while rank <= min(most, _LARGEST_RANK):
-        error = error_of(rank)
+        errors[rank] = error_of(rank)
         # What is not worth a factor twice as large is not taken.
-        if error >= least * (1 - _GAIN):
+        if errors[rank] >= least * (1 - _GAIN):
             break
-        best, least, rank = rank, error, 2 * rank
+        best, least, rank = rank, errors[rank], 2 * rank
+    step = best // 2 if between else 0
+    while step:
+        for rank in (best - step, best + step):
+            if 1 <= rank <= most and rank not in errors:
+                errors[rank] = error_of(rank)
+        near = [rank for rank in (best - step, best, best + step) if rank in errors]
+        best = min(near, key=errors.get)
+        step //= 2
     return best
 
 
