@@ -95,7 +95,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         See `alpha`.
     center : bool or "auto", default="auto"
         Whether an offset and a bias of each row and column come before the factors. "auto"
-        is True for "em", "gibbs" and "als", which always have them but for "als".
+        is True for "als", "em" and "gibbs", of which the last two always have them.
     neighbors : bool, default=True
         Whether, with "em", rows near to the one that is filled in correct what the model
         says, if that lowers the error of entries held out.
