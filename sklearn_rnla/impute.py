@@ -107,7 +107,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         None is 1e-10, 1e-4, and 1e-3 to 1e-5.
     validation_fraction : float, default=0.05
         Share of the entries that are held out, to choose what is left to be chosen and to
-        estimate the error. They come back before the end. 0 holds out none.
+        estimate the error. They come back before the end. 0 holds out
+        none, but with "em", which has a share of its own.
     early_stopping : bool, default=False
         Whether "als" stops when the error of entries held out rises.
     missing_values : float, default=nan

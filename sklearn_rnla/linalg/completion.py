@@ -178,9 +178,8 @@ def complete(observed, estimator, *, rank, solver, start=None, rng, report=None)
         estimator.validation_fraction,
         estimator.early_stopping,
     )
-    # Those whose products are small keep BLAS off the cores that the threads over rows use.
-    n_threads = 1 if solver in ("iterative_svd", "softimpute") else observed.n_jobs
-    with one_blas_thread(n_threads):
+    # Products are small: BLAS keeps off the cores that the threads over rows use.
+    with one_blas_thread(observed.n_jobs):
         return _FUNCTIONS[solver](observed, options, start, rng, report)
 
 
