@@ -5,46 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .observed import FAST
-
-_INLINE = {"nogil": True, "cache": True, "fastmath": FAST | {"afn"}}
+from .cholesky import INLINE, factor, solve, solve_transposed
 
 
-@njit(**_INLINE)
-def _factor(A, d):
-    """Overwrite A by its Cholesky factor, with an inverted diagonal; lower triangle."""
-    for a in range(d):
-        row = A[a]
-        for c in range(a):
-            other = A[c]
-            s = row[c]
-            for e in range(c):
-                s -= row[e] * other[e]
-            row[c] = s * other[c]
-        s = row[a]
-        for e in range(a):
-            s -= row[e] * row[e]
-        row[a] = 1 / np.sqrt(s)
-
-
-@njit(**_INLINE)
-def _solve(C, d, b):
-    """Overwrite b by the solution of the equations that `_factor` had as A."""
-    for a in range(d):
-        row = C[a]
-        s = b[a]
-        for e in range(a):
-            s -= row[e] * b[e]
-        b[a] = s * row[a]
-    for a in range(d - 1, -1, -1):
-        row = C[a]
-        s = b[a] * row[a]
-        b[a] = s
-        for e in range(a):
-            b[e] -= row[e] * s
-
-
-@njit(**_INLINE)
+@njit(**INLINE)
 def _invert(C, d, T):
     """Set the rows of T to those of ``C^-T``: an upper triangle."""
     for c in range(d):
@@ -59,7 +23,7 @@ def _invert(C, d, T):
             t[a] = s * row[a]
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def fill_rows(missing, gradient, precision, deviations, spread):
     """Set missing deviations to their conditional means, and add up their covariances.
 
@@ -105,8 +69,9 @@ def fill_rows(missing, gradient, precision, deviations, spread):
             for c in range(a + 1):
                 A[a, c] = row[which[c]]
             b[a] = -gradient[i, which[a]]
-        _factor(A, d)
-        _solve(A, d, b)
+        factor(A, d)
+        solve(A, d, b)
+        solve_transposed(A, d, b)
         log_det = 0.0
         for a in range(d):
             deviations[i, which[a]] = b[a]

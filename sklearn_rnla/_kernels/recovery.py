@@ -53,27 +53,37 @@ def gram_factors(start, stop, indptr, indices, V, penalty, out):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
+def _solve(factor, x):
+    """Overwrite x by ``L^{-1} x``."""
+    for a in range(len(x)):
+        total = x[a]
+        for b in range(a):
+            total -= factor[a, b] * x[b]
+        x[a] = total / factor[a, a]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _solve_transposed(factor, x, out):
+    """Set `out`, which may be x, to ``L^{-T} x``."""
+    for a in range(len(x) - 1, -1, -1):
+        total = x[a]
+        for b in range(a + 1, len(x)):
+            total -= factor[b, a] * out[b]
+        out[a] = total / factor[a, a]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
 def forward(start, stop, indptr, indices, L, X):
     """Replace each row x of X by ``L^{-1} x``, with its own factor."""
     for i in range(start, stop):
-        x, factor = X[i], L[i]
-        for a in range(len(x)):
-            total = x[a]
-            for b in range(a):
-                total -= factor[a, b] * x[b]
-            x[a] = total / factor[a, a]
+        _solve(L[i], X[i])
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def backward(start, stop, indptr, indices, L, X, out):
     """Set each row of `out` to ``L^{-T} x``, for x the row of X, with its own factor."""
     for i in range(start, stop):
-        x, y, factor = X[i], out[i], L[i]
-        for a in range(len(x) - 1, -1, -1):
-            total = x[a]
-            for b in range(a + 1, len(x)):
-                total -= factor[b, a] * y[b]
-            y[a] = total / factor[a, a]
+        _solve_transposed(L[i], X[i], out[i])
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -94,22 +104,14 @@ def solve_rows(start, stop, indptr, indices, values, V, L, out):
     """
     k = V.shape[1]
     for i in range(start, stop):
-        x, factor = out[i], L[i]
+        x = out[i]
         x[:] = 0.0
         for p in range(indptr[i], indptr[i + 1]):
             value, row = values[p], V[indices[p]]
             for a in range(k):
                 x[a] += value * row[a]
-        for a in range(k):
-            total = x[a]
-            for b in range(a):
-                total -= factor[a, b] * x[b]
-            x[a] = total / factor[a, a]
-        for a in range(k - 1, -1, -1):
-            total = x[a]
-            for b in range(a + 1, k):
-                total -= factor[b, a] * x[b]
-            x[a] = total / factor[a, a]
+        _solve(L[i], x)
+        _solve_transposed(L[i], x, x)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)

@@ -10,13 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .observed import FAST
-
-_FAST = FAST | {"afn"}
-_INLINE = {"nogil": True, "cache": True, "fastmath": _FAST, "error_model": "numpy"}
+from .cholesky import INLINE, factor, solve, solve_transposed
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _normal_equations(start, stop, indices, values, V, weight, column_scale, x, A, b):
     """Add the entries of a row, from `start` to `stop`, to ``A u = b``; lower triangle."""
     d = len(b)
@@ -34,38 +31,7 @@ def _normal_equations(start, stop, indices, values, V, weight, column_scale, x, 
                 A[a, c] += ta * x[c]
 
 
-@njit(**_INLINE)
-def _factor(A, b):
-    """Overwrite A by its Cholesky factor, with an inverted diagonal, and b by C^-1 b."""
-    d = len(b)
-    for a in range(d):
-        for c in range(a):
-            s = A[a, c]
-            for e in range(c):
-                s -= A[a, e] * A[c, e]
-            A[a, c] = s * A[c, c]
-        s = A[a, a]
-        for e in range(a):
-            s -= A[a, e] * A[a, e]
-        # What rounding leaves of a direction without entries or a prior gets nothing.
-        A[a, a] = 1 / np.sqrt(s) if s > 0 else 0.0
-        s = b[a]
-        for e in range(a):
-            s -= A[a, e] * b[e]
-        b[a] = s * A[a, a]
-
-
-@njit(**_INLINE)
-def _solve_transposed(C, b):
-    """Overwrite b by ``C^-T b``."""
-    for a in range(len(b) - 1, -1, -1):
-        s = b[a] * C[a, a]
-        b[a] = s
-        for e in range(a):
-            b[e] -= C[a, e] * s
-
-
-@njit(**_INLINE)
+@njit(**INLINE)
 def draw_rows(
     start,
     stop,
@@ -112,15 +78,16 @@ def draw_rows(
         _normal_equations(
             indptr[i], indptr[i + 1], indices, values, V, weight, column_scale, x, A, b
         )
-        _factor(A, b)
+        factor(A, d)
+        solve(A, d, b)
         for a in range(d):
             b[a] += normal[i, a]
-        _solve_transposed(A, b)
+        solve_transposed(A, d, b)
         for a in range(d):
             out[i, a] = b[a]
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def fold_rows(
     start,
     stop,
@@ -179,11 +146,12 @@ def fold_rows(
                 b[a] = t * shift[a] + scale * g[a]
                 for c in range(a + 1):
                     A[a, c] = t * precision[a, c] + scale * G[a, c]
-            _factor(A, b)
+            factor(A, d)
+            solve(A, d, b)
             if step == n_reweights:
                 break
             u[:] = b
-            _solve_transposed(A, u)
+            solve_transposed(A, d, u)
             spread = 0.0
             for p in range(indptr[i], indptr[i + 1]):
                 other = V[indices[p]]
@@ -204,12 +172,12 @@ def fold_rows(
         noise_out[i] = expected / noise
         for a in range(d):
             b[a] += normal[a]
-        _solve_transposed(A, b)
+        solve_transposed(A, d, b)
         for a in range(d):
             out[i, a] = b[a]
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def squared_errors(start, stop, indptr, indices, values, U, V, column_scale, out):
     """Set `out` to the sums of squared errors of each row, weighted and plain.
 
@@ -236,7 +204,7 @@ def squared_errors(start, stop, indptr, indices, values, U, V, column_scale, out
         out[i, 1] = plain
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def predict_pairs(start, stop, rows, columns, U, V, mean, variance):
     """Set mean and variance over samples of the entries of the model at pairs.
 
