@@ -148,7 +148,7 @@ def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
     return rows
 
 
-def check_target(estimator, X, y, *, numeric):
+def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.float64,)):
     """Return the target as an ndarray, checked against X.
 
     Parameters
@@ -158,7 +158,10 @@ def check_target(estimator, X, y, *, numeric):
     X : RowMatrix
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
     numeric : bool
-        Whether it is to be float64.
+        Whether it is to be of one of `dtypes`, else of the first of them.
+    multi_output : bool
+        Whether it may have columns.
+    dtypes : tuple of numpy dtype
 
     Returns
     -------
@@ -173,15 +176,21 @@ def check_target(estimator, X, y, *, numeric):
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
-    y = _check_y(y, multi_output=True, y_numeric=numeric, estimator=estimator)
-    if numeric:
-        y = y.astype(np.float64, copy=False)
+    y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
+    if numeric and y.dtype not in dtypes:
+        y = y.astype(dtypes[0])
     if X.shape[0] != len(y):
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
             f"{[X.shape[0], len(y)]}"
         )
     return y
+
+
+def check_n_recommended(n):
+    """Raise unless `n` columns can be recommended: an int of at least 1."""
+    if not (isinstance(n, Integral) and n >= 1):
+        raise ValueError(f"n={n!r} must be an int of at least 1.")
 
 
 def check_penalties(alpha):

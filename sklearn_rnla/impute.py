@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from ._sklearn import (
     undone_on_failure,
     validate_data,
 )
+from ._validation import check_n_recommended
 from .linalg.completion import (
     CONSTRAINTS,
     SOLVERS,
@@ -33,7 +34,7 @@ from .linalg.completion import (
 from .linalg.low_rank import complete_rows, fold_in, predict_pairs
 from .linalg.neighbors import fit_neighbors, refine
 from .linalg.sampling_graph import describe_sampling, obstacles
-from .linalg.top import top_n
+from .linalg.top import largest_entries
 from .operators._rows import kernel_jobs
 from .operators.observed import Observed
 
@@ -391,8 +392,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             When `n` is not positive, or rows are outside of the data.
         """
         check_is_fitted(self)
-        if not (isinstance(n, Integral) and n >= 1):
-            raise ValueError(f"n={n!r} must be an int of at least 1.")
+        check_n_recommended(n)
         if np.ndim(X) == 1 and not sp.issparse(X):
             which = _check_rows(X, len(self._model.rows))
             rows, seen = self._model.rows[which], self._seen.take(which)
@@ -400,18 +400,15 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             X, _ = self._check(X, reset=False)
             seen = self._observed(self._kept(X))
             rows, _ = fold_in(self._model, seen)
-        model = self._model
-        columns, scores = top_n(
-            model.factors_of(rows),
-            model.factors()[1],
+        columns, scores = largest_entries(
+            self._model,
+            rows,
             int(n),
-            column_scores=model.column_biases,
             exclude=seen if exclude_seen else None,
             n_jobs=kernel_jobs(self.n_jobs),
         )
-        biases = model.offset + model.biases_of(rows)
         original = np.append(np.flatnonzero(~self._empty), -1)
-        return original[columns], scores + biases[:, np.newaxis]
+        return original[columns], scores
 
     def fold_in(self, X):
         """Return biases and factors of rows, given those of the columns.

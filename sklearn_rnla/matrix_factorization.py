@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -13,15 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
-    _check_y,
     _fit_context,
     progress,
     undone_on_failure,
     validate_data,
 )
+from ._validation import check_n_recommended, check_target
 from .linalg.completion import CONSTRAINTS, complete, why_not_converged
 from .linalg.low_rank import fold_in, predict_pairs
-from .linalg.top import top_n
+from .linalg.top import largest_entries
 from .operators._rows import kernel_jobs
 from .operators.observed import Observed
 
@@ -197,18 +196,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         """
         with undone_on_failure(self):
             X = self._check(X, reset=True)
-            if y is None:
-                raise ValueError(
-                    "MatrixFactorizationRegressor requires y to be passed, but the target "
-                    "y is None."
-                )
-            y = _check_y(y, y_numeric=True, estimator=self)
-            if len(y) != len(X):
-                raise ValueError(
-                    "Found input variables with inconsistent numbers of samples: "
-                    f"{[len(X), len(y)]}"
-                )
-            y = y.astype(np.float32 if y.dtype == np.float32 else np.float64, copy=False)
+            y = check_target(
+                self,
+                X,
+                y,
+                numeric=True,
+                multi_output=False,
+                dtypes=(np.float64, np.float32),
+            )
             self.row_ids_, rows = _distinct(X[:, 0])
             self.column_ids_, columns = _distinct(X[:, 1])
             shape = len(self.row_ids_), len(self.column_ids_)
@@ -276,24 +271,19 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             Values, not clipped.
         """
         check_is_fitted(self)
-        if not (isinstance(n, Integral) and n >= 1):
-            raise ValueError(f"n={n!r} must be an int of at least 1.")
+        check_n_recommended(n)
         rows = np.asarray(rows)
         if rows.ndim != 1:
             raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
         places = _places(rows, self.row_ids_)
-        model, n_columns = self._model, len(self.column_ids_)
-        vectors, columns = model.rows[places], model.columns[:n_columns]
-        best, scores = top_n(
-            model.factors_of(vectors),
-            model.factors_of(columns),
+        best, scores = largest_entries(
+            self._model._replace(columns=self._model.columns[:-1]),
+            self._model.rows[places],
             int(n),
-            column_scores=model.biases_of(columns),
             exclude=self._seen.take(places) if exclude_seen else None,
             n_jobs=kernel_jobs(self.n_jobs),
         )
-        biases = model.offset + model.biases_of(vectors)
-        return self.column_ids_[np.maximum(best, 0)], scores + biases[:, np.newaxis]
+        return self.column_ids_[np.maximum(best, 0)], scores
 
     @property
     def row_biases_(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -188,7 +189,7 @@ def _gibbs(observed, options, start, rng, report):
     sweeps = {} if options.max_iter is None else {"max_iter": options.max_iter}
     share = options.validation_fraction
     if rank == "auto":
-        rank = _grow_rank(
+        rank, _ = _grow_rank(
             lambda k: (
                 gibbs(
                     observed, k, max_iter=_SHORT_CHAIN, share=share or _SHARE, rng=rng
@@ -259,10 +260,8 @@ def _als(observed, options, start, rng, report):
     max_iter, V = options.max_iter, None if start is None else start.factors()[1]
     if V is not None and V.shape[1] != rank:
         V = None
-    seen, hidden = _split(observed, options.validation_fraction, rng)
-    if hidden is not None:
-        biases, residual = _centred(seen, options.center)
-        left = biases.residual(hidden) if options.center else hidden
+    residual, left = _held_out(observed, options, rng)
+    if left is not None:
         found = {}
 
         def try_rank(rank):
@@ -270,11 +269,11 @@ def _als(observed, options, start, rng, report):
             return min(found[rank].history)
 
         if rank == "auto":
-            rank = _grow_rank(try_rank, first=1, most=min(observed.shape))
+            rank, error = _grow_rank(try_rank, first=1, most=min(observed.shape))
         else:
-            try_rank(rank)
+            error = try_rank(rank)
         V, history = found[rank].V, found[rank].history
-        n_iter, error = len(history), min(history)
+        n_iter = len(history)
         if options.early_stopping:
             max_iter = _MORE_SWEEPS
     elif rank == "auto":
@@ -296,16 +295,7 @@ def _als(observed, options, start, rng, report):
 
 
 def _exact(observed, options, start, rng, report):
-    def fit(residual, rank, report=None):
-        return recover(
-            residual,
-            rank,
-            tol=options.tol,
-            max_iter=options.max_iter,
-            rng=rng,
-            report=report,
-        )
-
+    fit = partial(recover, tol=options.tol, max_iter=options.max_iter, rng=rng)
     biases, residual = _centred(observed, options.center)
     (m, n), found, rank = observed.shape, None, options.rank
     if rank == "auto":
@@ -313,7 +303,7 @@ def _exact(observed, options, start, rng, report):
         most = sum(k * (m + n - k) <= observed.nnz for k in range(1, min(m, n) + 1))
         most = min(max(most, 1), _LARGEST_RANK)
         for rank in range(1, most + 1):
-            found = fit(residual, rank, report)
+            found = fit(residual, rank, report=report)
             if found.converged:
                 break
     if options.rank == "auto" and not found.converged:
@@ -326,9 +316,9 @@ def _exact(observed, options, start, rng, report):
             return _error(hidden, tried.U, tried.V)
 
         if hidden is not None:
-            rank = _grow_rank(try_rank, first=1, most=most)
+            rank, _ = _grow_rank(try_rank, first=1, most=most)
     if options.rank != "auto" or rank != found.U.shape[1]:
-        found = fit(residual, rank, report)
+        found = fit(residual, rank, report=report)
     rank = found.U.shape[1]
     model = _model(observed, biases, found.V, _negligible(found.V), 0.0)
     error = _freedom_corrected(observed, model, rank)
@@ -346,37 +336,22 @@ def _exact(observed, options, start, rng, report):
 
 
 def _iterative_svd(observed, options, start, rng, report):
-    def fit(residual, rank, report=None):
-        return iterative_svd(
-            residual,
-            rank,
-            tol=options.tol,
-            max_iter=options.max_iter,
-            rng=rng,
-            report=report,
-        )
-
-    seen, hidden = _split(observed, options.validation_fraction, rng)
+    fit = partial(iterative_svd, tol=options.tol, max_iter=options.max_iter, rng=rng)
+    residual, left = _held_out(observed, options, rng)
     rank, error = options.rank, np.nan
-    if hidden is not None:
-        biases, residual = _centred(seen, options.center)
-        left = biases.residual(hidden) if options.center else hidden
+    if left is not None:
 
         def try_rank(rank):
             return _error(left, *_balanced(fit(residual, rank)))
 
         if rank == "auto":
-            errors = {}
-            rank = _grow_rank(
-                lambda k: errors.setdefault(k, try_rank(k)), first=1, most=min(seen.shape)
-            )
-            error = errors[rank]
+            rank, error = _grow_rank(try_rank, first=1, most=min(observed.shape))
         else:
             error = try_rank(rank)
     elif rank == "auto":
         raise ValueError("rank='auto' needs a positive validation_fraction.")
     biases, residual = _centred(observed, options.center)
-    result = fit(residual, rank, report)
+    result = fit(residual, rank, report=report)
     _, V = _balanced(result)
     model = _model(observed, biases, V, _negligible(V), 0.0)
     return _of_singular_values(model, "iterative_svd", rank, None, error, result)
@@ -384,13 +359,10 @@ def _iterative_svd(observed, options, start, rng, report):
 
 def _soft_impute(observed, options, start, rng, report):
     most = None if options.rank == "auto" else options.rank
-
     settings = {"max_rank": most, "max_iter": options.max_iter, "rng": rng}
-    seen, hidden = _split(observed, options.validation_fraction, rng)
+    residual, left = _held_out(observed, options, rng)
     alpha, error, result = options.alpha, np.nan, None
-    if hidden is not None:
-        biases, residual = _centred(seen, options.center)
-        left = biases.residual(hidden) if options.center else hidden
+    if left is not None:
         largest = largest_penalty(residual, rng=rng)
         if alpha is None:
             path = soft_impute_path(residual, largest * _PATH, tol=_PATH_TOL, **settings)
@@ -428,6 +400,15 @@ def _split(observed, fraction, rng):
         if seen.nnz and hidden.nnz:
             return seen, hidden
     return observed, None
+
+
+def _held_out(observed, options, rng):
+    """Return entries to fit first, and others or None, both less biases of the first."""
+    seen, hidden = _split(observed, options.validation_fraction, rng)
+    if hidden is None:
+        return None, None
+    biases, residual = _centred(seen, options.center)
+    return residual, biases.residual(hidden) if options.center else hidden
 
 
 def _centred(observed, center):
@@ -473,7 +454,13 @@ def _freedom_corrected(observed, model, rank):
 
 
 def _grow_rank(error_of, *, first, most, between=True):
-    """Return a rank of small error, of doublings until it no longer falls, and between."""
+    """Return a rank of small error, of doublings until it no longer falls, and between.
+
+    Returns
+    -------
+    rank : int
+    error : float
+    """
     best, least, rank, errors = first, np.inf, first, {}
     while rank <= min(most, _LARGEST_RANK):
         errors[rank] = error_of(rank)
@@ -489,7 +476,7 @@ def _grow_rank(error_of, *, first, most, between=True):
         near = [rank for rank in (best - step, best, best + step) if rank in errors]
         best = min(near, key=errors.get)
         step //= 2
-    return best
+    return best, errors[best]
 
 
 def _follow_path(path, hidden):

@@ -116,7 +116,7 @@ def gibbs(
     if n_predicted:
         errors = hidden.values - total / n_predicted
         error = chain.scale * float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
-    model, row_noise, column_noise = chain.model(samples)
+    model, row_noise, column_noise = chain.model(samples, observed)
     return GibbsResult(model, row_noise, column_noise, error, history)
 
 
@@ -250,7 +250,7 @@ class _Chain:
             self.rows.freedom,
         )
 
-    def model(self, samples):
+    def model(self, samples, observed):
         """Return the average of samples, with rows folded in, and the noise about it."""
         columns, new, scales, precisions, shifts, noises, freedoms = (
             list(terms) for terms in zip(*samples, strict=True)
@@ -276,9 +276,6 @@ class _Chain:
             prior,
             np.array(new, columns[0].dtype)[np.newaxis],
         )
-        original = self.observed.with_values(
-            (self.offset + self.scale * self.observed.values).astype(self.observed.dtype)
-        )
-        rows, row_noise = fold_in(model, original)
+        rows, row_noise = fold_in(model, observed)
         column_noise = (1 / prior.column_scale).mean(axis=0)
         return model._replace(rows=rows), row_noise, column_noise

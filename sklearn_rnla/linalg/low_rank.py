@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._sklearn import svd_flip
 from ..operators._rows import run_lanes, split
 
 # Pairs predicted at a time.
@@ -135,18 +136,10 @@ class LowRankModel(NamedTuple):
         gram = R @ (U.T @ U).astype(np.float64) @ R.T
         squares, E = np.linalg.eigh(gram)
         E = E[:, ::-1][:, :rank]
-        components = (Q @ E).T
-        # Signs as of scikit-learn's PCA.
-        largest = np.abs(components).argmax(axis=1)
-        signs = np.sign(components[np.arange(len(components)), largest])
-        signs[signs == 0] = 1
+        rotation, components = svd_flip(R.T @ E, (Q @ E).T, u_based_decision=False)
         values = np.sqrt(np.maximum(squares[::-1][:rank], 0))
         dtype = V.dtype
-        return (
-            values.astype(dtype),
-            (signs[:, np.newaxis] * components).astype(dtype),
-            (R.T @ E * signs).astype(dtype),
-        )
+        return values.astype(dtype), components.astype(dtype), rotation.astype(dtype)
 
     def standardised(self, observed):
         """Return observed entries in the units of the model."""

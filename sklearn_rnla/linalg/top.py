@@ -78,3 +78,33 @@ def top_n(U, V, n, *, column_scores=None, exclude=None, n_jobs=None):
     for _ in run_lanes(run, range(0, m, _ROWS), n_jobs):
         pass
     return indices, scores
+
+
+def largest_entries(model, rows, n, *, exclude=None, n_jobs=None):
+    """Return the n largest entries of rows of a completed matrix.
+
+    Parameters
+    ----------
+    model : LowRankModel
+    rows : ndarray of shape (m, n_samples, d)
+        Of the model, or folded in.
+    n : int
+    exclude, n_jobs
+        As for `top_n`.
+
+    Returns
+    -------
+    indices : ndarray of int of shape (m, n)
+    scores : ndarray of shape (m, n)
+        As of `top_n`, with the offset and the biases of the rows.
+    """
+    indices, scores = top_n(
+        model.factors_of(rows),
+        model.factors_of(model.columns),
+        n,
+        column_scores=model.column_biases,
+        exclude=exclude,
+        n_jobs=n_jobs,
+    )
+    biases = model.offset + model.biases_of(rows)
+    return indices, scores + biases[:, np.newaxis]
