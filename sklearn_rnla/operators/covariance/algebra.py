@@ -1,0 +1,189 @@
+"""Sums, products and powers of covariance functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .nodes import Covariance, PlacedColumns, ZeroColumns
+
+
+class SumCovariance(Covariance):
+    """The sum of two."""
+
+    def __init__(self, kernel, one, other):
+        super().__init__(kernel)
+        self._parts = one, other
+        self.has_noise = one.has_noise or other.has_noise
+        self.is_zero = one.is_zero and other.is_zero
+
+    def at(self, Z):
+        if self.is_zero:
+            return ZeroColumns(len(Z), self.n_params)
+        one, other = self._parts
+        if one.is_zero:
+            order = np.arange(other.n_params) + one.n_params
+            return PlacedColumns(other.at(Z), order, self.n_params)
+        if other.is_zero:
+            return PlacedColumns(one.at(Z), np.arange(one.n_params), self.n_params)
+        return _SumColumns(one.at(Z), other.at(Z))
+
+    def diagonal(self, B):
+        return sum(part.diagonal(B) for part in self._parts)
+
+    def diagonal_pullback(self, B, w):
+        return np.concatenate([part.diagonal_pullback(B, w) for part in self._parts])
+
+    def noise(self, B):
+        return sum(part.noise(B) for part in self._parts)
+
+    def noise_pullback(self, B, w):
+        return np.concatenate([part.noise_pullback(B, w) for part in self._parts])
+
+
+class _SumColumns:
+    def __init__(self, one, other):
+        self._parts = one, other
+
+    def __call__(self, B, dtype):
+        one, other = self._parts
+        K = one(B, dtype)
+        K += other(B, dtype)
+        return K
+
+    def forward(self, B):
+        (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
+        return K1 + K2, lambda W: np.append(pull1(W.copy()), pull2(W))
+
+
+class ProductCovariance(Covariance):
+    """The product of two; of its noise, every term has a factor that is noise."""
+
+    def __init__(self, kernel, one, other):
+        super().__init__(kernel)
+        self._parts = one, other
+        self.has_noise = one.has_noise or other.has_noise
+        self.is_zero = one.is_zero or other.is_zero
+
+    def at(self, Z):
+        one, other = self._parts
+        if self.is_zero:
+            return ZeroColumns(len(Z), self.n_params)
+        if one.constant is not None:
+            columns = other.scaled(Z, one.constant)
+            own, rest = 0, np.arange(other.n_params) + one.n_params
+        elif other.constant is not None:
+            columns = one.scaled(Z, other.constant)
+            own, rest = one.n_params, np.arange(one.n_params)
+        else:
+            return _ProductColumns(one.at(Z), other.at(Z))
+        fixed = len(rest) == self.n_params
+        places = np.append(self.n_params if fixed else own, rest)
+        return PlacedColumns(columns, places, self.n_params)
+
+    def diagonal(self, B):
+        one, other = self._parts
+        return one.diagonal(B) * other.diagonal(B)
+
+    def diagonal_pullback(self, B, w):
+        one, other = self._parts
+        return np.append(
+            one.diagonal_pullback(B, w * other.diagonal(B)),
+            other.diagonal_pullback(B, w * one.diagonal(B)),
+        )
+
+    def noise(self, B):
+        one, other = self._parts
+        noise = other.noise(B)
+        return one.diagonal(B) * noise + one.noise(B) * (other.diagonal(B) + noise)
+
+    def noise_pullback(self, B, w):
+        slopes = []
+        for part, factor in (self._parts, self._parts[::-1]):
+            noise = factor.noise(B)
+            variance = factor.diagonal(B) + noise
+            slopes.append(
+                part.diagonal_pullback(B, w * noise) + part.noise_pullback(B, w * variance)
+            )
+        return np.concatenate(slopes)
+
+
+class _ProductColumns:
+    def __init__(self, one, other):
+        self._parts = one, other
+
+    def __call__(self, B, dtype):
+        one, other = self._parts
+        K = one(B, dtype)
+        K *= other(B, dtype)
+        return K
+
+    def forward(self, B):
+        (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
+
+        def pull(W):
+            slopes = pull1(W * K2)
+            W *= K1
+            return np.append(slopes, pull2(W))
+
+        return K1 * K2, pull
+
+
+class PowerCovariance(Covariance):
+    """A power."""
+
+    def __init__(self, kernel, part):
+        super().__init__(kernel)
+        self._part = part
+        self._exponent = kernel.exponent
+        self.has_noise = self._part.has_noise
+        self.is_zero = self._part.is_zero and self._exponent > 0
+
+    def at(self, Z):
+        if self.is_zero:
+            return ZeroColumns(len(Z), self.n_params)
+        return _PowerColumns(self._part.at(Z), self._exponent)
+
+    def diagonal(self, B):
+        return self._part.diagonal(B) ** self._exponent
+
+    def diagonal_pullback(self, B, w):
+        slope = _power_slope(self._part.diagonal(B), self._exponent)
+        return self._part.diagonal_pullback(B, w * slope)
+
+    def noise(self, B):
+        diagonal = self._part.diagonal(B)
+        variance = diagonal + self._part.noise(B)
+        return variance**self._exponent - diagonal**self._exponent
+
+    def noise_pullback(self, B, w):
+        diagonal = self._part.diagonal(B)
+        of_diagonal = _power_slope(diagonal, self._exponent)
+        of_variance = _power_slope(diagonal + self._part.noise(B), self._exponent)
+        return self._part.noise_pullback(B, w * of_variance) + self._part.diagonal_pullback(
+            B, w * (of_variance - of_diagonal)
+        )
+
+
+def _power_slope(K, exponent):
+    """Return the derivative of the power; zero where it is infinite, as at zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = exponent * K ** (exponent - 1)
+    return np.where(np.isfinite(slope), slope, 0.0)
+
+
+class _PowerColumns:
+    def __init__(self, columns, exponent):
+        self._columns = columns
+        self._exponent = exponent
+
+    def __call__(self, B, dtype):
+        return self._columns(B, dtype) ** np.dtype(dtype).type(self._exponent)
+
+    def forward(self, B):
+        K, pull_part = self._columns.forward(B)
+
+        def pull(W):
+            W *= _power_slope(K, self._exponent)
+            return pull_part(W)
+
+        return K**self._exponent, pull
