@@ -4,13 +4,20 @@ from functools import partial
 from statistics import median
 
 import numpy as np
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import pairwise_kernels, rbf_kernel
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KernelCenterer
 
-from sklearn_rnla import NystroemKernel, NystroemRidge, NystroemRidgeClassifier
+from sklearn_rnla import (
+    NystroemKernel,
+    NystroemRidge,
+    NystroemRidgeClassifier,
+    RandomizedPCA,
+)
 
 from .datasets import real_sets
 from .harness import MEGABYTE, MemoryWatch, compare, race, rounds
@@ -325,6 +332,91 @@ def growth(report, quick):
         report.table(rows)
 
 
+def kernel_pca(report, quick):
+    """Compare components of kernel features with those of the whole kernel matrix."""
+    n, k, sizes = (400, 5, (50,)) if quick else (5000, 10, (100, 300, 1000))
+    sets = {"digits": real_sets(np.float64, True)["digits"]}
+    if not quick:
+        found = real_sets(np.float64, quick)
+        names = ("letter", "pendigits", "uci_keggdirected")
+        sets |= {name: found[name] for name in names if name in found}
+    for name, data in sets.items():
+        X = data.X[:n]
+        gamma = 1 / X.shape[1]
+        K = KernelCenterer().fit_transform(rbf_kernel(X, gamma=gamma))
+        ours = {f"recipe, m={m}": _kernel_pca(k, gamma, m) for m in sizes}
+        ours[f"recipe, m={sizes[-1]}, gram"] = _kernel_pca(k, gamma, sizes[-1], "gram")
+        uniform = {
+            f"Nystroem + PCA, m={m}": make_pipeline(
+                Nystroem(gamma=gamma, n_components=m, random_state=0),
+                PCA(k, random_state=0),
+            )
+            for m in sizes
+        }
+        solvers = {
+            f"KernelPCA, {solver}": KernelPCA(
+                k, kernel="rbf", gamma=gamma, eigen_solver=solver, random_state=0
+            )
+            for solver in ("arpack", "randomized", "auto")
+        }
+        runs = race(
+            {
+                label: partial(model.fit_transform, X)
+                for label, model in (ours | uniform | solvers).items()
+            },
+            rounds=rounds(quick, 3),
+            patience=20.0,
+        )
+        exact = runs["KernelPCA, arpack"].result
+        best, U = np.square(exact).sum(), np.linalg.qr(exact)[0]
+
+        def lost(Z, K=K, best=best):
+            Q = np.linalg.qr(Z)[0]
+            return 1 - float(np.sum(Q * (K @ Q)) / best)
+
+        def sine(Z, U=U):
+            Q = np.linalg.qr(Z)[0]
+            return float(np.linalg.norm(U - Q @ (Q.T @ U)) / np.sqrt(U.shape[1]))
+
+        report.note(f"{name}: {X.shape[0]} x {X.shape[1]}, rbf, {k} components")
+        columns = {"variance lost": lost, "rms sine": sine}
+        report.table(compare(runs, f"recipe, m={sizes[len(sizes) // 2]}", columns))
+
+
+def _kernel_pca(k, gamma, m, algorithm="auto"):
+    return make_pipeline(
+        NystroemKernel(gamma=gamma, n_components=m, random_state=0),
+        RandomizedPCA(k, algorithm=algorithm, random_state=0),
+    )
+
+
+def kernel_pca_growth(report, quick):
+    """Show how kernel PCA grows with the rows, where its matrix fits and where not."""
+    k, m = (5, 20) if quick else (10, 500)
+    most = 400 if quick else 10_000
+    rows = []
+    for n in (200, 400, 800) if quick else (2500, 5000, 10_000, 30_000, 100_000):
+        X, _ = _smooth(n, 10, np.float32)
+        methods = {"recipe": _kernel_pca(k, 0.1, m)}
+        if n <= most:
+            methods["KernelPCA"] = KernelPCA(
+                k, kernel="rbf", gamma=0.1, eigen_solver="randomized", random_state=0
+            )
+        runs = race(
+            {name: partial(model.fit, X) for name, model in methods.items()},
+            rounds=rounds(quick, 3),
+            patience=10.0,
+        )
+        row = {"n": n}
+        for name in ("recipe", "KernelPCA"):
+            run = runs.get(name)
+            row[f"{name} ms"] = run and 1e3 * run.seconds
+            row[f"{name} peak MB"] = run and run.peak and run.peak / MEGABYTE
+        rows.append(row | {"K alone MB": n * n * X.itemsize / MEGABYTE})
+    report.note(f"10 features, float32, {k} components, {m} landmarks")
+    report.table(rows)
+
+
 TASKS = {
     "selection": selection,
     "needed": needed,
@@ -334,4 +426,6 @@ TASKS = {
     "centers": centers,
     "classification": classification,
     "growth": growth,
+    "kernel-pca": kernel_pca,
+    "kernel-pca-growth": kernel_pca_growth,
 }
