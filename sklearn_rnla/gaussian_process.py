@@ -1,0 +1,463 @@
+"""Gaussian process regression at large n."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
+from sklearn.utils import check_random_state
+
+from ._random import draw_seed, stream
+from ._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    _fit_context,
+    progress,
+    undone_on_failure,
+)
+from ._validation import (
+    KERNEL_CONSTRAINTS,
+    check_kernel_rows,
+    check_landmarks,
+    check_target,
+)
+from .linalg.gp_fit import GaussianProcessProblem, Search, Start, fit_gaussian_process
+from .operators import as_row_matrix, is_read_lazily
+from .operators._rows import kernel_jobs
+from .operators.covariance import covariance
+from .operators.evidence_passes import METHODS
+from .operators.kernel_passes import BLOCK_ROWS
+
+# Noise to be learned starts at this share of the variance of y, within these bounds.
+_NOISE_START, _NOISE_BOUNDS = 0.1, (1e-6, 10.0)
+
+
+class NystroemGaussianProcessRegressor(
+    CallbackSupportMixin, RegressorMixin, BaseEstimator
+):
+    """Gaussian process regression on landmarks, for many samples.
+
+    A drop-in for scikit-learn's `GaussianProcessRegressor` where an
+    n_samples x n_samples matrix is out of the question: the same kernels, parameters and
+    methods in ``O(n_samples n_landmarks^2)`` time. All samples enter the marginal
+    likelihood and the posterior; far from the landmarks, variances are those of the prior.
+
+    Parameters
+    ----------
+    kernel : kernel object, default=None
+        Of ``sklearn.gaussian_process.kernels``, or one like them. None is
+        ``ConstantKernel() * RBF() + WhiteKernel()``, all of it learned.
+    alpha : float or ndarray of shape (n_samples,), default=1e-10
+        Variance of the noise, besides that of a `WhiteKernel`; one for each sample, or
+        for all.
+    optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
+        As in scikit-learn; a callable is called in each stage of the fit. None leaves the
+        kernel as it is.
+    n_restarts_optimizer : int, default=0
+        Further starts of the first, coarse stage; the best goes on.
+    normalize_y : bool, default=False
+        Whether to take the mean from y and divide it by its standard deviation.
+    copy_X_train : bool, default=True
+        Whether to keep a copy of X, not X itself. Data that are read lazily are not
+        copied.
+    n_targets : int, default=None
+        Columns of y; of the prior, before `fit`, None is 1.
+    method : {"variational", "fitc", "dtc"}, default="variational"
+        - "variational": maximises a lower bound of the marginal likelihood [1]_: more
+          landmarks never make it worse, and it does not overfit;
+        - "fitc": exact variances on the diagonal [2]_, noise that varies with the input;
+        - "dtc": the likelihood of the approximate prior alone [3]_.
+
+    n_components : int, default=300
+        Most landmarks.
+    landmarks : str or array-like, default="rpcholesky"
+        How they are chosen, or which they are, as in `NystroemKernel`.
+    reselect_landmarks : bool, default=True
+        Whether to choose them again as the parameters of the kernel move [4]_.
+    learn_noise : bool, default=True
+        Whether to add a `WhiteKernel` to a kernel without one, where there is an
+        optimiser: landmarks cannot interpolate, and `alpha` alone would be no noise.
+    n_jobs : int, default=None
+        Threads over tiles of the kernel. None means as many as BLAS has, or as a
+        :obj:`joblib.parallel_config` context says.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the landmarks, the samples of coarse stages, and the restarts.
+
+    Attributes
+    ----------
+    kernel_ : kernel object
+        With the parameters found.
+    log_marginal_likelihood_value_ : float
+        Log marginal likelihood of ``kernel_.theta``; for "variational" its lower bound.
+    X_train_ : ndarray of shape (n_samples, n_features_in_)
+        The samples, or what they are read from.
+    y_train_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        The targets, normalised where asked for.
+    components_ : ndarray of shape (n_landmarks, n_features_in_)
+        The landmarks.
+    component_indices_ : ndarray of shape (n_landmarks,) or None
+        Which samples they are; None for centres of clusters and points of one's own.
+    dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
+        Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
+    error_estimate_ : float
+        Trace of the kernel matrix without noise less that of its approximation, relative:
+        exact. At zero, the model is that of all samples.
+    n_iter_ : int
+        Evaluations of the marginal likelihood on all samples and landmarks.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has string names.
+
+    See Also
+    --------
+    sklearn.gaussian_process.GaussianProcessRegressor : Exact, in time of n_samples^3.
+    NystroemRidge : The mean alone, for a penalty that is given or cross-validated.
+
+    Notes
+    -----
+    An evaluation of the marginal likelihood and its gradient is two passes over row
+    blocks, ``4 n m^2`` flops, and keeps ``O(n + m^2)`` numbers: X may be a memmap or a
+    dask array. Parameters are found on samples of the rows with few landmarks first, and
+    with all of both in a few last evaluations. Unlike in scikit-learn there is no `L_`
+    and no `alpha_`, and kernels of other things than vectors are refused.
+
+    Of one thing the methods do not say the same: the noise. "fitc" takes what landmarks
+    do not capture for noise of its own and may learn too little of it; "variational"
+    learns rather too much where landmarks are too few (Bauer, van der Wilk & Rasmussen,
+    2016). `error_estimate_` says whether they are.
+
+    References
+    ----------
+    .. [1] Titsias, M. (2009). Variational learning of inducing variables in sparse
+       Gaussian processes. AISTATS, 567-574.
+    .. [2] Snelson, E., & Ghahramani, Z. (2006). Sparse Gaussian processes using
+       pseudo-inputs. NIPS 18, 1257-1264.
+    .. [3] Quinonero-Candela, J., & Rasmussen, C. E. (2005). A unifying view of sparse
+       approximate Gaussian process regression. JMLR 6, 1939-1959.
+    .. [4] Burt, D. R., Rasmussen, C. E., & van der Wilk, M. (2020). Convergence of sparse
+       variational inference in Gaussian processes regression. JMLR 21(131), 1-63.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+    >>> from sklearn_rnla import NystroemGaussianProcessRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 10, size=(2000, 1))
+    >>> y = np.sin(X[:, 0]) + 0.1 * rng.normal(size=2000)
+    >>> gpr = NystroemGaussianProcessRegressor(
+    ...     1.0 * RBF() + WhiteKernel(), n_components=50, random_state=0
+    ... ).fit(X, y)
+    >>> mean, std = gpr.predict([[2.0], [100.0]], return_std=True)
+    >>> mean.round(2)
+    array([0.91, 0.  ])
+    >>> round(float(std[0]), 2)
+    0.1
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
+        "kernel": [None, Kernel],
+        "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray],
+        "optimizer": [StrOptions({"fmin_l_bfgs_b"}), callable, None],
+        "n_restarts_optimizer": [Interval(Integral, 0, None, closed="left")],
+        "normalize_y": ["boolean"],
+        "copy_X_train": ["boolean"],
+        "n_targets": [Interval(Integral, 1, None, closed="left"), None],
+        "method": [StrOptions(set(METHODS))],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "landmarks": KERNEL_CONSTRAINTS["landmarks"],
+        "reselect_landmarks": ["boolean"],
+        "learn_noise": ["boolean"],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        kernel=None,
+        *,
+        alpha=1e-10,
+        optimizer="fmin_l_bfgs_b",
+        n_restarts_optimizer=0,
+        normalize_y=False,
+        copy_X_train=True,
+        n_targets=None,
+        method="variational",
+        n_components=300,
+        landmarks="rpcholesky",
+        reselect_landmarks=True,
+        learn_noise=True,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.kernel = kernel
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.normalize_y = normalize_y
+        self.copy_X_train = copy_X_train
+        self.n_targets = n_targets
+        self.method = method
+        self.n_components = n_components
+        self.landmarks = landmarks
+        self.reselect_landmarks = reselect_landmarks
+        self.learn_noise = learn_noise
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Find landmarks and parameters of the kernel, and the posterior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), memmap or dask array
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+
+        Returns
+        -------
+        NystroemGaussianProcessRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            When a parameter does not fit the data, or these are not finite.
+        """
+        with undone_on_failure(self):
+            rows = self._check_rows(X, reset=True)
+            y = check_target(self, rows, y, numeric=True)
+            self.X_train_ = self._kept(X, rows)
+            self.y_train_ = self._normalized(y)
+            with progress(self, "iteration") as report:
+                found = fit_gaussian_process(
+                    self._problem(rows),
+                    self._kernel_to_fit(),
+                    self.optimizer,
+                    n_restarts=self.n_restarts_optimizer,
+                    reselect=self.reselect_landmarks,
+                    report=report,
+                )
+            self.kernel_ = found.kernel
+            self.components_ = found.Z
+            self.component_indices_ = found.indices
+            self.n_iter_ = found.n_iter
+            self._evidence = found.evidence
+            self.log_marginal_likelihood_value_ = found.evidence.value
+            self.error_estimate_ = found.evidence.trace_error
+            dual = found.evidence.dual
+            self.dual_coef_ = dual if self.y_train_.ndim > 1 else dual[:, 0]
+        return self
+
+    def _check_rows(self, X, *, reset):
+        rows = check_kernel_rows(self, X, reset=reset)
+        if rows.sparse:
+            raise TypeError(
+                "Sparse data were passed, but kernels of Gaussian processes need dense "
+                "data: use X.toarray(), or NystroemRidge, which takes sparse data."
+            )
+        return rows
+
+    def _problem(self, rows):
+        """Return the data and the model, whose parameters are wanted."""
+        landmarks, k, _ = check_landmarks(self)
+        return GaussianProcessProblem(
+            rows,
+            self.y_train_.reshape(len(self.y_train_), -1),
+            self._check_alpha(rows),
+            self.method,
+            min(k, rows.shape[0]),
+            landmarks,
+            stream(draw_seed(self.random_state)),
+            self.n_jobs,
+        )
+
+    def _kept(self, X, rows):
+        """Return what the marginal likelihood at other parameters is computed from."""
+        if is_read_lazily(X):
+            return X
+        X = rows.in_memory()
+        return X.copy() if self.copy_X_train else X
+
+    def _normalized(self, y):
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
+        if self.n_targets is not None and n_targets != self.n_targets:
+            raise ValueError(
+                f"n_targets={self.n_targets}, but y has {n_targets} target(s)."
+            )
+        self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
+        if not self.normalize_y:
+            return y
+        self._y_mean = np.atleast_1d(y.mean(axis=0))
+        std = np.atleast_1d(y.std(axis=0))
+        self._y_std = np.where(std > 0, std, 1.0)
+        return ((y.reshape(len(y), -1) - self._y_mean) / self._y_std).reshape(y.shape)
+
+    def _check_alpha(self, rows):
+        if np.ndim(self.alpha) == 0:
+            return float(self.alpha)
+        if self.alpha.shape != (rows.shape[0],):
+            raise ValueError(
+                f"alpha has shape {self.alpha.shape}, but one value for each of the "
+                f"n_samples={rows.shape[0]} is expected."
+            )
+        alpha = self.alpha.astype(np.float64)
+        if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
+            raise ValueError("alpha must be finite and at least 0 in all entries.")
+        return alpha
+
+    def _kernel_to_fit(self):
+        if self.kernel is None:
+            kernel = ConstantKernel() * RBF()
+            return kernel if self.optimizer is None else kernel + self._noise_to_learn()
+        kernel = clone(self.kernel)
+        if self.optimizer is None or not self.learn_noise or covariance(kernel).has_noise:
+            return kernel
+        return kernel + self._noise_to_learn()
+
+    def _noise_to_learn(self):
+        variance = float(self.y_train_.var(axis=0).mean()) or 1.0
+        low, high = _NOISE_BOUNDS
+        return WhiteKernel(_NOISE_START * variance, (low * variance, high * variance))
+
+    def predict(self, X, return_std=False, return_cov=False):
+        """Predict by the posterior; before `fit`, by the prior.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), memmap or dask array
+            Samples.
+        return_std : bool, default=False
+            Whether to return standard deviations, too: of the function and of the noise
+            that the kernel has.
+        return_cov : bool, default=False
+            Whether to return the covariance of the samples, too, instead.
+
+        Returns
+        -------
+        y_mean : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Means.
+        y_std : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Standard deviations, with `return_std`.
+        y_cov : ndarray of shape (n_samples, n_samples[, n_targets])
+            Covariances, with `return_cov`.
+
+        Raises
+        ------
+        RuntimeError
+            When both `return_std` and `return_cov` are asked for.
+        """
+        if return_std and return_cov:
+            raise RuntimeError("At most one of return_std or return_cov can be requested.")
+        rows = self._check_rows(X, reset=False)
+        if not hasattr(self, "X_train_"):
+            return self._predict_by_prior(rows.in_memory(), return_std, return_cov)
+        if not (return_std or return_cov):
+            return self._mean(self._evidence.predict(rows))
+        found = self._evidence.predict_with_variance(rows)
+        mean, variance, noise = found[:, :-2], found[:, -2:-1], found[:, -1:]
+        if return_std:
+            std = np.sqrt(variance + noise) * self._y_std.astype(rows.dtype)
+            return self._mean(mean), self._shaped(std)
+        B = np.asarray(rows.in_memory(), np.float64)
+        lost, regained = self._evidence.features(B)
+        cov = self.kernel_(B) - lost @ lost.T + regained @ regained.T
+        return self._mean(mean), self._shaped(np.multiply.outer(cov, self._y_std**2))
+
+    def _mean(self, mean):
+        scale, offset = (a.astype(mean.dtype) for a in (self._y_std, self._y_mean))
+        return self._shaped(mean * scale + offset)
+
+    def _shaped(self, values):
+        return values if self.y_train_.ndim > 1 else values[..., 0]
+
+    def _predict_by_prior(self, X, return_std, return_cov):
+        kernel = ConstantKernel() * RBF() if self.kernel is None else self.kernel
+        n_targets = self.n_targets or 1
+        mean = np.zeros((len(X), n_targets))
+        if return_cov:
+            spread = np.repeat(kernel(X)[..., np.newaxis], n_targets, axis=-1)
+        else:
+            spread = np.repeat(np.sqrt(kernel.diag(X))[:, np.newaxis], n_targets, axis=1)
+        if n_targets == 1:
+            mean, spread = mean[..., 0], spread[..., 0]
+        return (mean, spread) if return_std or return_cov else mean
+
+    def sample_y(self, X, n_samples=1, random_state=0):
+        """Draw functions from the posterior, with the noise that the kernel has.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples_X, n_features)
+            Where to evaluate them.
+        n_samples : int, default=1
+            How many functions.
+        random_state : int, RandomState instance or None, default=0
+            Seeds them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples_X, n_samples) or (n_samples_X, n_targets, n_samples)
+            The values.
+        """
+        rng = check_random_state(random_state)
+        mean, cov = self.predict(X, return_cov=True)
+        if mean.ndim == 1:
+            return rng.multivariate_normal(mean, cov, n_samples).T
+        drawn = [
+            rng.multivariate_normal(mean[:, t], cov[..., t], n_samples).T
+            for t in range(mean.shape[1])
+        ]
+        return np.stack(drawn, axis=1)
+
+    def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
+        """Return the log marginal likelihood, or its lower bound, on the landmarks.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_kernel_params,), default=None
+            Parameters of the kernel, as logarithms. None is ``kernel_.theta``.
+        eval_gradient : bool, default=False
+            Whether to return the gradient, too; needs `theta`.
+        clone_kernel : bool, default=True
+            False sets ``kernel_.theta``, as in scikit-learn.
+
+        Returns
+        -------
+        log_likelihood : float
+            Sum over the targets.
+        log_likelihood_gradient : ndarray of shape (n_kernel_params,)
+            With `eval_gradient`.
+
+        Raises
+        ------
+        ValueError
+            When the gradient is asked for without `theta`.
+        """
+        if theta is None:
+            if eval_gradient:
+                raise ValueError("Gradient can only be evaluated for theta!=None")
+            return self.log_marginal_likelihood_value_
+        theta = np.asarray(theta, dtype=np.float64)
+        kernel = self.kernel_.clone_with_theta(theta)
+        if not clone_kernel:
+            self.kernel_.theta = theta
+        rows = as_row_matrix(
+            self.X_train_, block_size=BLOCK_ROWS, n_jobs=kernel_jobs(self.n_jobs)
+        )
+        search = Search(self._problem(rows), Start(kernel), self.components_, None)
+        found = search(theta, eval_gradient)
+        return (-found[0], -found[1]) if eval_gradient else -found
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags

@@ -1,0 +1,328 @@
+"""Hyper-parameters and landmarks of a sparse Gaussian process, from coarse to fine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..operators.covariance import covariance
+from .nystroem import nystroem_features
+from .quasi_newton import curvature, minimize
+from .sparse_gp import Evidence, evidence
+
+# A stage of optimisation has half the landmarks of the next, and at most this many rows
+# a landmark; the first has about this many landmarks.
+_FIRST_LANDMARKS = 100
+_ROWS_PER_LANDMARK = 20
+
+# An iteration that gains less evidence a value than this ends a stage, and the last one.
+# Of fewer values than `_MANY`, which cost little, less by as much.
+_STAGE_GAIN = 1e-5
+_LAST_GAIN = 1e-5
+_MANY = 1e4
+
+# Landmarks are chosen again, and the parameters polished, while that gains evidence, at
+# most this often.
+_RESELECTIONS = 2
+
+
+@dataclass(frozen=True)
+class PriorKernel:
+    """The covariance as a kernel that landmarks are chosen by: without noise."""
+
+    covariance: object
+    name = ""
+
+    def at(self, Z, center=None):
+        """Return the function of a tile of rows B that evaluates ``k(B, Z)``."""
+        return self.covariance.at(np.asarray(Z, np.float64))
+
+    def __call__(self, B, Z):
+        """Return ``k(B, Z)`` whole, in float64."""
+        return self.at(Z)(np.asarray(B, np.float64), np.float64)
+
+    def diagonal(self, B):
+        """Return ``k(b, b)`` for each row."""
+        return self.covariance.diagonal(np.asarray(B, np.float64))
+
+
+class GaussianProcessProblem(NamedTuple):
+    """Data and the model whose parameters are wanted.
+
+    Attributes
+    ----------
+    rows : RowMatrix
+    Y : ndarray of shape (n_rows, n_targets)
+    alpha : float or ndarray of shape (n_rows,)
+        Noise variance besides that of the kernel.
+    method : str
+        Of `evidence`.
+    k : int
+        Most landmarks.
+    landmarks : str or ndarray
+        A method of `choose_landmarks`, row indices, or points.
+    rng : Generator
+    n_jobs : int or None
+    """
+
+    rows: object
+    Y: np.ndarray
+    alpha: object
+    method: str
+    k: int
+    landmarks: object
+    rng: np.random.Generator
+    n_jobs: int | None
+
+    def on_sample(self, size, k):
+        """Return the problem of a uniform sample of the rows, with k landmarks."""
+        n = self.rows.shape[0]
+        landmarks = self.landmarks
+        if not isinstance(landmarks, str):
+            landmarks = landmarks[:k]
+            if landmarks.ndim == 1:
+                landmarks = self.rows.take(np.unique(landmarks % n)).in_memory()
+        if size >= n:
+            return self._replace(k=k, landmarks=landmarks)
+        sample = np.sort(self.rng.choice(n, size=size, replace=False))
+        alpha = self.alpha if np.ndim(self.alpha) == 0 else self.alpha[sample]
+        return self._replace(
+            rows=self.rows.take(sample),
+            Y=self.Y[sample],
+            alpha=alpha,
+            k=k,
+            landmarks=landmarks,
+        )
+
+    def choose(self, kernel):
+        """Return landmarks chosen under a kernel: points and indices."""
+        nystroem = nystroem_features(
+            self.rows.with_weight(None),
+            PriorKernel(covariance(kernel)),
+            self.k,
+            self.landmarks,
+            n_jobs=self.n_jobs,
+            rng=self.rng,
+        )
+        return np.asarray(nystroem.points, np.float64), nystroem.indices
+
+    def evidence(self, kernel, Z, *, gradient=False):
+        """Return the evidence of a kernel on landmarks Z."""
+        return evidence(
+            self.rows,
+            self.Y,
+            covariance(kernel),
+            Z,
+            alpha=self.alpha,
+            method=self.method,
+            gradient=gradient,
+        )
+
+
+class GaussianProcessFit(NamedTuple):
+    """What a fit finds.
+
+    Attributes
+    ----------
+    kernel : Kernel of ``sklearn.gaussian_process.kernels``
+        With its parameters.
+    evidence : Evidence
+        On the landmarks.
+    Z : ndarray of shape (m, n_features)
+    indices : ndarray of shape (m,) or None
+    n_iter : int
+        Evaluations of evidence and gradient, on all rows with all landmarks.
+    """
+
+    kernel: object
+    evidence: Evidence
+    Z: np.ndarray
+    indices: np.ndarray | None
+    n_iter: int
+
+
+def fit_gaussian_process(
+    problem, kernel, optimizer, *, n_restarts=0, reselect=True, report=None
+):
+    """Find the parameters and landmarks of greatest evidence.
+
+    Parameters
+    ----------
+    problem : GaussianProcessProblem
+    kernel : Kernel of ``sklearn.gaussian_process.kernels``
+        Where to start.
+    optimizer : "fmin_l_bfgs_b", callable or None
+        As in scikit-learn; None leaves the kernel as it is.
+    n_restarts : int
+        Further starts of the first stage, drawn within the bounds.
+    reselect : bool
+        Whether to choose landmarks again as the parameters move.
+    report : callable, default=None
+        Called after each iteration; stops the stage where it returns true.
+
+    Returns
+    -------
+    GaussianProcessFit
+
+    Notes
+    -----
+    Stages of few landmarks and rows lead to all of them: the parameters hardly depend on
+    either. Landmarks are chosen anew for each stage, under the parameters of the last;
+    at the end, as long as choosing again finds more evidence (Burt, Rasmussen & van der
+    Wilk 2020, section 5).
+    """
+    if optimizer is None or not kernel.n_dims:
+        Z, indices = problem.choose(kernel)
+        return GaussianProcessFit(kernel, problem.evidence(kernel, Z), Z, indices, 1)
+    if not reselect and isinstance(problem.landmarks, str):
+        Z, indices = problem.choose(kernel)
+        problem = problem._replace(landmarks=Z if indices is None else indices)
+    starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
+    for stage in _coarse_stages(problem):
+        searches = []
+        for start in starts:
+            searches.append(Search(stage, start, *stage.choose(start.kernel)))
+            searches[-1].run(optimizer, _STAGE_GAIN, report, measure=True)
+        starts = [max(searches, key=lambda search: search.value).next_start()]
+    fits = [_with_all(problem, start, optimizer, report) for start in starts]
+    return max(fits, key=lambda fit: fit.evidence.value)
+
+
+def _restarts(kernel, n_restarts, rng):
+    """Return kernels with parameters drawn within their bounds."""
+    bounds = kernel.bounds
+    if n_restarts and not np.isfinite(bounds).all():
+        raise ValueError(
+            "n_restarts_optimizer > 0 requires that all bounds of the kernel are finite."
+        )
+    return [
+        kernel.clone_with_theta(rng.uniform(bounds[:, 0], bounds[:, 1]))
+        for _ in range(n_restarts)
+    ]
+
+
+def _coarse_stages(problem):
+    """Return the problems that come before the whole one."""
+    stages, k = [], problem.k // 2
+    while k >= _FIRST_LANDMARKS:
+        stages.append(problem.on_sample(_ROWS_PER_LANDMARK * k, k))
+        k //= 2
+    return stages[::-1]
+
+
+def _with_all(problem, start, optimizer, report):
+    """Return the fit on all rows and landmarks, choosing these until no evidence is won."""
+    search = Search(problem, start, *problem.choose(start.kernel))
+    search.run(optimizer, _LAST_GAIN, report)
+    fit = search.fit()
+    for _ in range(_RESELECTIONS):
+        # Only a bound grows as landmarks get better.
+        if problem.method != "variational" or not isinstance(problem.landmarks, str):
+            break
+        search = Search(problem, search.next_start(), *problem.choose(fit.kernel))
+        search(fit.kernel.theta)
+        if search.value - fit.evidence.value < _LAST_GAIN * problem.Y.size:
+            break
+        search.run(optimizer, _LAST_GAIN, report)
+        fit = search.fit()._replace(n_iter=fit.n_iter + search.n_evaluations)
+    return fit
+
+
+class Start(NamedTuple):
+    """Where a search starts.
+
+    Attributes
+    ----------
+    kernel : Kernel of ``sklearn.gaussian_process.kernels``
+    hessian : ndarray of shape (n_params, n_params) or None
+        Of minus the evidence a value, approximately: it hardly depends on how many
+        rows and landmarks there are.
+    """
+
+    kernel: object
+    hessian: np.ndarray | None = None
+
+
+class Search:
+    """The search for the parameters of a kernel on given landmarks.
+
+    Called with ``theta``, it is the function to minimise: minus the evidence and its
+    gradient, as scikit-learn's optimisers take it.
+
+    Parameters
+    ----------
+    problem : GaussianProcessProblem
+    start : Start
+    Z : ndarray of shape (m, n_features)
+        Landmarks.
+    indices : ndarray of shape (m,) or None
+        Which rows they are.
+    """
+
+    def __init__(self, problem, start, Z, indices):
+        self.problem = problem
+        self.kernel, self.hessian = start
+        self.Z = Z
+        self.indices = indices
+        self.n_evaluations = 0
+        self.evidence = None
+
+    @property
+    def value(self):
+        """The greatest evidence so far."""
+        return -np.inf if self.evidence is None else self.evidence.value
+
+    def __call__(self, theta, eval_gradient=True):
+        """Return minus the evidence, and minus its gradient if asked for."""
+        kernel = self.kernel.clone_with_theta(theta)
+        self.n_evaluations += 1
+        try:
+            found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
+        except np.linalg.LinAlgError:
+            return (np.inf, np.zeros_like(theta)) if eval_gradient else np.inf
+        if found.value > self.value:
+            self.evidence, self.kernel = found, kernel
+        return (-found.value, -found.gradient) if eval_gradient else -found.value
+
+    def run(self, optimizer, gain, report, *, measure=False):
+        """Search from `kernel` on, until an iteration gains less than `gain` a value."""
+        theta, bounds = self.kernel.theta, self.kernel.bounds
+        if callable(optimizer):
+            optimizer(self, theta, bounds=bounds)
+            return
+        n_values = self.problem.Y.size
+
+        def scaled(theta):
+            value, slope = self(theta)
+            return value / n_values, slope / n_values
+
+        tol = gain * min(1.0, n_values / _MANY)
+        found = minimize(
+            scaled, theta, bounds, tol=tol, hessian=self.hessian, stop=report
+        )
+        self.hessian = found.hessian
+        if measure:
+            self.hessian = curvature(scaled, found, bounds)
+
+    def next_start(self):
+        """Return where the next search begins."""
+        return Start(self.kernel, self.hessian)
+
+    def fit(self):
+        """Return the best that was found.
+
+        Raises
+        ------
+        ValueError
+            When the evidence was finite nowhere.
+        """
+        if self.evidence is None:
+            raise ValueError(
+                f"The landmarks' covariance of {self.kernel} has no Cholesky factor for "
+                "any parameters tried: a kernel must be positive semidefinite."
+            )
+        return GaussianProcessFit(
+            self.kernel, self.evidence, self.Z, self.indices, self.n_evaluations
+        )

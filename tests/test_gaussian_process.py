@@ -1,0 +1,257 @@
+"""NystroemGaussianProcessRegressor against the exact process, and by itself."""
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    ExpSineSquared,
+    Matern,
+    RationalQuadratic,
+    WhiteKernel,
+)
+
+from sklearn_rnla import NystroemGaussianProcessRegressor
+from sklearn_rnla.operators.evidence_passes import METHODS
+
+RNG = np.random.default_rng(0)
+X, NEW = RNG.uniform(-2, 2, (80, 2)), RNG.uniform(-3, 3, (30, 2))
+Y = np.column_stack([np.sin(2 * X[:, 0]), X[:, 1] ** 2]) + 0.1 * RNG.standard_normal((80, 2))
+EVERY = np.arange(80)
+NOISE = WhiteKernel(0.05)
+KERNELS = {
+    "rbf": 1.5 * RBF([0.8, 1.2]) + NOISE,
+    "matern 1/2": Matern(1.1, nu=0.5) + NOISE,
+    "matern 5/2": 2.0 * Matern([0.7, 1.3], nu=2.5) + NOISE,
+    "rational quadratic": RationalQuadratic(1.2, 0.7) + NOISE,
+    "periodic": ExpSineSquared(1.5, 4.0) * RBF(2.0) + NOISE,
+    "linear": DotProduct(0.5) ** 2 + 0.3 * RBF(0.9) + NOISE,
+}
+EACH_KERNEL = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+EACH_METHOD = pytest.mark.parametrize("method", METHODS)
+TARGETS = pytest.mark.parametrize("y", [Y[:, 0], Y], ids=["1d", "many"])
+
+
+def sample_of_prior(n, seed, noise=0.1):
+    """Return X and y drawn from a Gaussian process of one variable."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(0, 10, (n, 1))
+    K = RBF(0.7)(X) + 1e-10 * np.eye(n)
+    f = np.linalg.cholesky(K) @ rng.standard_normal(n)
+    return X, f + np.sqrt(noise) * rng.standard_normal(n)
+
+
+@EACH_KERNEL
+@EACH_METHOD
+@TARGETS
+def test_with_every_row_as_landmark_it_is_the_exact_process(kernel, method, y):
+    params = {"alpha": 0.01, "optimizer": None, "normalize_y": True}
+    exact = GaussianProcessRegressor(kernel, **params).fit(X, y)
+    ours = NystroemGaussianProcessRegressor(
+        kernel, landmarks=EVERY, method=method, **params
+    ).fit(X, y)
+    for rows in (X, NEW):
+        mean, std = ours.predict(rows, return_std=True)
+        expected, expected_std = exact.predict(rows, return_std=True)
+        np.testing.assert_allclose(mean, expected, atol=1e-6)
+        np.testing.assert_allclose(std, expected_std, atol=1e-6)
+        np.testing.assert_allclose(ours.predict(rows), expected, atol=1e-6)
+        mean, cov = ours.predict(rows, return_cov=True)
+        np.testing.assert_allclose(cov, exact.predict(rows, return_cov=True)[1], atol=1e-6)
+        assert mean.shape == expected.shape
+    value, slope = ours.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    expected, expected_slope = exact.log_marginal_likelihood(
+        kernel.theta, eval_gradient=True
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    scale = np.abs(expected_slope).max()
+    np.testing.assert_allclose(slope, expected_slope, atol=1e-6 * scale)
+    np.testing.assert_allclose(ours.log_marginal_likelihood_value_, value)
+    assert ours.error_estimate_ < 1e-9
+
+
+@EACH_METHOD
+@pytest.mark.parametrize("m", [1, 5, 40])
+def test_variance_lies_between_nothing_and_that_of_the_prior(method, m, seed):
+    kernel = 1.5 * RBF(0.5) + NOISE
+    gpr = NystroemGaussianProcessRegressor(
+        kernel, n_components=m, method=method, optimizer=None, random_state=seed
+    ).fit(X, Y)
+    far = np.vstack([X, NEW, NEW + 1000])
+    mean, std = gpr.predict(far, return_std=True)
+    assert np.all(std**2 >= 0.05 * (1 - 1e-12))
+    assert np.all(std**2 <= 1.55 * (1 + 1e-12))
+    np.testing.assert_allclose(std[-30:] ** 2, 1.55)
+    np.testing.assert_array_equal(mean[-30:], 0)
+
+
+def test_the_parameters_found_are_those_of_the_exact_process():
+    X, y = sample_of_prior(300, 0)
+    kernel = ConstantKernel(1.0) * RBF(1.0) + WhiteKernel(1.0)
+    exact = GaussianProcessRegressor(kernel).fit(X, y)
+    ours = NystroemGaussianProcessRegressor(kernel, n_components=60, random_state=0)
+    ours.fit(X, y)
+    np.testing.assert_allclose(ours.kernel_.theta, exact.kernel_.theta, atol=0.05)
+    value = exact.log_marginal_likelihood_value_
+    assert value - 0.1 < ours.log_marginal_likelihood_value_ < value + 1e-4
+
+
+@EACH_METHOD
+def test_intervals_of_a_model_that_is_true_cover_what_they_say(method):
+    X, y = sample_of_prior(1500, 1)
+    gpr = NystroemGaussianProcessRegressor(
+        RBF() + WhiteKernel(), n_components=60, method=method, random_state=0
+    ).fit(X[:500], y[:500])
+    mean, std = gpr.predict(X[500:], return_std=True)
+    covered = np.mean(np.abs(y[500:] - mean) <= 1.96 * std)
+    # Of 1000 values, four standard deviations of the share are 2.8 %.
+    assert 0.92 < covered < 0.98
+
+
+def test_more_landmarks_raise_the_bound():
+    X, y = sample_of_prior(400, 2)
+    bounds = [
+        NystroemGaussianProcessRegressor(
+            RBF(0.7) + WhiteKernel(0.1), optimizer=None, n_components=m, random_state=0
+        )
+        .fit(X, y)
+        .log_marginal_likelihood_value_
+        for m in (3, 10, 30)
+    ]
+    assert np.all(np.diff(bounds) > 0)
+
+
+def test_choosing_landmarks_again_does_not_lower_the_bound(seed):
+    X, y = sample_of_prior(400, seed)
+    kernel = RBF(20.0) + WhiteKernel(1.0)
+    bounds = [
+        NystroemGaussianProcessRegressor(
+            kernel, n_components=15, reselect_landmarks=again, random_state=seed
+        )
+        .fit(X, y)
+        .log_marginal_likelihood_value_
+        for again in (False, True)
+    ]
+    assert bounds[1] >= bounds[0] - 1e-3 * abs(bounds[0])
+
+
+def test_noise_is_learned_where_the_kernel_has_none():
+    X, y = sample_of_prior(500, 3, noise=0.2)
+    gpr = NystroemGaussianProcessRegressor(RBF(), n_components=60, random_state=0).fit(X, y)
+    assert isinstance(gpr.kernel_.k2, WhiteKernel)
+    # A variance of 500 values: five standard deviations of it are 32 %.
+    assert abs(gpr.kernel_.k2.noise_level / 0.2 - 1) < 0.32
+    kept = NystroemGaussianProcessRegressor(
+        RBF(), alpha=0.2, learn_noise=False, random_state=0
+    )
+    assert isinstance(kept.fit(X, y).kernel_, RBF)
+
+
+def test_each_sample_has_its_own_noise():
+    alpha = np.where(X[:, 0] > 0, 1e4, 1e-2)
+    gpr = NystroemGaussianProcessRegressor(
+        RBF(0.8), alpha=alpha, optimizer=None, landmarks=EVERY
+    ).fit(X, Y)
+    few = X[:, 0] <= 0
+    alone = GaussianProcessRegressor(RBF(0.8), alpha=1e-2, optimizer=None)
+    alone.fit(X[few], Y[few])
+    np.testing.assert_allclose(gpr.predict(NEW), alone.predict(NEW), atol=0.01)
+
+
+def test_landmarks_of_ones_own_stay():
+    Z = RNG.uniform(-2, 2, (12, 2))
+    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, landmarks=Z).fit(X, Y)
+    np.testing.assert_array_equal(np.sort(gpr.components_, axis=0), np.sort(Z, axis=0))
+    assert gpr.component_indices_ is None
+    chosen = NystroemGaussianProcessRegressor(RBF() + NOISE, landmarks=[3, 5, 8]).fit(X, Y)
+    np.testing.assert_array_equal(np.sort(chosen.component_indices_), [3, 5, 8])
+    np.testing.assert_array_equal(chosen.components_, X[chosen.component_indices_])
+
+
+def test_samples_have_the_mean_and_covariance_of_the_posterior():
+    gpr = NystroemGaussianProcessRegressor(
+        1.0 * RBF() + NOISE, optimizer=None, n_components=20, random_state=0
+    ).fit(X, Y)
+    mean, cov = gpr.predict(NEW[:4], return_cov=True)
+    drawn = gpr.sample_y(NEW[:4], 20000, random_state=0)
+    assert drawn.shape == (4, 2, 20000)
+    # The mean of 20000 values, and their covariance, to six standard deviations.
+    std = np.sqrt(np.diagonal(cov[..., 0]))
+    assert np.all(np.abs(drawn.mean(axis=2) - mean) < 6 * std[:, None] / np.sqrt(20000))
+    found = np.cov(drawn[:, 0])
+    assert np.abs(found - cov[..., 0]).max() < 6 * np.sqrt(2 / 20000) * std.max() ** 2
+    one = NystroemGaussianProcessRegressor(NOISE + RBF(), optimizer=None).fit(X, Y[:, 0])
+    assert one.sample_y(NEW, 3).shape == (30, 3)
+
+
+def test_before_fit_it_predicts_by_the_prior():
+    kernel = 2.0 * RBF() + NOISE
+    for n_targets in (None, 3):
+        ours = NystroemGaussianProcessRegressor(kernel, n_targets=n_targets)
+        theirs = GaussianProcessRegressor(kernel, n_targets=n_targets)
+        for asked in ({}, {"return_std": True}, {"return_cov": True}):
+            found, expected = ours.predict(NEW, **asked), theirs.predict(NEW, **asked)
+            if not asked:
+                found, expected = (found,), (expected,)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b)
+        assert ours.sample_y(NEW).shape == theirs.sample_y(NEW).shape
+
+
+def test_a_callable_optimizer_sees_what_scikit_learn_would_show_it():
+    seen = []
+
+    def optimizer(objective, initial_theta, bounds):
+        value, slope = objective(initial_theta, eval_gradient=True)
+        assert slope.shape == initial_theta.shape
+        assert objective(initial_theta, eval_gradient=False) == pytest.approx(value)
+        seen.append(bounds)
+        return initial_theta, value
+
+    kernel = 1.0 * RBF() + NOISE
+    gpr = NystroemGaussianProcessRegressor(kernel, optimizer=optimizer).fit(X, Y)
+    assert seen
+    np.testing.assert_allclose(gpr.kernel_.theta, kernel.theta)
+
+
+def test_restarts_find_what_a_bad_start_does_not():
+    X = RNG.uniform(0, 20, (300, 1))
+    y = np.sin(2 * np.pi * X[:, 0] / 1.3) + 0.1 * RNG.standard_normal(300)
+    kernel = ExpSineSquared(1.0, 5.0, periodicity_bounds=(0.5, 8.0)) + NOISE
+    bounds = [
+        NystroemGaussianProcessRegressor(
+            kernel, n_components=40, n_restarts_optimizer=n, random_state=0
+        )
+        .fit(X, y)
+        .log_marginal_likelihood_value_
+        for n in (0, 4)
+    ]
+    assert bounds[1] > bounds[0] + 10
+
+
+def test_a_seed_gives_one_answer_with_any_number_of_threads(seed):
+    X, y = sample_of_prior(900, seed)
+    one, two = (
+        NystroemGaussianProcessRegressor(n_components=40, random_state=seed, n_jobs=n)
+        .fit(X, y)
+        .predict(X, return_std=True)
+        for n in (1, 2)
+    )
+    np.testing.assert_allclose(one, two, atol=1e-8)
+
+
+def test_the_likelihood_at_other_parameters_is_that_of_the_landmarks():
+    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, n_components=20)
+    gpr.fit(X, Y)
+    value = gpr.log_marginal_likelihood()
+    assert value == gpr.log_marginal_likelihood_value_
+    np.testing.assert_allclose(gpr.log_marginal_likelihood(gpr.kernel_.theta), value)
+    other = gpr.kernel_.theta + 0.3
+    assert gpr.log_marginal_likelihood(other) < value
+    assert not np.allclose(gpr.kernel_.theta, other)
+    gpr.log_marginal_likelihood(other, clone_kernel=False)
+    np.testing.assert_allclose(gpr.kernel_.theta, other)
+    with pytest.raises(ValueError, match="theta"):
+        gpr.log_marginal_likelihood(eval_gradient=True)
