@@ -35,9 +35,7 @@ from .operators.kernel_passes import BLOCK_ROWS
 _NOISE_START, _NOISE_BOUNDS = 0.1, (1e-6, 10.0)
 
 
-class NystroemGaussianProcessRegressor(
-    CallbackSupportMixin, RegressorMixin, BaseEstimator
-):
+class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Gaussian process regression on landmarks, for many samples.
 
     A drop-in for scikit-learn's `GaussianProcessRegressor` where an
@@ -77,6 +75,11 @@ class NystroemGaussianProcessRegressor(
         How they are chosen, or which they are, as in `NystroemKernel`.
     reselect_landmarks : bool, default=True
         Whether to choose them again as the parameters of the kernel move [4]_.
+    n_landmark_steps : int, default=100
+        Steps along the gradient of the bound by which landmarks that were chosen move,
+        with the parameters. For "variational" alone: what the others maximise is no bound,
+        and overfits. None are taken where the landmarks leave nothing to gain, and for
+        kernels of one's own, whose gradient is not known. 0 keeps them samples.
     learn_noise : bool, default=True
         Whether to add a `WhiteKernel` to a kernel without one, where there is an
         optimiser: landmarks cannot interpolate, and `alpha` alone would be no noise.
@@ -99,7 +102,8 @@ class NystroemGaussianProcessRegressor(
     components_ : ndarray of shape (n_landmarks, n_features_in_)
         The landmarks.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are; None for centres of clusters and points of one's own.
+        Which samples they are; None where they moved, for centres of clusters, and for
+        points of one's own.
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
         Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
     error_estimate_ : float
@@ -171,6 +175,7 @@ class NystroemGaussianProcessRegressor(
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "landmarks": KERNEL_CONSTRAINTS["landmarks"],
         "reselect_landmarks": ["boolean"],
+        "n_landmark_steps": [Interval(Integral, 0, None, closed="left")],
         "learn_noise": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -190,6 +195,7 @@ class NystroemGaussianProcessRegressor(
         n_components=300,
         landmarks="rpcholesky",
         reselect_landmarks=True,
+        n_landmark_steps=100,
         learn_noise=True,
         n_jobs=None,
         random_state=None,
@@ -205,6 +211,7 @@ class NystroemGaussianProcessRegressor(
         self.n_components = n_components
         self.landmarks = landmarks
         self.reselect_landmarks = reselect_landmarks
+        self.n_landmark_steps = n_landmark_steps
         self.learn_noise = learn_noise
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -241,6 +248,7 @@ class NystroemGaussianProcessRegressor(
                     self._kernel_to_fit(),
                     self.optimizer,
                     n_restarts=self.n_restarts_optimizer,
+                    n_steps=self.n_landmark_steps,
                     reselect=self.reselect_landmarks,
                     report=report,
                 )

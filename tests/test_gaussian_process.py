@@ -18,7 +18,9 @@ from sklearn_rnla.operators.evidence_passes import METHODS
 
 RNG = np.random.default_rng(0)
 X, NEW = RNG.uniform(-2, 2, (80, 2)), RNG.uniform(-3, 3, (30, 2))
-Y = np.column_stack([np.sin(2 * X[:, 0]), X[:, 1] ** 2]) + 0.1 * RNG.standard_normal((80, 2))
+Y = np.column_stack([np.sin(2 * X[:, 0]), X[:, 1] ** 2]) + 0.1 * RNG.standard_normal(
+    (80, 2)
+)
 EVERY = np.arange(80)
 NOISE = WhiteKernel(0.05)
 KERNELS = {
@@ -135,6 +137,26 @@ def test_choosing_landmarks_again_does_not_lower_the_bound(seed):
         for again in (False, True)
     ]
     assert bounds[1] >= bounds[0] - 1e-3 * abs(bounds[0])
+
+
+def test_landmarks_that_move_raise_the_bound_where_they_are_too_few(seed):
+    X, y = sample_of_prior(400, seed)
+    stay, move = (
+        NystroemGaussianProcessRegressor(
+            RBF() + WhiteKernel(), n_components=8, n_landmark_steps=n, random_state=seed
+        ).fit(X, y)
+        for n in (0, 50)
+    )
+    np.testing.assert_array_equal(stay.components_, X[stay.component_indices_])
+    assert move.component_indices_ is None
+    assert move.log_marginal_likelihood_value_ > stay.log_marginal_likelihood_value_ + 1
+
+
+def test_landmarks_stay_where_nothing_is_to_be_gained():
+    X, y = sample_of_prior(400, 0)
+    for params in ({"n_components": 100}, {"n_components": 8, "method": "fitc"}):
+        gpr = NystroemGaussianProcessRegressor(RBF() + WhiteKernel(), **params)
+        assert gpr.fit(X, y).component_indices_ is not None
 
 
 def test_noise_is_learned_where_the_kernel_has_none():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators.covariance import covariance
+from .gp_landmarks import can_move, move_landmarks
 from .nystroem import nystroem_features
 from .quasi_newton import curvature, minimize
 from .sparse_gp import Evidence, evidence
@@ -22,6 +23,9 @@ _ROWS_PER_LANDMARK = 20
 _STAGE_GAIN = 1e-5
 _LAST_GAIN = 1e-5
 _MANY = 1e4
+
+# Landmarks that cost the evidence less than this a value stay where they are.
+_SLACK = 1e-3
 
 # Landmarks are chosen again, and the parameters polished, while that gains evidence, at
 # most this often.
@@ -108,7 +112,7 @@ class GaussianProcessProblem(NamedTuple):
         )
         return np.asarray(nystroem.points, np.float64), nystroem.indices
 
-    def evidence(self, kernel, Z, *, gradient=False):
+    def evidence(self, kernel, Z, *, gradient=False, by_points=False):
         """Return the evidence of a kernel on landmarks Z."""
         return evidence(
             self.rows,
@@ -118,6 +122,7 @@ class GaussianProcessProblem(NamedTuple):
             alpha=self.alpha,
             method=self.method,
             gradient=gradient,
+            by_points=by_points,
         )
 
 
@@ -144,7 +149,7 @@ class GaussianProcessFit(NamedTuple):
 
 
 def fit_gaussian_process(
-    problem, kernel, optimizer, *, n_restarts=0, reselect=True, report=None
+    problem, kernel, optimizer, *, n_restarts=0, n_steps=0, reselect=True, report=None
 ):
     """Find the parameters and landmarks of greatest evidence.
 
@@ -157,6 +162,8 @@ def fit_gaussian_process(
         As in scikit-learn; None leaves the kernel as it is.
     n_restarts : int
         Further starts of the first stage, drawn within the bounds.
+    n_steps : int
+        Steps that move the chosen landmarks, where `can_move` says so.
     reselect : bool
         Whether to choose landmarks again as the parameters move.
     report : callable, default=None
@@ -169,9 +176,10 @@ def fit_gaussian_process(
     Notes
     -----
     Stages of few landmarks and rows lead to all of them: the parameters hardly depend on
-    either. Landmarks are chosen anew for each stage, under the parameters of the last;
-    at the end, as long as choosing again finds more evidence (Burt, Rasmussen & van der
-    Wilk 2020, section 5).
+    either. Landmarks are chosen anew for each stage, under the parameters of the last.
+    In the end they move along the gradient, together with the parameters; or are chosen
+    as long as choosing again finds more evidence (Burt, Rasmussen & van der Wilk 2020,
+    section 5).
     """
     if optimizer is None or not kernel.n_dims:
         Z, indices = problem.choose(kernel)
@@ -186,7 +194,7 @@ def fit_gaussian_process(
             searches.append(Search(stage, start, *stage.choose(start.kernel)))
             searches[-1].run(optimizer, _STAGE_GAIN, report, measure=True)
         starts = [max(searches, key=lambda search: search.value).next_start()]
-    fits = [_with_all(problem, start, optimizer, report) for start in starts]
+    fits = [_with_all(problem, start, optimizer, n_steps, report) for start in starts]
     return max(fits, key=lambda fit: fit.evidence.value)
 
 
@@ -212,9 +220,14 @@ def _coarse_stages(problem):
     return stages[::-1]
 
 
-def _with_all(problem, start, optimizer, report):
-    """Return the fit on all rows and landmarks, choosing these until no evidence is won."""
+def _with_all(problem, start, optimizer, n_steps, report):
+    """Return the fit on all rows and landmarks."""
     search = Search(problem, start, *problem.choose(start.kernel))
+    if n_steps and can_move(problem, start.kernel):
+        moved = _moved(search, n_steps, report)
+        if moved is not None:
+            moved.run(optimizer, _LAST_GAIN, report)
+            return moved.fit()
     search.run(optimizer, _LAST_GAIN, report)
     fit = search.fit()
     for _ in range(_RESELECTIONS):
@@ -228,6 +241,18 @@ def _with_all(problem, start, optimizer, report):
         search.run(optimizer, _LAST_GAIN, report)
         fit = search.fit()._replace(n_iter=fit.n_iter + search.n_evaluations)
     return fit
+
+
+def _moved(search, n_steps, report):
+    """Return a search on landmarks moved from those of another; None if that is no gain."""
+    problem = search.problem
+    search(search.kernel.theta)
+    if search.evidence is None or search.evidence.slack < _SLACK * problem.Y.size:
+        return None
+    kernel, Z = move_landmarks(problem, search.kernel, search.Z, n_steps, report)
+    moved = Search(problem, Start(kernel, search.hessian), Z, None)
+    moved(kernel.theta)
+    return moved if moved.value > search.value else None
 
 
 class Start(NamedTuple):
@@ -299,9 +324,7 @@ class Search:
             return value / n_values, slope / n_values
 
         tol = gain * min(1.0, n_values / _MANY)
-        found = minimize(
-            scaled, theta, bounds, tol=tol, hessian=self.hessian, stop=report
-        )
+        found = minimize(scaled, theta, bounds, tol=tol, hessian=self.hessian, stop=report)
         self.hessian = found.hessian
         if measure:
             self.hessian = curvature(scaled, found, bounds)

@@ -81,7 +81,7 @@ def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
     for _ in range(_MOST_ITERATIONS):
         held = ((x <= low) & (slope > 0)) | ((x >= high) & (slope < 0))
         free = np.flatnonzero(~held)
-        if not len(free) or not np.isfinite(value):
+        if not slope[free].any() or not np.isfinite(value):
             break
         step = np.zeros_like(x)
         step[free] = -np.linalg.solve(B[np.ix_(free, free)], slope[free])
@@ -131,7 +131,7 @@ def curvature(function, minimum, bounds):
     values, vectors = np.linalg.eigh((H + H.T) / 2)
     values = np.abs(values)
     values = np.maximum(values, _FLATTEST * values.max(initial=0.0))
-    if not values.min(initial=0.0) > 0:
+    if not (len(values) and values.min() > 0):
         return minimum.hessian
     return (vectors * values) @ vectors.T
 

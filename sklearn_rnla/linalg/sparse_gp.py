@@ -30,21 +30,28 @@ class Evidence(NamedTuple):
         Sum over the targets.
     gradient : ndarray of shape (n_params,) or None
         With respect to ``kernel.theta``.
+    by_points : ndarray of shape (m, n_features) or None
+        With respect to the landmarks.
     model : SparseModel
         The prior, on its landmarks.
     dual : ndarray of shape (m, n_targets)
         Posterior means are ``k(B, Z) dual``.
     shrinkage : ndarray of shape (m, m)
         ``L_B^-1``, of ``B = I + F^T L^-1 F``.
+    slack : float
+        Half the trace of ``L^-1 (K_nn - F F^T)``, summed over the targets: what the
+        variational bound takes from the likelihood.
     trace_error : float
         Trace of ``K_nn - F F^T``, relative to that of ``K_nn``.
     """
 
     value: float
     gradient: np.ndarray | None
+    by_points: np.ndarray | None
     model: SparseModel
     dual: np.ndarray
     shrinkage: np.ndarray
+    slack: float
     trace_error: float
 
     def predict(self, rows):
@@ -96,7 +103,7 @@ class Evidence(NamedTuple):
         return F, F @ self.shrinkage.T
 
 
-def evidence(rows, Y, covariance, Z, *, alpha, method, gradient):
+def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points=False):
     """Return the evidence of a Gaussian process on landmarks.
 
     Parameters
@@ -116,7 +123,10 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient):
         - "fitc": Snelson & Ghahramani (2006): the exact variances on the diagonal;
         - "dtc": Seeger, Williams & Lawrence (2003): the likelihood of ``F F^T + L`` alone.
     gradient : bool
-        Whether to compute the gradient.
+        Whether to compute the gradient with respect to the parameters.
+    by_points : bool
+        Whether to compute that with respect to the landmarks, too; needs
+        `has_point_slopes`.
 
     Returns
     -------
@@ -154,16 +164,18 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient):
         + squares
         - np.einsum("ij,ij->", c, c)
     )
+    slack *= 0.5 * n_targets
     if method == "variational":
-        value -= 0.5 * n_targets * slack
-    slope = None
+        value -= slack
+    slopes = None, None
     if gradient:
         inverse = shrinkage.T @ shrinkage
-        slope = _gradient(
-            rows, Y, model, Z, gram, inverse, weight, dual, np.concatenate(parts)
+        captured_each = np.concatenate(parts)
+        slopes = _gradient(
+            rows, Y, model, Z, gram, inverse, weight, dual, captured_each, by_points
         )
     error = max(0.0, 1 - captured / prior) if prior > 0 else 0.0
-    return Evidence(float(value), slope, model, dual, shrinkage, error)
+    return Evidence(float(value), *slopes, model, dual, shrinkage, slack, error)
 
 
 def _whitening(K):
@@ -182,8 +194,8 @@ def _whitening(K):
                 raise
 
 
-def _gradient(rows, Y, model, Z, gram, inverse, weight, dual, captured):
-    """Return the gradient: a second pass, and what comes through ``K_mm``."""
+def _gradient(rows, Y, model, Z, gram, inverse, weight, dual, captured, by_points):
+    """Return the gradients: a second pass, and what comes through ``K_mm``."""
     W, n_targets = model.feature_map.W, Y.shape[1]
     identity = np.eye(len(W))
     # This order of products keeps the rounding errors of W from meeting each other.
@@ -194,8 +206,15 @@ def _gradient(rows, Y, model, Z, gram, inverse, weight, dual, captured):
         weights = inverse
         through = n_targets * (inverse - identity)
     through += weight @ weight.T
-    state = rows.fold(fold_evidence_gradient, model, Y, captured, weights, dual)
-    if model.method == "fitc":
-        through += state[1]
+    by_parameters, points, outer = rows.fold(
+        fold_evidence_gradient, model, Y, captured, weights, dual, by_points
+    )
+    through += outer
+    through = -0.5 * (W.T @ (through @ W))
     _, pull = model.feature_map.columns.forward(Z)
-    return state[0] + pull(-0.5 * (W.T @ (through @ W)))
+    if not by_points:
+        return by_parameters + pull(through), None
+    # Landmarks are both sides of a symmetric matrix.
+    half = np.zeros_like(points)
+    by_parameters = by_parameters + pull((through + through.T) / 2, half)
+    return by_parameters, points + 2 * half

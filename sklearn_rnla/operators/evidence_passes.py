@@ -85,8 +85,8 @@ def fold_evidence(state, block, model, Y):
     return state
 
 
-def fold_evidence_gradient(state, block, model, Y, captured, weights, dual):
-    """Fold the gradient with respect to the parameters, but for that through ``K_mm``.
+def fold_evidence_gradient(state, block, model, Y, captured, weights, dual, by_points):
+    """Fold the gradient, but for that through ``K_mm``.
 
     Parameters
     ----------
@@ -98,11 +98,14 @@ def fold_evidence_gradient(state, block, model, Y, captured, weights, dual):
         ``W^T (I - B^-1) W`` of the variational method, of the others ``B^-1``.
     dual : ndarray of shape (m, n_targets)
         The mean is ``K dual``.
+    by_points : bool
+        Whether to take the gradient with respect to the landmarks, too.
 
     Returns
     -------
     list
-        ``[gradient, sum of dlambda_i F_i F_i^T]``, the second for "fitc" alone.
+        ``[by parameters, by landmarks (0.0 unless asked for), sum of dlambda_i F_i F_i^T
+        (0.0 but for "fitc")]``.
 
     Notes
     -----
@@ -130,7 +133,7 @@ def fold_evidence_gradient(state, block, model, Y, captured, weights, dual):
         # Of the evidence with respect to lambda: half of u u^T less the inverse.
         inverse = 1 / variance - explained / variance**2
         by_variance = (np.einsum("ij,ij->i", u, u) - n_targets * inverse) / 2
-        by_noise, by_prior, outer = by_variance, None, None
+        by_noise, by_prior, outer = by_variance, None, 0.0
         scale = n_targets / variance
         if model.method == "variational":
             slope *= scale[:, np.newaxis]
@@ -145,12 +148,13 @@ def fold_evidence_gradient(state, block, model, Y, captured, weights, dual):
                 outer = F.T @ scaled
             slope = shrunk @ W
         slope += u @ dual.T
-        gradient = pull(slope)
+        points = np.zeros((len(W), B.shape[1])) if by_points else None
+        gradient = pull(slope, points)
         if by_prior is not None:
             gradient = gradient + covariance.diagonal_pullback(B, by_prior)
         if covariance.has_noise:
             gradient = gradient + covariance.noise_pullback(B, by_noise)
-        state = add_states(state, [gradient] if outer is None else [gradient, outer])
+        state = add_states(state, [gradient, points if by_points else 0.0, outer])
     return state
 
 

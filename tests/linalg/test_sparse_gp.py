@@ -63,7 +63,9 @@ def test_the_evidence_is_that_of_the_formula(method, kernel, alpha):
     expected = sum(multivariate_normal(cov=S).logpdf(y) for y in Y.T)
     if method == "variational":
         expected -= Y.shape[1] * (left / noise).sum() / 2
-    np.testing.assert_allclose(evidence_of(kernel, method, alpha).value, expected, rtol=1e-8)
+    np.testing.assert_allclose(
+        evidence_of(kernel, method, alpha).value, expected, rtol=1e-8
+    )
 
 
 @EACH_METHOD
@@ -120,3 +122,29 @@ def test_what_is_no_covariance_raises():
 
     with pytest.raises(np.linalg.LinAlgError):
         evidence_of(Negative(), "variational", 0.1)
+
+
+@EACH_METHOD
+@EACH_KERNEL
+def test_the_gradient_by_landmarks_is_that_of_finite_differences(method, kernel):
+    # Between rows: on one of them, Matern kernels are less smooth.
+    places = Z[:5] + 0.1
+    found = evidence(
+        ROWS,
+        Y,
+        covariance(kernel),
+        places,
+        alpha=0.01,
+        method=method,
+        gradient=True,
+        by_points=True,
+    ).by_points
+    numeric = np.zeros_like(found)
+    for place in np.ndindex(found.shape):
+        step = np.zeros_like(places)
+        step[place] = 1e-5
+        ahead, behind = (
+            evidence_of(kernel, method, 0.01, Z=places + h).value for h in (step, -step)
+        )
+        numeric[place] = (ahead - behind) / 2e-5
+    np.testing.assert_allclose(found, numeric, atol=1e-6 * np.abs(numeric).max())

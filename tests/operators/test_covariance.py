@@ -162,6 +162,43 @@ def test_pull_contracts_the_gradient_of_scikit_learn(kernel, seed):
     assert_pulls_back_the_gradient(kernel, B, Z, rng)
 
 
+@pytest.mark.parametrize(
+    "kernel", [*STATIONARY, DotProduct(1.3), *FIXED, *COMPOSED], ids=repr
+)
+def test_points_get_their_derivatives(kernel, seed):
+    B, Z, rng = draw(seed, n=20, m=12)
+    Z = Z[6:]
+    node = covariance(kernel)
+    K, pull = node.at(Z).forward(B)
+    assert node.has_point_slopes
+    W, points = rng.standard_normal(K.shape), np.ones_like(Z)
+    pull(W.copy(), points)
+    expected = np.ones_like(Z)
+    for place in np.ndindex(Z.shape):
+        step = np.zeros_like(Z)
+        step[place] = 1e-5
+        ahead, behind = (np.vdot(W, node.at(Z + h)(B, float)) for h in (step, -step))
+        expected[place] += (ahead - behind) / 2e-5
+    np.testing.assert_allclose(points, expected, atol=1e-7 * np.abs(W).sum())
+
+
+def test_points_close_to_rows_get_their_derivatives():
+    # So far from the mean of the landmarks that a product would lose the distances.
+    rng = np.random.default_rng(0)
+    B = np.vstack([rng.standard_normal((5, 2)), 1e6 + rng.standard_normal((5, 2))])
+    Z, W = B[[0, 5, 6]] + 0.25, rng.standard_normal((10, 3))
+    for kernel in (RBF([0.7, 1.3]), Matern(0.9, "fixed", nu=0.5)):
+        points, expected = np.zeros_like(Z), np.zeros_like(Z)
+        covariance(kernel).at(Z).forward(B)[1](W.copy(), points)
+        for place in np.ndindex(Z.shape):
+            step = np.zeros_like(Z)
+            step[place] = 2.0**-14
+            ahead, behind = (np.vdot(W, kernel(B, Z + h)) for h in (step, -step))
+            expected[place] = (ahead - behind) / 2.0**-13
+        # The data have ten digits after the point, and a difference loses four.
+        np.testing.assert_allclose(points, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", DIFFERENCED, ids=repr)
 def test_pull_agrees_with_differences_where_scikit_learn_has_no_formula(kernel, seed):
     B, Z, rng = draw(seed)

@@ -15,6 +15,7 @@ class SumCovariance(Covariance):
         self._parts = one, other
         self.has_noise = one.has_noise or other.has_noise
         self.is_zero = one.is_zero and other.is_zero
+        self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
 
     def at(self, Z):
         if self.is_zero:
@@ -52,7 +53,11 @@ class _SumColumns:
 
     def forward(self, B):
         (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
-        return K1 + K2, lambda W: np.append(pull1(W.copy()), pull2(W))
+
+        def pull(W, points=None):
+            return np.append(pull1(W.copy(), points), pull2(W, points))
+
+        return K1 + K2, pull
 
 
 class ProductCovariance(Covariance):
@@ -63,6 +68,7 @@ class ProductCovariance(Covariance):
         self._parts = one, other
         self.has_noise = one.has_noise or other.has_noise
         self.is_zero = one.is_zero or other.is_zero
+        self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
 
     def at(self, Z):
         one, other = self._parts
@@ -120,10 +126,10 @@ class _ProductColumns:
     def forward(self, B):
         (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
 
-        def pull(W):
-            slopes = pull1(W * K2)
+        def pull(W, points=None):
+            slopes = pull1(W * K2, points)
             W *= K1
-            return np.append(slopes, pull2(W))
+            return np.append(slopes, pull2(W, points))
 
         return K1 * K2, pull
 
@@ -137,6 +143,7 @@ class PowerCovariance(Covariance):
         self._exponent = kernel.exponent
         self.has_noise = self._part.has_noise
         self.is_zero = self._part.is_zero and self._exponent > 0
+        self.has_point_slopes = part.has_point_slopes
 
     def at(self, Z):
         if self.is_zero:
@@ -182,8 +189,8 @@ class _PowerColumns:
     def forward(self, B):
         K, pull_part = self._columns.forward(B)
 
-        def pull(W):
+        def pull(W, points=None):
             W *= _power_slope(K, self._exponent)
-            return pull_part(W)
+            return pull_part(W, points)
 
         return K**self._exponent, pull

@@ -31,12 +31,15 @@ class Covariance:
         Whether `noise` can differ from zero.
     is_zero : bool
         Whether all columns are zero.
+    has_point_slopes : bool
+        Whether columns know their derivatives by the landmarks.
     constant : float or None
         The value of all entries, where there is one.
     """
 
     has_noise = False
     is_zero = False
+    has_point_slopes = True
     constant = None
 
     def __init__(self, kernel):
@@ -55,7 +58,9 @@ class Covariance:
             ``columns(B, dtype)`` is ``k(B, Z)``, an ndarray of shape (n_rows, m).
             ``columns.forward(B)`` is ``(K, pull)``: the same in float64, not to be
             changed before ``pull(W)``, which overwrites W of that shape, returns the
-            ndarray of shape (n_params,) ``sum_ij W_ij dK_ij / dtheta``.
+            ndarray of shape (n_params,) ``sum_ij W_ij dK_ij / dtheta``. With
+            `has_point_slopes`, ``pull(W, points)`` also adds the ndarray of shape
+            (m, n_features) ``sum_i W_ij dK_ij / dz_j`` to `points`.
         """
         raise NotImplementedError
 
@@ -106,7 +111,7 @@ class _ConstantColumns:
         return np.full((len(B), self._m), self.node.constant, dtype)
 
     def forward(self, B):
-        return self(B, np.float64), lambda W: self.node.diagonal_pullback(B, W)
+        return self(B, np.float64), lambda W, points=None: self.node.diagonal_pullback(B, W)
 
 
 class WhiteCovariance(Covariance):
@@ -146,7 +151,7 @@ class ZeroColumns:
         return np.zeros((len(B), self._m), dtype)
 
     def forward(self, B):
-        return self(B, np.float64), lambda W: np.zeros(self._n_params)
+        return self(B, np.float64), lambda W, points=None: np.zeros(self._n_params)
 
 
 class _ScaledColumns:
@@ -162,9 +167,10 @@ class _ScaledColumns:
     def forward(self, B):
         K, pull_part = self._columns.forward(B)
 
-        def pull(W):
-            total = np.einsum("ij,ij->", W, K)
-            return self._factor * np.append(total, pull_part(W))
+        def pull(W, points=None):
+            total = self._factor * np.einsum("ij,ij->", W, K)
+            W *= self._factor
+            return np.append(total, pull_part(W, points))
 
         return K * self._factor, pull
 
@@ -183,10 +189,10 @@ class PlacedColumns:
     def forward(self, B):
         K, pull_part = self._columns.forward(B)
 
-        def pull(W):
+        def pull(W, points=None):
             # One place more is for what is no parameter.
             slopes = np.zeros(self._n_params + 1)
-            slopes[self._places] = pull_part(W)
+            slopes[self._places] = pull_part(W, points)
             return slopes[:-1]
 
         return K, pull
@@ -220,11 +226,18 @@ class _DotProductColumns:
         return K.astype(dtype, copy=False)
 
     def forward(self, B):
-        return self(B, np.float64), lambda W: self.node.diagonal_pullback(B, W)
+        def pull(W, points=None):
+            if points is not None:
+                points += W.T @ B
+            return self.node.diagonal_pullback(B, W)
+
+        return self(B, np.float64), pull
 
 
 class AnyCovariance(Covariance):
     """A covariance of which only scikit-learn's interface is known."""
+
+    has_point_slopes = False
 
     def __init__(self, kernel, has_noise=True):
         super().__init__(kernel)
@@ -276,7 +289,7 @@ class _AnyColumns:
         return np.asarray(self.kernel(np.asarray(B, np.float64), self._Z), dtype=dtype)
 
     def forward(self, B):
-        return self(B, np.float64), lambda W: self._pull(B, W)
+        return self(B, np.float64), lambda W, points=None: self._pull(B, W)
 
     def _pull(self, B, W):
         slopes = np.zeros(self.kernel.n_dims)

@@ -121,8 +121,8 @@ class StationaryColumns:
         tiles = list(parts(len(K), tile_rows(len(self._Z), 8)))
         pairs = [self._evaluate(rows[tile], K[tile], kept[:, tile]) for tile in tiles]
 
-        def pull(W):
-            return self._pull(W, rows, K, kept, tiles, pairs)
+        def pull(W, points=None):
+            return self._pull(W, rows, K, kept, tiles, pairs, points)
 
         return K, pull
 
@@ -174,24 +174,33 @@ class StationaryColumns:
             squares *= squares
             yield part, squares
 
-    def _pull(self, W, rows, K, kept, tiles, pairs):
+    def _pull(self, W, rows, K, kept, tiles, pairs, points):
         """Return the contraction of weights with derivatives: log a, shape, scales."""
         total, by_shape = 0.0, 0.0
         by_scale, columns = np.zeros(self._Z.shape[1]), np.zeros(len(self._Z))
+        by_point = None if points is None else np.zeros_like(self._Z)
         for tile, close in zip(tiles, pairs, strict=True):
             G, x = W[tile], rows[tile]
             of_tile = self.profile.weigh(G, K[tile], kept[:, tile])
             total, by_shape = total + of_tile[0], by_shape + of_tile[1]
-            if not self.free[1]:
+            if not self.free[1] and points is None:
                 continue
             for part, squares in self._squares(x, close):
                 by_scale += G[part] @ squares
+                if points is not None:
+                    apart = self._Z[part[1]] - x[part[0], :-2]
+                    np.add.at(by_point, part[1], G[part][:, np.newaxis] * apart)
                 G[part] = 0
             back, x = G @ self._back, x[:, :-2]
-            columns += np.ones(len(G)) @ G
+            of_columns = np.ones(len(G)) @ G
+            columns += of_columns
             by_scale += back[:, -1] @ (x * x) - 2 * np.einsum("ij,ij->j", x, back[:, :-1])
+            if points is not None:
+                by_point += of_columns[:, np.newaxis] * self._Z - G.T @ x
         by_scale += columns @ (self._Z * self._Z)
         by_scale *= -2 * self.profile.slope
+        if points is not None:
+            points += 2 * self.profile.slope * self._scale * by_point
         if self._scale.ndim == 0:
             by_scale = by_scale.sum(keepdims=True)
         shape = [by_shape] if self.free[0] else []
