@@ -38,8 +38,8 @@ def race(methods, *, rounds, patience=60.0, settle=0.05, memory=True):
     methods : dict of str to callable or None
         None is a peer that is not installed.
     rounds : int
-        Timed runs of each. Each round starts with another method, so that none always
-        follows the same one.
+        Timed runs of each; with none, the first run counts. Each round starts with another
+        method, so that none always follows the same one.
     patience : float
         A method whose first run took longer, in seconds, is not repeated: that run
         counts.
@@ -58,7 +58,7 @@ def race(methods, *, rounds, patience=60.0, settle=0.05, memory=True):
         with MemoryWatch(memory) as watch:
             first[name], results[name] = _timed(methods[name])
         peaks[name] = watch.peak
-    slow = {name for name in present if first[name] > patience}
+    slow = {name for name in present if not rounds or first[name] > patience}
     times = {name: [first[name]] if name in slow else [] for name in present}
     for i in range(rounds):
         turn = i % len(present)
@@ -76,8 +76,8 @@ def race(methods, *, rounds, patience=60.0, settle=0.05, memory=True):
 
 
 def rounds(quick, full=5):
-    """Return the number of rounds: one where only running counts."""
-    return 1 if quick else full
+    """Return the number of rounds: none where only running counts."""
+    return 0 if quick else full
 
 
 def compare(runs, ours, columns):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 X = with_spectrum(np.arange(1.0, 101) ** -0.5, 4000, 100)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client():
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -268,7 +268,10 @@ def test_fewer_samples_than_features(solver, alpha, fit_intercept, make):
 
 
 def test_wide_sparse_data_are_not_made_dense(monkeypatch):
-    A = sp.random(3000, 100_000, density=1e-4, random_state=0, format="csr")
+    # sp.random would permute all places.
+    rng = np.random.default_rng(0)
+    places = rng.integers(3000, size=30_000), rng.integers(100_000, size=30_000)
+    A = sp.csr_array((rng.random(30_000), places), shape=(3000, 100_000))
     target = A @ np.ones(100_000)
     monkeypatch.setattr(sp.csr_array, "toarray", None)
     monkeypatch.setattr(module.solve.__globals__["RidgeProblem"], "dense", None)

@@ -129,10 +129,11 @@ def test_sparse_rows_reach_a_callable_in_one_form():
         assert x.shape == y.shape == (1, 6)
         return float(x.multiply(y).sum())
 
-    rows = sp.csr_array(B)
+    few = B[:30]
+    rows = sp.csr_array(few)
     kernel = Kernel(inner)
-    assert_close_to_scale(kernel.at(rows)(rows, np.float64), B @ B.T, np.float64)
-    assert_close_to_scale(kernel.diagonal(rows), np.sum(B**2, axis=1), np.float64)
+    assert_close_to_scale(kernel.at(rows)(rows, np.float64), few @ few.T, np.float64)
+    assert_close_to_scale(kernel.diagonal(rows), np.sum(few**2, axis=1), np.float64)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
