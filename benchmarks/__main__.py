@@ -4,7 +4,7 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import completion, cur, nystroem, pca, regression
+from . import completion, cur, gp, nystroem, pca, regression, spectral
 from .machine import describe_machine
 from .report import Report
 
@@ -12,6 +12,8 @@ from .report import Report
 SUITES = {
     "pca": pca,
     "nystroem": nystroem,
+    "spectral": spectral,
+    "gp": gp,
     "cur": cur,
     "regression": regression,
     "completion": completion,

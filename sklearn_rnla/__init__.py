@@ -4,8 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .cluster import NystroemSpectralClustering
     from .decomposition import RandomizedPCA
     from .feature_selection import CURSelector
+    from .gaussian_process import NystroemGaussianProcessRegressor
     from .impute import MatrixCompleter
     from .kernel_approximation import NystroemKernel
     from .kernel_ridge import NystroemRidge, NystroemRidgeClassifier
@@ -36,9 +38,11 @@ _MODULES = {
     "CURSelector": "feature_selection",
     "MatrixCompleter": "impute",
     "MatrixFactorizationRegressor": "matrix_factorization",
+    "NystroemGaussianProcessRegressor": "gaussian_process",
     "NystroemKernel": "kernel_approximation",
     "NystroemRidge": "kernel_ridge",
     "NystroemRidgeClassifier": "kernel_ridge",
+    "NystroemSpectralClustering": "cluster",
     "RandomizedPCA": "decomposition",
     "SketchProjection": "random_projection",
     "SketchedRidge": "linear_model",
@@ -61,9 +65,11 @@ __all__ = [
     "CURSelector",
     "MatrixCompleter",
     "MatrixFactorizationRegressor",
+    "NystroemGaussianProcessRegressor",
     "NystroemKernel",
     "NystroemRidge",
     "NystroemRidgeClassifier",
+    "NystroemSpectralClustering",
     "RandomizedPCA",
     "SketchProjection",
     "SketchedRidge",
