@@ -94,6 +94,6 @@ bottom.fill_between(
     lw=0,
     label="95 % interval",
 )
-bottom.set(xlabel="day", ylabel="load", title="Two weeks without data")
-bottom.legend(ncols=4, fontsize=8)
+bottom.set(xlabel="day", ylabel="load", title="Two weeks without data", ylim=(-3.5, 3.2))
+bottom.legend(ncols=4, fontsize=8, loc="upper center")
 plt.show()

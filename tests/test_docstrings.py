@@ -13,7 +13,9 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 MODULES = [
     "sklearn_rnla",
     "sklearn_rnla.linalg",
+    "sklearn_rnla.neural",
     "sklearn_rnla.operators",
+    "sklearn_rnla.plotting",
     "sklearn_rnla.sketching",
 ]
 
