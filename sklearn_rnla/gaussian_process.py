@@ -24,15 +24,17 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gp_fit import GaussianProcessProblem, Search, Start, fit_gaussian_process
+from .linalg.gp_fit import GaussianProcessProblem, fit_gaussian_process
+from .linalg.sparse_gp import evidence
 from .operators import as_row_matrix, is_read_lazily
 from .operators._rows import kernel_jobs
 from .operators.covariance import covariance
 from .operators.evidence_passes import METHODS
 from .operators.kernel_passes import BLOCK_ROWS
 
-# Noise to be learned starts at this share of the variance of y, within these bounds.
-_NOISE_START, _NOISE_BOUNDS = 0.1, (1e-6, 10.0)
+# Noise to be learned starts at this share of the variance of y, or of the kernel if that
+# is less; and stays above a share of its start, and below a multiple of the variance.
+_NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
 
 
 class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -47,13 +49,14 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     ----------
     kernel : kernel object, default=None
         Of ``sklearn.gaussian_process.kernels``, or one like them. None is
-        ``ConstantKernel() * RBF() + WhiteKernel()``, all of it learned.
+        ``ConstantKernel() * RBF() + WhiteKernel()``, all of it learned, from the scale of
+        y on; without an optimiser, ``ConstantKernel() * RBF()``.
     alpha : float or ndarray of shape (n_samples,), default=1e-10
         Variance of the noise, besides that of a `WhiteKernel`; one for each sample, or
         for all.
     optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
-        As in scikit-learn; a callable is called in each stage of the fit. None leaves the
-        kernel as it is.
+        As in scikit-learn; a callable is called in each stage of the fit, and landmarks do
+        not move then. None leaves the kernel as it is.
     n_restarts_optimizer : int, default=0
         Further starts of the first, coarse stage; the best goes on.
     normalize_y : bool, default=False
@@ -81,8 +84,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         and overfits. None are taken where the landmarks leave nothing to gain, and for
         kernels of one's own, whose gradient is not known. 0 keeps them samples.
     learn_noise : bool, default=True
-        Whether to add a `WhiteKernel` to a kernel without one, where there is an
-        optimiser: landmarks cannot interpolate, and `alpha` alone would be no noise.
+        Whether to add a `WhiteKernel` to a kernel without noise, where there is an
+        optimiser and `alpha` is one number: landmarks cannot interpolate.
     n_jobs : int, default=None
         Threads over tiles of the kernel. None means as many as BLAS has, or as a
         :obj:`joblib.parallel_config` context says.
@@ -98,7 +101,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     X_train_ : ndarray of shape (n_samples, n_features_in_)
         The samples, or what they are read from.
     y_train_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        The targets, normalised where asked for.
+        A copy of the targets, normalised where asked for.
     components_ : ndarray of shape (n_landmarks, n_features_in_)
         The landmarks.
     component_indices_ : ndarray of shape (n_landmarks,) or None
@@ -243,9 +246,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             self.X_train_ = self._kept(X, rows)
             self.y_train_ = self._normalized(y)
             with progress(self, "iteration") as report:
+                problem = self._problem(rows)
                 found = fit_gaussian_process(
-                    self._problem(rows),
-                    self._kernel_to_fit(),
+                    problem,
+                    self._kernel_to_fit(rows, problem.alpha),
                     self.optimizer,
                     n_restarts=self.n_restarts_optimizer,
                     n_steps=self.n_landmark_steps,
@@ -259,8 +263,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             self._evidence = found.evidence
             self.log_marginal_likelihood_value_ = found.evidence.value
             self.error_estimate_ = found.evidence.trace_error
-            dual = found.evidence.dual
-            self.dual_coef_ = dual if self.y_train_.ndim > 1 else dual[:, 0]
+            self.dual_coef_ = self._shaped(found.evidence.dual)
         return self
 
     def _check_rows(self, X, *, reset):
@@ -301,38 +304,48 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             )
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
         if not self.normalize_y:
-            return y
+            return y.copy()
         self._y_mean = np.atleast_1d(y.mean(axis=0))
         std = np.atleast_1d(y.std(axis=0))
         self._y_std = np.where(std > 0, std, 1.0)
         return ((y.reshape(len(y), -1) - self._y_mean) / self._y_std).reshape(y.shape)
 
     def _check_alpha(self, rows):
-        if np.ndim(self.alpha) == 0:
-            return float(self.alpha)
-        if self.alpha.shape != (rows.shape[0],):
+        if np.size(self.alpha) == 1:
+            alpha = np.float64(np.ravel(self.alpha)[0])
+        elif self.alpha.shape != (rows.shape[0],):
             raise ValueError(
                 f"alpha has shape {self.alpha.shape}, but one value for each of the "
                 f"n_samples={rows.shape[0]} is expected."
             )
-        alpha = self.alpha.astype(np.float64)
+        else:
+            alpha = self.alpha.astype(np.float64)
         if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
             raise ValueError("alpha must be finite and at least 0 in all entries.")
         return alpha
 
-    def _kernel_to_fit(self):
+    def _kernel_to_fit(self, rows, alpha):
+        """Return the kernel to start from, with a noise to learn where it needs one."""
+        spread = float(self.y_train_.var(axis=0).mean()) or 1.0
         if self.kernel is None:
-            kernel = ConstantKernel() * RBF()
-            return kernel if self.optimizer is None else kernel + self._noise_to_learn()
-        kernel = clone(self.kernel)
-        if self.optimizer is None or not self.learn_noise or covariance(kernel).has_noise:
-            return kernel
-        return kernel + self._noise_to_learn()
-
-    def _noise_to_learn(self):
-        variance = float(self.y_train_.var(axis=0).mean()) or 1.0
-        low, high = _NOISE_BOUNDS
-        return WhiteKernel(_NOISE_START * variance, (low * variance, high * variance))
+            scale = 1.0 if self.optimizer is None else spread
+            kernel = ConstantKernel(scale, (1e-5 * scale, 1e5 * scale)) * RBF()
+        else:
+            kernel = clone(self.kernel)
+        prior, head = covariance(kernel), np.asarray(rows.head(), np.float64)
+        is_noisy = prior.has_noise and bool(np.any(prior.noise(head) > 0))
+        learned = self.optimizer is not None and self.learn_noise
+        if learned and not is_noisy and np.ndim(alpha) == 0:
+            # No more than the function has: beside it all would be noise.
+            start = _NOISE_START * min(spread, float(prior.diagonal(head).mean()) or spread)
+            low, high = _NOISE_BOUNDS
+            return kernel + WhiteKernel(start, (low * start, high * max(start, spread)))
+        if not is_noisy and np.min(alpha) == 0:
+            raise ValueError(
+                f"alpha={self.alpha!r} must be positive with kernel={self.kernel}, which "
+                "has no noise: landmarks cannot interpolate."
+            )
+        return kernel
 
     def predict(self, X, return_std=False, return_cov=False):
         """Predict by the posterior; before `fit`, by the prior.
@@ -371,19 +384,17 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         found = self._evidence.predict_with_variance(rows)
         mean, variance, noise = found[:, :-2], found[:, -2:-1], found[:, -1:]
         if return_std:
-            std = np.sqrt(variance + noise) * self._y_std.astype(rows.dtype)
+            std = np.sqrt(variance + noise) * self._y_std
             return self._mean(mean), self._shaped(std)
-        B = np.asarray(rows.in_memory(), np.float64)
-        lost, regained = self._evidence.features(B)
-        cov = self.kernel_(B) - lost @ lost.T + regained @ regained.T
+        cov = self._evidence.covariance(np.asarray(rows.in_memory(), np.float64))
         return self._mean(mean), self._shaped(np.multiply.outer(cov, self._y_std**2))
 
     def _mean(self, mean):
-        scale, offset = (a.astype(mean.dtype) for a in (self._y_std, self._y_mean))
-        return self._shaped(mean * scale + offset)
+        return self._shaped(mean * self._y_std + self._y_mean)
 
     def _shaped(self, values):
-        return values if self.y_train_.ndim > 1 else values[..., 0]
+        # As scikit-learn: one target has no axis of its own, whatever y had.
+        return values if len(self._y_std) > 1 else values[..., 0]
 
     def _predict_by_prior(self, X, return_std, return_cov):
         kernel = ConstantKernel() * RBF() if self.kernel is None else self.kernel
@@ -459,9 +470,19 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         rows = as_row_matrix(
             self.X_train_, block_size=BLOCK_ROWS, n_jobs=kernel_jobs(self.n_jobs)
         )
-        search = Search(self._problem(rows), Start(kernel), self.components_, None)
-        found = search(theta, eval_gradient)
-        return (-found[0], -found[1]) if eval_gradient else -found
+        try:
+            found = evidence(
+                rows,
+                self.y_train_.reshape(len(self.y_train_), -1),
+                covariance(kernel),
+                self.components_,
+                alpha=self._evidence.model.alpha,
+                method=self._evidence.model.method,
+                gradient=eval_gradient,
+            )
+        except np.linalg.LinAlgError:
+            return (-np.inf, np.zeros_like(theta)) if eval_gradient else -np.inf
+        return (found.value, found.gradient) if eval_gradient else found.value
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -238,10 +238,97 @@ def test_a_callable_optimizer_sees_what_scikit_learn_would_show_it():
     np.testing.assert_allclose(gpr.kernel_.theta, kernel.theta)
 
 
+def test_what_a_callable_optimizer_returns_is_taken():
+    # It may minimise more than the objective, as with a prior of the parameters.
+    kernel = 1.0 * RBF() + NOISE
+    wanted = kernel.theta + [0.3, -0.2, 0.5]
+
+    def optimizer(objective, initial_theta, bounds):
+        return wanted, objective(initial_theta)[0]
+
+    gpr = NystroemGaussianProcessRegressor(kernel, optimizer=optimizer).fit(X, Y)
+    np.testing.assert_allclose(gpr.kernel_.theta, wanted)
+    np.testing.assert_allclose(
+        gpr.log_marginal_likelihood_value_, gpr.log_marginal_likelihood(wanted)
+    )
+
+
+ILL_CONDITIONED = {
+    "long length scale": (X, 1.0 * RBF(20.0) + WhiteKernel(0.01)),
+    "far from the origin": (100 * X + 1000, DotProduct() + 1.0 * RBF(50.0) + NOISE),
+    "little noise": (X, 10.0 * RBF(3.0) + WhiteKernel(1e-5)),
+}
+
+
+@EACH_METHOD
+@pytest.mark.parametrize(("X", "kernel"), ILL_CONDITIONED.values(), ids=ILL_CONDITIONED)
+def test_the_gradient_is_that_of_the_exact_process_where_landmarks_depend(
+    X, kernel, method
+):
+    exact = GaussianProcessRegressor(kernel, optimizer=None).fit(X, Y)
+    ours = NystroemGaussianProcessRegressor(
+        kernel, landmarks=EVERY, method=method, optimizer=None
+    ).fit(X, Y)
+    expected = exact.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    found = ours.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4)
+    scale = np.abs(expected[1]).max()
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_scale_of_the_target_does_not_matter_to_the_default_kernel(scale):
+    X, y = sample_of_prior(200, 5)
+    gpr = NystroemGaussianProcessRegressor(n_components=50, random_state=0)
+    assert gpr.fit(X, scale * y).score(X, scale * y) > 0.8
+
+
+def test_a_kernel_of_ones_own_is_given_noise():
+    class Own(RBF):
+        def __call__(self, X, Y=None, eval_gradient=False):
+            return super().__call__(X, Y, eval_gradient)
+
+    X, y = sample_of_prior(150, 6)
+    gpr = NystroemGaussianProcessRegressor(1.0 * Own(), n_components=30, random_state=0)
+    assert isinstance(gpr.fit(X, y).kernel_.k2, WhiteKernel)
+    with_alpha = NystroemGaussianProcessRegressor(1.0 * Own(), alpha=np.full(150, 0.1))
+    assert with_alpha.fit(X, y).kernel_.n_dims == 2
+
+
+def test_noise_alone_predicts_zero():
+    gpr = NystroemGaussianProcessRegressor(WhiteKernel()).fit(X, Y[:, 0])
+    mean, std = gpr.predict(NEW, return_std=True)
+    np.testing.assert_array_equal(mean, 0)
+    np.testing.assert_allclose(std**2, np.mean(Y[:, 0] ** 2), rtol=1e-3)
+
+
+def test_later_changes_do_not_change_what_was_fitted():
+    y = Y.copy()
+    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, optimizer=None)
+    gpr.fit(X, y)
+    theta = gpr.kernel_.theta
+    value = gpr.log_marginal_likelihood(theta)
+    y[:] = 0
+    gpr.set_params(alpha=1.0, method="fitc")
+    assert gpr.log_marginal_likelihood(theta) == value
+    cov = gpr.predict(NEW, return_cov=True)[1]
+    gpr.log_marginal_likelihood(theta + 1, clone_kernel=False)
+    np.testing.assert_array_equal(gpr.predict(NEW, return_cov=True)[1], cov)
+
+
+def test_a_single_target_has_no_axis_of_its_own():
+    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, optimizer=None)
+    exact = GaussianProcessRegressor(1.0 * RBF() + NOISE, optimizer=None)
+    for asked in ({"return_std": True}, {"return_cov": True}):
+        found = gpr.fit(X, Y[:, :1]).predict(NEW, **asked)
+        expected = exact.fit(X, Y[:, :1]).predict(NEW, **asked)
+        assert [a.shape for a in found] == [b.shape for b in expected]
+
+
 def test_restarts_find_what_a_bad_start_does_not():
     X = RNG.uniform(0, 20, (300, 1))
     y = np.sin(2 * np.pi * X[:, 0] / 1.3) + 0.1 * RNG.standard_normal(300)
-    kernel = ExpSineSquared(1.0, 5.0, periodicity_bounds=(0.5, 8.0)) + NOISE
+    kernel = ExpSineSquared(1.0, 7.3, "fixed", (0.5, 8.0)) + NOISE
     bounds = [
         NystroemGaussianProcessRegressor(
             kernel, n_components=40, n_restarts_optimizer=n, random_state=0

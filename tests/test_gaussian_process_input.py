@@ -67,7 +67,7 @@ def test_parameters_are_learned_from_dask_arrays():
 def test_single_precision_gives_nearly_the_same():
     single = Regressor(**FIXED).fit(X.astype(np.float32), y)
     mean, std = single.predict(X.astype(np.float32), return_std=True)
-    assert mean.dtype == std.dtype == np.float32
+    assert mean.dtype == std.dtype == np.float64
     expected, expected_std = Regressor(**FIXED).fit(X, y).predict(X, return_std=True)
     np.testing.assert_allclose(mean, expected, atol=1e-3)
     np.testing.assert_allclose(std, expected_std, atol=1e-3)
@@ -160,6 +160,12 @@ BAD = [
     ({"kernel": CompoundKernel([RBF(), RBF()])}, (X, y), "CompoundKernel"),
     ({"kernel": RBF([1.0, 2.0])}, (X, y), "dimension|length_scale"),
     ({"alpha": -1}, (X, y), "'alpha' parameter"),
+    ({"alpha": np.array(-1.0)}, (X, y), "alpha must be finite and at least 0"),
+    (
+        {"alpha": 0.0, "kernel": RBF(), "learn_noise": False},
+        (X, y),
+        "alpha=0.0 must be pos",
+    ),
     ({"alpha": np.ones(3)}, (X, y), r"alpha has shape \(3,\).*n_samples=150"),
     ({"alpha": -np.ones(150)}, (X, y), "alpha must be finite and at least 0"),
     ({"method": "vfe"}, (X, y), "'method' parameter"),

@@ -19,7 +19,7 @@ _FIRST_LANDMARKS = 100
 _ROWS_PER_LANDMARK = 20
 
 # An iteration that gains less evidence a value than this ends a stage, and the last one.
-# Of fewer values than `_MANY`, which cost little, less by as much.
+# Of fewer values than `_MANY`, which cost little, less by the square of their share.
 _STAGE_GAIN = 1e-5
 _LAST_GAIN = 1e-5
 _MANY = 1e4
@@ -182,8 +182,10 @@ def fit_gaussian_process(
     section 5).
     """
     if optimizer is None or not kernel.n_dims:
-        Z, indices = problem.choose(kernel)
-        return GaussianProcessFit(kernel, problem.evidence(kernel, Z), Z, indices, 1)
+        search = Search(problem, Start(kernel), *problem.choose(kernel))
+        search(kernel.theta, eval_gradient=False)
+        return search.fit()
+    kernel = kernel.clone_with_theta(np.clip(kernel.theta, *kernel.bounds.T))
     if not reselect and isinstance(problem.landmarks, str):
         Z, indices = problem.choose(kernel)
         problem = problem._replace(landmarks=Z if indices is None else indices)
@@ -223,7 +225,7 @@ def _coarse_stages(problem):
 def _with_all(problem, start, optimizer, n_steps, report):
     """Return the fit on all rows and landmarks."""
     search = Search(problem, start, *problem.choose(start.kernel))
-    if n_steps and can_move(problem, start.kernel):
+    if n_steps and not callable(optimizer) and can_move(problem, start.kernel):
         moved = _moved(search, n_steps, report)
         if moved is not None:
             moved.run(optimizer, _LAST_GAIN, report)
@@ -315,7 +317,10 @@ class Search:
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
         theta, bounds = self.kernel.theta, self.kernel.bounds
         if callable(optimizer):
-            optimizer(self, theta, bounds=bounds)
+            # What it returns counts: it may minimise more than the evidence.
+            theta = optimizer(self, theta, bounds=bounds)[0]
+            self.evidence = None
+            self(np.asarray(theta, np.float64), eval_gradient=False)
             return
         n_values = self.problem.Y.size
 
@@ -323,7 +328,7 @@ class Search:
             value, slope = self(theta)
             return value / n_values, slope / n_values
 
-        tol = gain * min(1.0, n_values / _MANY)
+        tol = gain * min(1.0, n_values / _MANY) ** 2
         found = minimize(scaled, theta, bounds, tol=tol, hessian=self.hessian, stop=report)
         self.hessian = found.hessian
         if measure:
@@ -343,8 +348,8 @@ class Search:
         """
         if self.evidence is None:
             raise ValueError(
-                f"The landmarks' covariance of {self.kernel} has no Cholesky factor for "
-                "any parameters tried: a kernel must be positive semidefinite."
+                f"The covariance of the landmarks by kernel={self.kernel} has no Cholesky "
+                "factor: a kernel must be finite and positive semidefinite."
             )
         return GaussianProcessFit(
             self.kernel, self.evidence, self.Z, self.indices, self.n_evaluations

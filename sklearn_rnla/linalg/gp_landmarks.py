@@ -44,7 +44,10 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
     a landmark: its gradient says where landmarks are missing as well as that of all rows.
     """
     bounds, shape, p = kernel.bounds, Z.shape, kernel.n_dims
-    unit = np.concatenate([np.ones(p), np.tile(Z.std(axis=0), len(Z))])
+    spread = (
+        problem.on_sample(_ROWS_PER_LANDMARK * len(Z), len(Z)).rows.in_memory().std(axis=0)
+    )
+    unit = np.concatenate([np.ones(p), np.tile(spread, len(Z))])
     x = np.concatenate([kernel.theta, Z.ravel()])
     mean, square = np.zeros_like(x), np.zeros_like(x)
     for t in range(1, n_steps + 1):

@@ -84,7 +84,11 @@ def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
         if not slope[free].any() or not np.isfinite(value):
             break
         step = np.zeros_like(x)
-        step[free] = -np.linalg.solve(B[np.ix_(free, free)], slope[free])
+        try:
+            step[free] = -np.linalg.solve(B[np.ix_(free, free)], slope[free])
+        except np.linalg.LinAlgError:
+            B, is_guess = np.eye(len(x)) * max(1.0, np.linalg.norm(slope)), True
+            step[free] = -slope[free] / B[0, 0]
         step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
         if -slope @ step / 2 < tol and not is_guess:
             break

@@ -74,6 +74,7 @@ class Evidence(NamedTuple):
             np.zeros(n_targets),
             np.float64,
             n_columns=n_targets,
+            dtype=np.float64,
         )
 
     def predict_with_variance(self, rows):
@@ -95,12 +96,27 @@ class Evidence(NamedTuple):
             self.shrinkage,
             self.model.covariance,
             n_columns=self.dual.shape[1] + 2,
+            dtype=np.float64,
         )
 
-    def features(self, B):
-        """Return ``F`` of rows B and ``F L_B^-T``; the covariance lost and regained."""
+    def covariance(self, B):
+        """Return the covariance of rows B, with noise on the diagonal.
+
+        Parameters
+        ----------
+        B : ndarray of shape (n_rows, n_features)
+            In float64.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_rows)
+        """
+        prior = self.model.covariance
         F = self.model.feature_map.of_tile(B, np.float64)
-        return F, F @ self.shrinkage.T
+        regained = F @ self.shrinkage.T
+        cov = prior.at(B)(B, np.float64) - F @ F.T + regained @ regained.T
+        cov.flat[:: len(B) + 1] += prior.noise(B)
+        return cov
 
 
 def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points=False):
@@ -139,9 +155,9 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
 
     Notes
     -----
-    Costs ``2 n m^2`` flops and a pass over the rows, and as much again for the gradient
-    (the other methods: three times). Memory is O(m^2 + n + block). Whitening by W before
-    the sum keeps the condition of the landmarks' covariance out of B.
+    Costs ``2 n m^2`` flops and a pass over the rows, and twice as many for the gradient
+    ("fitc": three times). Memory is O(m^2 + n + block). Whitening by W before the sum
+    keeps the condition of the landmarks' covariance out of B.
     """
     columns = covariance.at(Z)
     W = _whitening(columns(Z, np.float64))
@@ -184,6 +200,9 @@ def _whitening(K):
     K = (K + K.T) / 2
     scale = np.diagonal(K).mean()
     jitter = _JITTER * m * np.finfo(np.float64).eps
+    if scale == 0:
+        # A covariance of nothing: no features.
+        return np.zeros_like(K)
     while True:
         K.flat[:: m + 1] += jitter * scale
         try:
@@ -197,17 +216,11 @@ def _whitening(K):
 def _gradient(rows, Y, model, Z, gram, inverse, weight, dual, captured, by_points):
     """Return the gradients: a second pass, and what comes through ``K_mm``."""
     W, n_targets = model.feature_map.W, Y.shape[1]
-    identity = np.eye(len(W))
-    # This order of products keeps the rounding errors of W from meeting each other.
+    through = n_targets * (inverse - np.eye(len(W))) + weight @ weight.T
     if model.method == "variational":
-        weights = W.T @ ((identity - inverse) @ W)
-        through = n_targets * (gram - identity + inverse)
-    else:
-        weights = inverse
-        through = n_targets * (inverse - identity)
-    through += weight @ weight.T
+        through += n_targets * gram
     by_parameters, points, outer = rows.fold(
-        fold_evidence_gradient, model, Y, captured, weights, dual, by_points
+        fold_evidence_gradient, model, Y, captured, inverse, dual, by_points
     )
     through += outer
     through = -0.5 * (W.T @ (through @ W))

@@ -161,7 +161,7 @@ class RowMatrix(ABC):
         return sp.csr_array(sp.vstack(parts, format="csr"))
 
     @abstractmethod
-    def map(self, function, *args, n_columns):
+    def map(self, function, *args, n_columns, dtype=None):
         """Apply a function to every block and stack what it returns.
 
         Parameters
@@ -172,6 +172,8 @@ class RowMatrix(ABC):
             Passed on unchanged.
         n_columns : int
             Columns that `function` returns.
+        dtype : numpy dtype, default=None
+            Of the result; None is that of the rows.
 
         Returns
         -------
@@ -310,8 +312,8 @@ class LocalRowMatrix(RowMatrix):
 
         return reduce(combine, run_lanes(run, self._lanes, self.n_jobs))
 
-    def map(self, function, *args, n_columns):
-        out = np.empty((self.shape[0], n_columns), self.dtype)
+    def map(self, function, *args, n_columns, dtype=None):
+        out = np.empty((self.shape[0], n_columns), self.dtype if dtype is None else dtype)
 
         def run(lane):
             for rows in lane:

@@ -89,8 +89,8 @@ class DaskRows(RowMatrix):
             weight = None if self.weight is None else self.weight[start:stop]
             yield Block(int(start), _as_block(block.compute(), self.dtype), weight)
 
-    def map(self, function, *args, n_columns):
-        return map_rows(self._X, function, *args, n_columns=n_columns)
+    def map(self, function, *args, n_columns, dtype=None):
+        return map_rows(self._X, function, *args, n_columns=n_columns, dtype=dtype)
 
     def head(self):
         import dask
@@ -121,15 +121,16 @@ class DaskRows(RowMatrix):
         return DaskRows(da.concatenate(arrays), weight=weight)
 
 
-def map_rows(X, function, *args, n_columns):
+def map_rows(X, function, *args, n_columns, dtype=None):
     """Apply ``function(values, *args)`` to every block of rows of `X`, lazily."""
     X = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
-    dtype = working_dtype(X.dtype)
+    working = working_dtype(X.dtype)
+    dtype = working if dtype is None else np.dtype(dtype)
     return X.map_blocks(
         _map_block,
         function,
         args,
-        dtype,
+        working,
         chunks=(X.chunks[0], (n_columns,)),
         dtype=dtype,
         meta=np.empty((0, 0), dtype),

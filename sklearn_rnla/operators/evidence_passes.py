@@ -85,7 +85,7 @@ def fold_evidence(state, block, model, Y):
     return state
 
 
-def fold_evidence_gradient(state, block, model, Y, captured, weights, dual, by_points):
+def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_points):
     """Fold the gradient, but for that through ``K_mm``.
 
     Parameters
@@ -94,8 +94,8 @@ def fold_evidence_gradient(state, block, model, Y, captured, weights, dual, by_p
     Y : ndarray of shape (n_rows, n_targets)
     captured : ndarray of shape (n_rows,)
         ``|F_i|^2``, which `fold_evidence` left.
-    weights : ndarray of shape (m, m)
-        ``W^T (I - B^-1) W`` of the variational method, of the others ``B^-1``.
+    inverse : ndarray of shape (m, m)
+        ``B^-1``.
     dual : ndarray of shape (m, n_targets)
         The mean is ``K dual``.
     by_points : bool
@@ -109,46 +109,41 @@ def fold_evidence_gradient(state, block, model, Y, captured, weights, dual, by_p
 
     Notes
     -----
-    The variational weights are bounded although W is not: directions that the landmarks
-    hardly determine have ``B`` near I. With the other methods nothing shrinks them, and
-    the products go through F.
+    All goes through F. ``K`` times one matrix ``W^T (I - B^-1) W`` would be a third of the
+    flops less, and that matrix is bounded; but it comes from products of W, which is not.
     """
     covariance, n_targets = model.covariance, Y.shape[1]
-    W = model.feature_map.W
-    columns = model.feature_map.columns
-    for B, rows in _parts(block, len(W)):
-        K, pull = columns.forward(B)
+    feature_map = model.feature_map
+    for B, rows in _parts(block, len(inverse)):
+        K, pull = feature_map.columns.forward(B)
         variance, q = model.noise(B, rows), captured[rows]
         left = np.maximum(covariance.diagonal(B) - q, 0.0)
         if model.method == "fitc":
             variance = variance + left
-        if model.method == "variational":
-            slope = K @ weights
-            explained = q - np.einsum("ij,ij->i", K, slope)
-        else:
-            F = K @ W.T
-            shrunk = F @ weights
-            explained = np.einsum("ij,ij->i", F, shrunk)
+        F = feature_map.of_values(K)
+        slope = F @ inverse
+        explained = np.einsum("ij,ij->i", F, slope)
         u = (Y[rows] - K @ dual) / variance[:, np.newaxis]
         # Of the evidence with respect to lambda: half of u u^T less the inverse.
-        inverse = 1 / variance - explained / variance**2
-        by_variance = (np.einsum("ij,ij->i", u, u) - n_targets * inverse) / 2
+        precision = 1 / variance - explained / variance**2
+        by_variance = (np.einsum("ij,ij->i", u, u) - n_targets * precision) / 2
         by_noise, by_prior, outer = by_variance, None, 0.0
         scale = n_targets / variance
         if model.method == "variational":
+            np.subtract(F, slope, out=slope)
             slope *= scale[:, np.newaxis]
             by_noise = by_variance + scale * left / variance / 2
             by_prior = -scale / 2
         else:
-            shrunk *= -scale[:, np.newaxis]
+            slope *= -scale[:, np.newaxis]
             if model.method == "fitc":
                 by_prior = by_variance
                 scaled = F * (-2 * by_variance)[:, np.newaxis]
-                shrunk += scaled
+                slope += scaled
                 outer = F.T @ scaled
-            slope = shrunk @ W
+        slope = feature_map.pulled_back(slope)
         slope += u @ dual.T
-        points = np.zeros((len(W), B.shape[1])) if by_points else None
+        points = np.zeros((K.shape[1], B.shape[1])) if by_points else None
         gradient = pull(slope, points)
         if by_prior is not None:
             gradient = gradient + covariance.diagonal_pullback(B, by_prior)

@@ -61,23 +61,41 @@ class FeatureMap:
         -------
         ndarray of shape (n_rows, rank)
         """
-        dtype = np.dtype(dtype)
-        if dtype not in self._cast:
-            self._cast[dtype] = np.ascontiguousarray(self.W.T, dtype)
-        Wt = self._cast[dtype]
-        K = self.columns(values, dtype)
+        return self.of_values(self.columns(values, np.dtype(dtype)), out)
+
+    def of_values(self, K, out=None):
+        """Return ``K W^T``, the features of rows with the kernel values K."""
+        if K.dtype not in self._cast:
+            self._cast[K.dtype] = np.ascontiguousarray(self.W.T, K.dtype)
+        Wt = self._cast[K.dtype]
         rank = len(self.W)
         if not self.triangular or rank < 2 * _PANEL:
             return np.matmul(K, Wt, out=out)
-        out = np.empty((len(K), rank), dtype) if out is None else out
+        out = np.empty((len(K), rank), K.dtype) if out is None else out
         # Products by numpy alone: scipy's BLAS, which has triangular ones, is another
         # library with threads of its own, and the two get in each other's way.
-        for start in range(0, rank, _PANEL):
-            stop = rank if rank - start < 2 * _PANEL else start + _PANEL
-            np.matmul(K[:, :stop], Wt[:stop, start:stop], out=out[:, start:stop])
-            if stop == rank:
-                break
+        for panel in _panels(rank):
+            np.matmul(K[:, : panel.stop], Wt[: panel.stop, panel], out=out[:, panel])
         return out
+
+    def pulled_back(self, S):
+        """Return ``S W``, in float64: weights of features as those of kernel values."""
+        rank = len(self.W)
+        if not self.triangular or rank < 2 * _PANEL:
+            return S @ self.W
+        out = np.empty(S.shape)
+        for panel in _panels(rank):
+            np.matmul(S[:, panel.start :], self.W[panel.start :, panel], out=out[:, panel])
+        return out
+
+
+def _panels(rank):
+    """Yield slices of `_PANEL` columns; the last is up to twice as wide."""
+    for start in range(0, rank, _PANEL):
+        stop = rank if rank - start < 2 * _PANEL else start + _PANEL
+        yield slice(start, stop)
+        if stop == rank:
+            return
 
 
 def features(values, feature_map, dtype):

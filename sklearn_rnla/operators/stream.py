@@ -68,8 +68,9 @@ class StreamRows(RowMatrix):
             state = function(state, block, *args)
         return state
 
-    def map(self, function, *args, n_columns):
-        return np.concatenate([function(block.values, *args) for block in self.blocks()])
+    def map(self, function, *args, n_columns, dtype=None):
+        parts = [function(block.values, *args) for block in self.blocks()]
+        return np.concatenate(parts, dtype=dtype)
 
     def head(self):
         return np.asarray(self._first[:16], dtype=self.dtype)
