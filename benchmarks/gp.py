@@ -203,7 +203,7 @@ def million(report, quick):
         )
     seconds = runs["once"].seconds
     peak = gemm_peak(np.float64, 512 if quick else 3072)
-    flops = 4.0 * n * m**2 + 4.0 * n * m * d
+    flops = 6.0 * n * m**2 + 6.0 * n * m * d
     report.note(f"{n} x {d} float64, m={len(model.components_)}, {len(theta)} parameters")
     report.table(
         [

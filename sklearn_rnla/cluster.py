@@ -40,7 +40,7 @@ _LOST_SHARE = 0.1
 class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     """Spectral clustering on landmarks, for many samples.
 
-    The normalised cuts of scikit-learn's `SpectralClustering`, in memory linear in the
+    Normalised cuts, as by scikit-learn's `SpectralClustering`, in memory linear in the
     number of samples: affinities are evaluated between samples and landmarks [1]_.
     `predict` labels new samples.
 
@@ -127,6 +127,10 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     A landmark whose affinity to all others together is below a tenth of that to itself is
     an outlier, and would be a cluster of its own. Where such are at most one in twenty of
     the samples, they are left out, and labelled as samples without a degree.
+
+    The degree counts the affinity of a sample to itself, which scikit-learn's leaves out.
+    It matters where that is a large share of the degree: for narrow kernels on few
+    samples.
 
     `eigen_solver`, `eigen_tol`, `n_neighbors` and `verbose` of `SpectralClustering` have
     no counterpart: the eigenproblem has the size of the landmarks and is solved whole.
@@ -262,6 +266,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self._embedding_map = spectrum.embedding_map
         self.embedding_, fallback = self._embed(rows)
         self._warn_of_lost(np.count_nonzero(fallback >= 0), len(fallback))
+        self._warn_of_alone(spectrum.n_alone, len(fallback))
         self._warn_of_rank(spectrum.embedding_map.numerators.shape[1], n_components)
         known = self.embedding_[fallback < 0]
         if len(known) < self.n_clusters:
@@ -329,6 +334,16 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
                 "label of the nearest. Allow more of them than "
                 f"n_landmarks={self.n_landmarks}, or a wider kernel (of rbf, a smaller "
                 "gamma).",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _warn_of_alone(self, n_alone, n_samples):
+        if self.n_clusters < n_alone < n_samples:
+            warnings.warn(
+                f"{n_alone} of {n_samples} samples are similar to no other, more than the "
+                f"n_clusters={self.n_clusters} that they take. Widen the kernel (of rbf, by a "
+                "smaller gamma), or leave them out.",
                 UserWarning,
                 stacklevel=5,
             )

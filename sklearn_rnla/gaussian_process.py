@@ -127,7 +127,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     Notes
     -----
     An evaluation of the marginal likelihood and its gradient is two passes over row
-    blocks, ``4 n m^2`` flops, and keeps ``O(n + m^2)`` numbers: X may be a memmap or a
+    blocks, ``6 n m^2`` flops, and keeps ``O(n + m^2)`` numbers: X may be a memmap or a
     dask array. Parameters are found on samples of the rows with few landmarks first, and
     with all of both in a few last evaluations. Unlike in scikit-learn there is no `L_`
     and no `alpha_`, and kernels of other things than vectors are refused.

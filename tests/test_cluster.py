@@ -357,3 +357,12 @@ def test_gamma_scale_is_that_of_scikit_learn():
     default = NystroemSpectralClustering(2, random_state=0).fit(X)
     one = NystroemSpectralClustering(2, gamma=1.0, random_state=0).fit(X)
     np.testing.assert_array_equal(default.embedding_, one.embedding_)
+
+
+def test_more_outliers_than_clusters_earn_a_warning():
+    rng = np.random.default_rng(0)
+    groups = np.vstack([rng.normal(c, 0.1, (100, 2)) for c in (0, 3)])
+    outliers = 100.0 * np.arange(1, 41).reshape(20, 2)
+    clustering = NystroemSpectralClustering(2, gamma=5, random_state=0)
+    with pytest.warns(UserWarning, match="20 of 220 samples are similar to no other"):
+        clustering.fit(np.vstack([groups, outliers]))

@@ -326,8 +326,9 @@ def test_a_single_target_has_no_axis_of_its_own():
 
 
 def test_restarts_find_what_a_bad_start_does_not():
-    X = RNG.uniform(0, 20, (300, 1))
-    y = np.sin(2 * np.pi * X[:, 0] / 1.3) + 0.1 * RNG.standard_normal(300)
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 20, (300, 1))
+    y = np.sin(2 * np.pi * X[:, 0] / 1.3) + 0.1 * rng.standard_normal(300)
     kernel = ExpSineSquared(1.0, 7.3, "fixed", (0.5, 8.0)) + NOISE
     bounds = [
         NystroemGaussianProcessRegressor(

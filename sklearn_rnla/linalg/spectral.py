@@ -50,10 +50,13 @@ class SpectralEmbedding(NamedTuple):
         All of the approximation, in decreasing order: the first is 1, but for its error.
     embedding_map : EmbeddingMap
         The leading eigenvectors as functions of a row.
+    n_alone : int
+        Landmarks similar to no other row that are too many to be left out.
     """
 
     eigenvalues: np.ndarray
     embedding_map: EmbeddingMap
+    n_alone: int
 
 
 class Assignment(NamedTuple):
@@ -125,8 +128,10 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         sums, G = _gram_of_factor(nystroem.cholesky)
     else:
         sums, G = _gram_of_rows(rows, kernel, feature_map)
-    isolated = _isolated_landmarks(kernel, nystroem, sums, rows.shape[0], n_components)
-    if feature_map.triangular and isolated.any():
+    isolated = _isolated_landmarks(kernel, nystroem, sums)
+    n_alone = np.count_nonzero(isolated)
+    if feature_map.triangular and _few(isolated, rows.shape[0], n_components):
+        n_alone = 0
         # The feature that belongs to such a landmark is that of no other row.
         sums[isolated] = 0.0
         G[isolated] = G[:, isolated] = 0.0
@@ -149,7 +154,7 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         W.T @ sums,
         np.flatnonzero(~isolated),
     )
-    return SpectralEmbedding(values, embedding_map)
+    return SpectralEmbedding(values, embedding_map, n_alone)
 
 
 def _check_affinities(rows, kernel, points):
@@ -167,17 +172,20 @@ def _check_affinities(rows, kernel, points):
         )
 
 
-def _isolated_landmarks(kernel, nystroem, sums, n_rows, n_components):
-    """Return which landmarks are outliers: none where they are many, or all there is.
+def _isolated_landmarks(kernel, nystroem, sums):
+    """Return which landmarks are similar to no other row.
 
     Their degrees are exact, as is the kernel between landmarks and all rows.
     """
     points = nystroem.points
     d = kernel(points, points) @ (nystroem.feature_map.W.T @ sums)
-    isolated = d <= (1 + _ISOLATED) * kernel.diagonal(points)
-    n_isolated = np.count_nonzero(isolated)
-    few = n_isolated <= min(_OUTLIERS * n_rows, len(d) - n_components)
-    return isolated if few else np.zeros(len(d), bool)
+    return d <= (1 + _ISOLATED) * kernel.diagonal(points)
+
+
+def _few(isolated, n_rows, n_components):
+    """Whether isolated landmarks are outliers: not many, and not all there is."""
+    most = min(_OUTLIERS * n_rows, len(isolated) - n_components)
+    return 0 < np.count_nonzero(isolated) <= most
 
 
 def _gram_of_factor(cholesky):
