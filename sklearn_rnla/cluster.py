@@ -342,8 +342,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         if self.n_clusters < n_alone < n_samples:
             warnings.warn(
                 f"{n_alone} of {n_samples} samples are similar to no other, more than the "
-                f"n_clusters={self.n_clusters} that they take. Widen the kernel (of rbf, by a "
-                "smaller gamma), or leave them out.",
+                f"n_clusters={self.n_clusters} that they take. Widen the kernel (a smaller "
+                "gamma, of rbf), or leave them out.",
                 UserWarning,
                 stacklevel=5,
             )
