@@ -73,7 +73,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         - "dtc": the likelihood of the approximate prior alone [3]_.
 
     n_components : int, default=300
-        Most landmarks.
+        Most landmarks. With as many as samples, parameters are those of the exact process,
+        in n_samples x n_samples numbers.
     landmarks : str or array-like, default="rpcholesky"
         How they are chosen, or which they are, as in `NystroemKernel`.
     reselect_landmarks : bool, default=True

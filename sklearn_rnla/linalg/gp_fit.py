@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators.covariance import covariance
+from .exact_gp import exact_evidence
 from .gp_landmarks import can_move, move_landmarks
 from .nystroem import nystroem_features
 from .quasi_newton import curvature, minimize
@@ -80,6 +81,11 @@ class GaussianProcessProblem(NamedTuple):
     rng: np.random.Generator
     n_jobs: int | None
 
+    @property
+    def is_exact(self):
+        """Whether every row is a landmark, so that none need be chosen."""
+        return isinstance(self.landmarks, str) and self.k >= self.rows.shape[0]
+
     def on_sample(self, size, k):
         """Return the problem of a uniform sample of the rows, with k landmarks."""
         n = self.rows.shape[0]
@@ -124,6 +130,12 @@ class GaussianProcessProblem(NamedTuple):
             gradient=gradient,
             by_points=by_points,
         )
+
+    def exact_evidence(self, kernel, *, gradient=False):
+        """Return the evidence with every row as a landmark."""
+        X = np.asarray(self.rows.in_memory(), np.float64)
+        node = covariance(kernel)
+        return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
 
 
 class GaussianProcessFit(NamedTuple):
@@ -176,7 +188,8 @@ def fit_gaussian_process(
     Notes
     -----
     Stages of few landmarks and rows lead to all of them: the parameters hardly depend on
-    either. Landmarks are chosen anew for each stage, under the parameters of the last.
+    either. Where all rows are to be landmarks, the stages are exact processes of samples
+    of the rows. Landmarks are chosen anew for each stage, under the parameters of the last.
     In the end they move along the gradient, together with the parameters; or are chosen
     as long as choosing again finds more evidence (Burt, Rasmussen & van der Wilk 2020,
     section 5).
@@ -193,7 +206,7 @@ def fit_gaussian_process(
     for stage in _coarse_stages(problem):
         searches = []
         for start in starts:
-            searches.append(Search(stage, start, *stage.choose(start.kernel)))
+            searches.append(search_from(stage, start))
             searches[-1].run(optimizer, _STAGE_GAIN, report, measure=True)
         starts = [max(searches, key=lambda search: search.value).next_start()]
     fits = [_with_all(problem, start, optimizer, n_steps, report) for start in starts]
@@ -217,14 +230,15 @@ def _coarse_stages(problem):
     """Return the problems that come before the whole one."""
     stages, k = [], problem.k // 2
     while k >= _FIRST_LANDMARKS:
-        stages.append(problem.on_sample(_ROWS_PER_LANDMARK * k, k))
+        size = k if problem.is_exact else _ROWS_PER_LANDMARK * k
+        stages.append(problem.on_sample(size, k))
         k //= 2
     return stages[::-1]
 
 
 def _with_all(problem, start, optimizer, n_steps, report):
     """Return the fit on all rows and landmarks."""
-    search = Search(problem, start, *problem.choose(start.kernel))
+    search = search_from(problem, start)
     if n_steps and not callable(optimizer) and can_move(problem, start.kernel):
         moved = _moved(search, n_steps, report)
         if moved is not None:
@@ -234,7 +248,11 @@ def _with_all(problem, start, optimizer, n_steps, report):
     fit = search.fit()
     for _ in range(_RESELECTIONS):
         # Only a bound grows as landmarks get better.
-        if problem.method != "variational" or not isinstance(problem.landmarks, str):
+        if (
+            problem.is_exact
+            or problem.method != "variational"
+            or not isinstance(problem.landmarks, str)
+        ):
             break
         search = Search(problem, search.next_start(), *problem.choose(fit.kernel))
         search(fit.kernel.theta)
@@ -272,6 +290,13 @@ class Start(NamedTuple):
     hessian: np.ndarray | None = None
 
 
+def search_from(problem, start):
+    """Return a search on landmarks chosen under the kernel it starts from."""
+    if problem.is_exact:
+        return Search(problem, start, None, None)
+    return Search(problem, start, *problem.choose(start.kernel))
+
+
 class Search:
     """The search for the parameters of a kernel on given landmarks.
 
@@ -282,8 +307,8 @@ class Search:
     ----------
     problem : GaussianProcessProblem
     start : Start
-    Z : ndarray of shape (m, n_features)
-        Landmarks.
+    Z : ndarray of shape (m, n_features) or None
+        Landmarks; None for the exact evidence.
     indices : ndarray of shape (m,) or None
         Which rows they are.
     """
@@ -306,7 +331,10 @@ class Search:
         kernel = self.kernel.clone_with_theta(theta)
         self.n_evaluations += 1
         try:
-            found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
+            if self.Z is None:
+                found = self.problem.exact_evidence(kernel, gradient=eval_gradient)
+            else:
+                found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
             return (np.inf, np.zeros_like(theta)) if eval_gradient else np.inf
         if found.value > self.value:
@@ -351,6 +379,10 @@ class Search:
                 f"The covariance of the landmarks by kernel={self.kernel} has no Cholesky "
                 "factor: a kernel must be finite and positive semidefinite."
             )
+        if self.Z is None:
+            # The posterior is that of the landmarks, those left out that depend on others.
+            self.Z, self.indices = self.problem.choose(self.kernel)
+            self.evidence = self.problem.evidence(self.kernel, self.Z)
         return GaussianProcessFit(
             self.kernel, self.evidence, self.Z, self.indices, self.n_evaluations
         )

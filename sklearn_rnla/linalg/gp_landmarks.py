@@ -75,6 +75,7 @@ def can_move(problem, kernel):
     """Whether landmarks can be moved, and should: others than the bound overfit."""
     return (
         problem.method == "variational"
+        and not problem.is_exact
         and isinstance(problem.landmarks, str)
         and covariance(kernel).has_point_slopes
     )

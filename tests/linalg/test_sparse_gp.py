@@ -6,6 +6,7 @@ from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
+from sklearn_rnla.linalg.exact_gp import exact_evidence
 from sklearn_rnla.linalg.sparse_gp import evidence
 from sklearn_rnla.operators import as_row_matrix
 from sklearn_rnla.operators.covariance import covariance
@@ -148,3 +149,13 @@ def test_the_gradient_by_landmarks_is_that_of_finite_differences(method, kernel)
         )
         numeric[place] = (ahead - behind) / 2e-5
     np.testing.assert_allclose(found, numeric, atol=1e-6 * np.abs(numeric).max())
+
+
+@EACH_KERNEL
+@EACH_ALPHA
+def test_the_exact_evidence_is_that_of_scikit_learn(kernel, alpha):
+    exact = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None).fit(X, Y)
+    value, gradient = exact.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    found = exact_evidence(X, Y, covariance(kernel), alpha=alpha, gradient=True)
+    np.testing.assert_allclose(found.value, value, rtol=1e-12)
+    np.testing.assert_allclose(found.gradient, gradient, rtol=1e-10)
