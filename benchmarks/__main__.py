@@ -4,7 +4,7 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import completion, cur, gp, nystroem, pca, regression, spectral
+from . import completion, cur, gp, neural, nystroem, pca, regression, spectral
 from .machine import describe_machine
 from .report import Report
 
@@ -17,6 +17,7 @@ SUITES = {
     "cur": cur,
     "regression": regression,
     "completion": completion,
+    "neural": neural,
 }
 
 
@@ -27,7 +28,7 @@ def main():
         command = commands.add_parser(
             name, help=suite.__doc__, epilog=f"Tasks: {', '.join(suite.TASKS)}."
         )
-        command.add_argument("--quick", action="store_true", help="tiny sizes, one round")
+        command.add_argument("--quick", action="store_true", help="tiny sizes, once")
         command.add_argument(
             "--only", default="*", metavar="PATTERN", help="tasks whose name contains it"
         )

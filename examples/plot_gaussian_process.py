@@ -71,9 +71,8 @@ print(f"trace error {gpr.error_estimate_:.3f}, {gpr.n_iter_} evaluations on all 
 mean, std = gpr.predict(days[:, np.newaxis], return_std=True)
 inside = np.abs(load - mean) < 1.96 * std
 for name, part in [("scattered hours", scattered & ~missing), ("gap", missing)]:
-    print(
-        f"{name}: {inside[part].mean():.1%} inside, mean width {3.92 * std[part].mean():.2f}"
-    )
+    width = 3.92 * std[part].mean()
+    print(f"{name}: {inside[part].mean():.1%} inside, mean width {width:.2f}")
 
 shown = (days > 250) & (days < 284)
 fig, (top, bottom) = plt.subplots(2, figsize=(9, 6), layout="constrained")

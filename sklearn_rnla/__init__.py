@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     )
     from .linear_model import SketchedRidge
     from .matrix_factorization import MatrixFactorizationRegressor
+    from .neural import (
+        compress_layers,
+        compress_mlp,
+        linear_cka,
+        lora_init,
+        low_rank_factorize,
+        nystroem_attention,
+        principal_angles,
+        representation_spectrum,
+        select_neurons,
+        subspace_overlap,
+    )
     from .random_projection import SketchProjection
 
 __version__ = "0.1.0"
@@ -47,18 +59,28 @@ _MODULES = {
     "SketchProjection": "random_projection",
     "SketchedRidge": "linear_model",
     "column_subset": "linalg",
+    "compress_layers": "neural",
+    "compress_mlp": "neural",
     "cur": "linalg",
     "interpolative": "linalg",
     "leverage_scores": "linalg",
+    "linear_cka": "neural",
+    "lora_init": "neural",
+    "low_rank_factorize": "neural",
     "lstsq": "linalg",
+    "nystroem_attention": "neural",
     "nystroem_eigh": "linalg",
     "one_view_svd": "linalg",
+    "principal_angles": "neural",
     "projection_error": "linalg",
     "randomized_eigh": "linalg",
     "randomized_svd": "linalg",
     "range_finder": "linalg",
+    "representation_spectrum": "neural",
     "ridge_leverage_scores": "linalg",
     "rpcholesky": "linalg",
+    "select_neurons": "neural",
+    "subspace_overlap": "neural",
 }
 
 __all__ = [
@@ -75,18 +97,28 @@ __all__ = [
     "SketchedRidge",
     "__version__",
     "column_subset",
+    "compress_layers",
+    "compress_mlp",
     "cur",
     "interpolative",
     "leverage_scores",
+    "linear_cka",
+    "lora_init",
+    "low_rank_factorize",
     "lstsq",
+    "nystroem_attention",
     "nystroem_eigh",
     "one_view_svd",
+    "principal_angles",
     "projection_error",
     "randomized_eigh",
     "randomized_svd",
     "range_finder",
+    "representation_spectrum",
     "ridge_leverage_scores",
     "rpcholesky",
+    "select_neurons",
+    "subspace_overlap",
 ]
 
 

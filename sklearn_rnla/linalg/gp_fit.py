@@ -19,6 +19,9 @@ from .sparse_gp import Evidence, evidence
 _FIRST_LANDMARKS = 100
 _ROWS_PER_LANDMARK = 20
 
+# Least rows of a stage of an exact process: fewer may call noise what more explain.
+_EXACT_ROWS = 1500
+
 # An iteration that gains less evidence a value than this ends a stage, and the last one.
 # Of fewer values than `_MANY`, which cost little, less by the square of their share.
 _STAGE_GAIN = 1e-5
@@ -229,7 +232,8 @@ def _restarts(kernel, n_restarts, rng):
 def _coarse_stages(problem):
     """Return the problems that come before the whole one."""
     stages, k = [], problem.k // 2
-    while k >= _FIRST_LANDMARKS:
+    least = _EXACT_ROWS if problem.is_exact else _FIRST_LANDMARKS
+    while k >= least:
         size = k if problem.is_exact else _ROWS_PER_LANDMARK * k
         stages.append(problem.on_sample(size, k))
         k //= 2

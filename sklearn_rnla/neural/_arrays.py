@@ -1,0 +1,64 @@
+"""Arrays of numpy and of torch: computed with as numpy, given back as they came."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+
+def is_tensor(x):
+    """Whether `x` is a torch tensor; does not import torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def to_numpy(x, name, ndim=None):
+    """Return floats as a numpy array of float32 or float64, checked.
+
+    Parameters
+    ----------
+    x : array-like or tensor
+        Half precision and bfloat16 become float32, integers float64.
+    name : str
+        What errors call it.
+    ndim : int, default=None
+        Dimensions it must have.
+
+    Returns
+    -------
+    ndarray
+        A view where possible.
+
+    Raises
+    ------
+    ValueError
+        When it has other dimensions, no entry, or entries that are not finite.
+    TypeError
+        When it does not hold real numbers.
+    """
+    if is_tensor(x):
+        x = x.detach().cpu()
+        x = (x.float() if x.is_floating_point() and x.itemsize < 4 else x).numpy()
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, not {x.dtype}.")
+    if x.dtype.kind != "f" or x.itemsize < 4:
+        x = x.astype(np.float32 if x.dtype.kind == "f" else np.float64)
+    if ndim is not None and x.ndim != ndim:
+        raise ValueError(f"{name} has shape {x.shape}, but {ndim} dimensions are expected.")
+    if not x.size:
+        raise ValueError(f"{name} has shape {x.shape}: it has no entry.")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
+    return x
+
+
+def like(result, x):
+    """Return a numpy array as `x` came: its library, dtype (if a float) and device."""
+    if is_tensor(x):
+        torch = sys.modules["torch"]
+        dtype = x.dtype if x.is_floating_point() else torch.float64
+        return torch.as_tensor(np.ascontiguousarray(result)).to(x.device, dtype)
+    dtype = np.asarray(x).dtype
+    return result.astype(dtype if dtype.kind == "f" else np.float64, copy=False)

@@ -1,0 +1,119 @@
+"""Inputs of a layer, known by their mean and second moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ._arrays import to_numpy
+
+# Rows that are taken to float64 at a time.
+_BLOCK = 8192
+
+
+class InputMoments:
+    """Mean and second moments of rows that come in batches, in float64.
+
+    Parameters
+    ----------
+    width : int
+        Entries of a row.
+
+    Attributes
+    ----------
+    count : int
+        Rows so far.
+
+    Notes
+    -----
+    Summed about the mean of the first block, so that a mean far from zero costs no
+    digits.
+    """
+
+    def __init__(self, width):
+        self.count = 0
+        self._origin = None
+        self._total = np.zeros(width)
+        self._products = np.zeros((width, width))
+
+    @property
+    def width(self) -> int:
+        """Entries of a row."""
+        return len(self._total)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the rows."""
+        return self._origin + self._total / self.count
+
+    def add(self, rows):
+        """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
+        for start in range(0, rows.shape[0], _BLOCK):
+            block = rows[start : start + _BLOCK]
+            block = block.toarray() if sp.issparse(block) else block
+            if self._origin is None:
+                self._origin = block.mean(axis=0, dtype=np.float64)
+            block = block - self._origin
+            self.count += len(block)
+            self._total += block.sum(axis=0)
+            self._products += block.T @ block
+        return self
+
+    def second(self, center) -> np.ndarray:
+        """Return the covariance, or the second moments about zero.
+
+        Parameters
+        ----------
+        center : bool
+
+        Returns
+        -------
+        ndarray of shape (width, width)
+        """
+        offset = self._total / self.count
+        covariance = self._products / self.count - np.outer(offset, offset)
+        if center:
+            return covariance
+        mean = self._origin + offset
+        return covariance + np.outer(mean, mean)
+
+
+def moments_of(activations, name, width) -> InputMoments:
+    """Return the moments of activations, checked.
+
+    Parameters
+    ----------
+    activations : array-like or tensor of shape (..., width), or InputMoments
+        Leading dimensions are all samples.
+    name : str
+        What errors call them.
+    width : int
+        What the layer takes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `to_numpy`, and when they have another width.
+    """
+    found = activations
+    if not isinstance(found, InputMoments):
+        found = to_numpy(activations, name)
+        if found.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {found.shape}, but (n_samples, {width}) is expected."
+            )
+    own = found.width if isinstance(found, InputMoments) else found.shape[-1]
+    if own != width:
+        raise ValueError(f"{name} has width {own}, but the weights take {width}.")
+    if isinstance(found, InputMoments):
+        return found
+    return InputMoments(width).add(found.reshape(-1, width))
+
+
+def root_of(second) -> np.ndarray:
+    """Return L with ``L L^T`` the positive semidefinite matrix `second`."""
+    try:
+        return np.linalg.cholesky(second)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(second)
+        return vectors * np.sqrt(np.maximum(values, 0.0))

@@ -1,0 +1,197 @@
+"""Joint second moments of several layers: all that spectra and CKA are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..operators import passes
+from ..operators._rows import add_states
+
+# Rounding of a mean, in units of eps.
+_ROUNDING = 10
+
+
+def fold_joint(state, parts, shift):
+    """Fold moments of the same samples in several layers, about `shift`.
+
+    State, of n samples Z of all layers side by side, and of N with the squared norms of
+    the samples in each layer: ``[n, 1^T Z, Z^T Z, N^T N, N^T Z]``.
+
+    Parameters
+    ----------
+    state : list or None
+    parts : list of ndarray or csr_array of shape (b, width of the layer)
+    shift : list of ndarray or None
+        A point near the samples of each layer; None is the origin, which sparse parts
+        want.
+    """
+    is_sparse = all(sp.issparse(part) for part in parts)
+    Z = sp.hstack(parts, format="csr") if is_sparse else _side_by_side(parts, shift)
+    edges = np.cumsum([0, *(part.shape[1] for part in parts)])
+    norms = [_row_squares(Z[:, a:b]) for a, b in pairwise(edges)]
+    norms = np.stack(norms, axis=1).astype(np.float64)
+    gram = Z.T @ Z
+    ones = np.ones(Z.shape[0], Z.dtype)
+    part = [
+        float(Z.shape[0]),
+        (ones @ Z).astype(np.float64),
+        gram.toarray() if is_sparse else gram,
+        norms.T @ norms,
+        np.asarray(norms.T.astype(Z.dtype) @ Z, dtype=np.float64),
+    ]
+    if state is None:
+        part[2] = part[2].astype(np.float64, copy=False)
+    return add_states(state, part)
+
+
+def _side_by_side(parts, shift):
+    dtype = np.result_type(*(part.dtype for part in parts))
+    edges = np.cumsum([0, *(part.shape[1] for part in parts)])
+    Z = np.empty((parts[0].shape[0], edges[-1]), dtype)
+    for i, (part, (a, b)) in enumerate(zip(parts, pairwise(edges), strict=True)):
+        dense = part.toarray() if sp.issparse(part) else part
+        np.subtract(dense, 0 if shift is None else shift[i], out=Z[:, a:b])
+    return Z
+
+
+def _row_squares(values):
+    if sp.issparse(values):
+        return np.asarray(values.multiply(values).sum(axis=1)).ravel()
+    return np.einsum("ij,ij->i", values, values)
+
+
+@dataclass(frozen=True)
+class JointMoments:
+    """Moments of several layers about their means.
+
+    Attributes
+    ----------
+    n_samples : int
+    edges : ndarray of shape (n_layers + 1,)
+        Columns ``edges[i]`` to ``edges[i + 1]`` are those of layer i.
+    mean : ndarray of shape (edges[-1],)
+    gram : ndarray of shape (edges[-1], edges[-1])
+        Of the centred samples, all layers side by side.
+    products : ndarray of shape (n_layers, n_layers)
+        Sums over the samples of the squared norm in one layer times that in another.
+    """
+
+    n_samples: int
+    edges: np.ndarray
+    mean: np.ndarray
+    gram: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of_state(cls, state, shift, widths, dtype):
+        """Return the moments that `fold_joint` has summed, taken to the mean."""
+        n, sums, gram, NN, NZ = state
+        passes.check_finite(np.trace(gram), dtype)
+        edges = np.cumsum([0, *widths])
+        d = sums / n
+        layers = np.arange(len(widths)).repeat(widths)
+        # D[:, i] is the mean of layer i in its own columns.
+        D = np.zeros((len(d), len(widths)))
+        D[np.arange(len(d)), layers] = d
+        squares = np.einsum("ij,ij->j", D, D)
+        totals = np.add.reduceat(np.diagonal(gram), edges[:-1])
+        # |z - d|^2 is |z|^2 - 2 z d + |d|^2; of the product of two of these, the sums.
+        half = np.outer(totals, squares) - 2 * NZ @ D
+        products = NN + half + half.T + 4 * D.T @ gram @ D
+        products -= 3 * n * np.outer(squares, squares)
+        mean = d if shift is None else np.concatenate(shift).astype(np.float64) + d
+        gram = gram - n * np.outer(d, d)
+        moments = cls(int(n), edges, mean, gram, products)
+        moments._clear_rounding(dtype, shifted=shift is not None)
+        return moments
+
+    def _clear_rounding(self, dtype, *, shifted):
+        """Set to zero, in place, the moments of layers that are constant."""
+        for i in range(len(self.products)):
+            columns = self._columns(i)
+            total, mean = np.trace(self.block(i, i)), self.mean[columns]
+            if is_rounding(total, self.n_samples, mean, dtype, shifted=shifted):
+                self.gram[columns] = self.gram[:, columns] = 0.0
+                self.products[i] = self.products[:, i] = 0.0
+
+    def block(self, i, j):
+        """Return the products of the features of layer i with those of layer j."""
+        return self.gram[self._columns(i), self._columns(j)]
+
+    def second_moments(self, i, *, center):
+        """Return the Gram matrix of layer i, about its mean or about the origin."""
+        gram = self.block(i, i)
+        if center:
+            return gram
+        mean = self.mean[self._columns(i)]
+        return gram + self.n_samples * np.outer(mean, mean)
+
+    def cka(self, i, j):
+        """Return the similarity of two layers, and its debiased form."""
+        cross, *squares = (np.sum(self.block(*p) ** 2) for p in ((i, j), (i, i), (j, j)))
+        traces = [float(np.trace(self.block(k, k))) for k in (i, j)]
+        products = [self.products[p] for p in ((i, j), (i, i), (j, j))]
+        return cka_of(cross, squares, traces, products, self.n_samples)
+
+    def _columns(self, i):
+        return slice(self.edges[i], self.edges[i + 1])
+
+
+def is_rounding(total, n, mean, dtype, *, shifted):
+    """Whether a sum of squares of n rows about their mean is no more than rounding.
+
+    That of a mean taken away from the rows (`shifted`) is relative to it, that of a
+    difference of sums of squares to its square.
+    """
+    rounding = _ROUNDING * float(np.finfo(dtype).eps)
+    return total <= n * float(mean @ mean) * (rounding**2 if shifted else rounding)
+
+
+def is_constant(A):
+    """Whether the rows of a `CenteredMatrix` are equal, but for rounding."""
+    total, mean, squared_norm = A.moments
+    return is_rounding(squared_norm, total, mean, A.dtype, shifted=not A.rows.sparse)
+
+
+def cka_of(cross, squares, traces, products, n):
+    """Return the centred kernel alignment of two layers, and its debiased form.
+
+    Parameters
+    ----------
+    cross : float
+        ``||Y^T X||_F^2`` of the centred samples.
+    squares : sequence of float
+        ``||X^T X||_F^2`` and ``||Y^T Y||_F^2``.
+    traces : sequence of float
+        ``||X||_F^2`` and ``||Y||_F^2``.
+    products : sequence of float
+        Sums over the samples of ``|x|^2 |y|^2``, ``|x|^4`` and ``|y|^4``.
+    n : int
+        Number of samples.
+
+    Returns
+    -------
+    tuple of float
+        NaN where a layer is constant; the second also below 4 samples.
+    """
+    plain = _ratio(cross, *squares)
+    plain = float(np.minimum(plain, 1.0))
+    if n < 4:
+        return plain, np.nan
+    pairs = ((cross, 0, 1), (squares[0], 0, 0), (squares[1], 1, 1))
+    # The unbiased HSIC of Song et al. (2012), equation 5, of a linear kernel, times
+    # n (n - 3): centring a kernel without its diagonal leaves these.
+    debiased = [
+        value - n / (n - 2) * product + traces[i] * traces[j] / ((n - 1) * (n - 2))
+        for (value, i, j), product in zip(pairs, products, strict=True)
+    ]
+    return plain, _ratio(*debiased)
+
+
+def _ratio(cross, left, right):
+    scale = np.sqrt(max(left, 0.0)) * np.sqrt(max(right, 0.0))
+    return float(cross / scale) if scale > 0 else np.nan

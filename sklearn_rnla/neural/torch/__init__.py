@@ -1,0 +1,27 @@
+"""Modules and functions for torch networks."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'sklearn_rnla.neural.torch needs torch: pip install "sklearn_rnla[torch]".'
+    ) from error
+
+from ._attention import NystroemAttention
+from ._compression import CompressedModel, compress
+from ._lora import LoraLinear, apply_lora, merge_lora, save_adapter
+from ._pruning import PrunedModel, prune_neurons
+from ._recorder import ActivationRecorder
+
+__all__ = [
+    "ActivationRecorder",
+    "CompressedModel",
+    "LoraLinear",
+    "NystroemAttention",
+    "PrunedModel",
+    "apply_lora",
+    "compress",
+    "merge_lora",
+    "prune_neurons",
+    "save_adapter",
+]

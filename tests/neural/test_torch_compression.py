@@ -1,0 +1,345 @@
+"""Torch layers in pairs, and networks with fewer neurons."""
+
+import numpy as np
+import pytest
+
+from sklearn_rnla import compress_layers, low_rank_factorize, select_neurons
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from sklearn_rnla.neural.torch import compress, prune_neurons  # noqa: E402
+
+
+def close(actual, desired, rtol=1e-4):
+    return torch.linalg.norm(actual - desired) <= rtol * torch.linalg.norm(desired)
+
+
+@torch.no_grad()
+def low_rank(layer, rank):
+    """Give a layer a matrix of that rank."""
+    W = layer.weight.flatten(1)
+    U, s, Vt = torch.linalg.svd(W, full_matrices=False)
+    layer.weight.copy_(((U[:, :rank] * s[:rank]) @ Vt[:rank]).reshape(layer.weight.shape))
+    return layer
+
+
+CONVOLUTIONS = [
+    {"kernel_size": 3},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": (3, 2), "padding": (2, 1), "dilation": (1, 2)},
+    {"kernel_size": 3, "padding": "same", "dilation": 2},
+    {"kernel_size": 4, "padding": "same"},
+    {"kernel_size": 3, "padding": "valid", "bias": False},
+    {"kernel_size": 3, "padding": (1, 2), "padding_mode": "circular"},
+    {"kernel_size": 2, "padding": "same", "padding_mode": "reflect"},
+    {"kernel_size": 1},
+]
+
+
+# torch says so itself of even kernels.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.parametrize("options", CONVOLUTIONS)
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_convolution_of_low_rank_is_replaced_without_error(options, seen):
+    torch.manual_seed(0)
+    model = nn.Sequential(low_rank(nn.Conv2d(6, 12, **options), 3))
+    x = torch.randn(4, 6, 9, 10)
+    found = compress(model, rank=3, inputs=x if seen else None)
+    assert isinstance(found.model[0], nn.Sequential)
+    assert found.table["n_parameters"] == [
+        sum(part.weight.numel() for part in found.model[0])
+    ]
+    with torch.no_grad():
+        assert close(found.model(x), model(x))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@pytest.mark.parametrize("options", CONVOLUTIONS)
+def test_what_a_convolution_is_said_to_lose_is_what_it_loses(options):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(6, 12, **options)).double()
+    x = 1 + torch.randn(4, 6, 9, 10).double()
+    found = compress(model, rank=3, inputs=x, ridge=0.0)
+    with torch.no_grad():
+        Y = model(x)
+        D = found.model(x) - Y
+        if model[0].bias is not None:
+            Y = Y - Y.mean(dim=(0, 2, 3), keepdim=True)
+    error = float(torch.linalg.norm(D) / torch.linalg.norm(Y))
+    # Inputs are seen in single precision.
+    np.testing.assert_allclose(found.table["output_error"], [error], rtol=1e-4)
+
+
+def test_a_linear_layer_becomes_what_the_function_says():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 10, bias=False))
+    x = torch.randn(5, 40, 20)
+    found = compress(model, compression=2.0, inputs=x)
+    with torch.no_grad():
+        hidden = torch.tanh(model[0](x))
+    for i, inputs in ((0, x), (2, hidden)):
+        W, bias = model[i].weight, model[i].bias
+        factors = low_rank_factorize(W, compression=2.0, activations=inputs, bias=bias)
+        first, second = found.model[i]
+        assert close(second.weight @ first.weight, factors.left @ factors.right)
+        assert first.bias is None
+        if bias is not None:
+            assert close(second.bias, factors.bias)
+        assert second.bias is None or second.bias.requires_grad
+    assert found.table["rank"] == [6, 3]
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 30)).eval()
+
+
+def test_a_budget_is_that_of_all_layers():
+    model, x = network(), torch.randn(200, 30)
+    found = compress(model, 0.5, inputs=x)
+    pairs = [part for part in found.model.modules() if isinstance(part, nn.Linear)]
+    used = sum(part.weight.numel() for part in pairs)
+    assert used == sum(found.table["n_parameters"]) <= 1200
+    weights = {"0": model[0].weight, "2": model[2].weight}
+    biases = {"0": model[0].bias, "2": model[2].bias}
+    plain = compress(model, 0.5)
+    same = compress_layers(weights, 0.5, biases=biases)
+    assert plain.table == same.table
+
+
+def test_outputs_lose_less_on_what_was_seen():
+    model = network()
+    x = torch.randn(300, 10) @ torch.randn(10, 30)
+    with torch.no_grad():
+        lost = {
+            seen: torch.linalg.norm(
+                compress(model, 0.5, inputs=x[:150] if seen else None).model(x[150:])
+                - model(x[150:])
+            )
+            for seen in (False, True)
+        }
+    assert lost[True] < lost[False]
+
+
+def test_a_copy_is_changed_or_the_model_itself():
+    model, x = network(), torch.randn(20, 30)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    found = compress(model, 0.5, inputs=x)
+    assert found.model is not model
+    assert all(torch.equal(before[name], v) for name, v in model.state_dict().items())
+    assert model.training
+    assert all(part.training for part in found.model.modules())
+    assert not any(part._forward_pre_hooks for part in found.model.modules())
+    assert compress(model, 0.5, inplace=True).model is model
+    assert isinstance(model[0], nn.Sequential)
+    # It is trained on.
+    model(x).square().sum().backward()
+    assert all(part.grad is not None for part in model.parameters())
+
+
+def test_layers_where_pairs_are_larger_or_not_named_stay():
+    model = network()
+    assert compress(model, energy=1.0).table["rank"] == [None, None]
+    found = compress(model, rank=5, layers=["2"])
+    assert isinstance(found.model[0], nn.Linear)
+    assert found.table["layer"] == ["2"]
+    grouped = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 8, 3))
+    found = compress(grouped, rank=2)
+    assert isinstance(found.model[0], nn.Conv2d)
+    assert found.table["layer"] == ["1"]
+
+
+def test_a_shared_layer_is_replaced_everywhere():
+    shared = nn.Linear(20, 20)
+    model = nn.Sequential(shared, nn.ReLU(), shared)
+    found = compress(model, rank=3).model
+    assert isinstance(found[0], nn.Sequential)
+    assert found[0] is found[2]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_a_transformer_uses_the_pairs():
+    """Whose fast path would read weights that are not there any more."""
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(16, 2, 64, batch_first=True)
+    model = nn.TransformerEncoder(block, 2).eval()
+    for part in model.layers:
+        low_rank(part.linear1, 4)
+        low_rank(part.linear2, 4)
+    x, mask = torch.randn(3, 7, 16), torch.zeros(3, 7, dtype=torch.bool)
+    mask[:, 5:] = True
+    found = compress(model, rank=4, inputs=x)
+    with torch.no_grad():
+        assert close(found.model(x), model(x))
+        masked = found.model(x, src_key_padding_mask=mask)[:, :5]
+        assert close(masked, model(x, src_key_padding_mask=mask)[:, :5])
+    assert found.table["rank"] == [4] * 4
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x, *, y):
+        return self.a(x) + self.b(y)
+
+
+def test_batches_may_be_tensors_or_arguments():
+    x = torch.randn(60, 30)
+    whole = compress(network(), 0.5, inputs=x).table
+    parts = compress(network(), 0.5, inputs=[x[:50], (x[50:],)]).table
+    np.testing.assert_allclose(whole["output_error"], parts["output_error"], rtol=1e-5)
+    torch.manual_seed(0)
+    model = TwoInputs()
+    found = compress(model, rank=2, inputs=[{"x": x[:, :8], "y": x[:, 8:16]}])
+    assert found.table["rank"] == [2, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_precision_is_kept(dtype):
+    model = network().to(dtype)
+    found = compress(model, rank=4).model
+    assert {value.dtype for value in found.state_dict().values()} == {dtype}
+    factors = low_rank_factorize(model[0].weight, rank=4)
+    assert factors.left.dtype == dtype
+    layer = select_neurons(
+        model[0].weight, model[2].weight, torch.randn(50, 40), 5, bias_out=model[2].bias
+    )
+    assert layer.W_out.dtype == layer.bias_out.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "Exactly one of .* got none"),
+        ({"budget": 0.5, "rank": 2}, "Exactly one of .* got budget=0.5, rank=2"),
+        ({"rank": 0}, "rank=0 must be at least 1"),
+        ({"error": -0.1}, "error=-0.1 must be"),
+        ({"budget": 1.1}, "'budget' parameter"),
+        ({"rank": 2, "layers": ["1"]}, "layers has '1', but must be of '0', '2'"),
+        ({"rank": 2, "inputs": torch.full((3, 30), torch.nan)}, "NaN or infinity"),
+        ({"rank": 2, "inputs": []}, "inputs never reach layer '0'"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        compress(network(), **options)
+
+
+def test_a_model_without_layers_is_refused():
+    with pytest.raises(ValueError, match="model has no torch"):
+        compress(nn.Sequential(nn.ReLU()), rank=1)
+    with pytest.raises(ValueError, match="model is a layer itself"):
+        compress(nn.Linear(3, 3), rank=1)
+
+
+def convolutional():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 10, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(90, 16),
+        nn.BatchNorm1d(16),
+        nn.Tanh(),
+        nn.Linear(16, 5),
+    )
+    x = torch.randn(80, 3, 10, 10)
+    model(x)
+    return model.eval(), x
+
+
+@torch.no_grad()
+def test_all_neurons_are_exact():
+    model, x = convolutional()
+    found = prune_neurons(model, x, 1.0)
+    assert close(found.model(x), model(x))
+    assert found.table["reader"] == ["4", "7", "10"]
+    assert all(error < 1e-6 for error in found.table["output_error"])
+
+
+@torch.no_grad()
+def test_copied_channels_are_pruned_without_error():
+    model, x = convolutional()
+    for first, norm in ((0, 1), (4, None), (7, 8)):
+        half = len(model[first].weight) // 2
+        parts = [model[first].weight, model[first].bias]
+        if norm is not None:
+            parts += [model[norm].running_mean, model[norm].running_var]
+        for part in parts:
+            part[half:] = part[:half]
+    found = prune_neurons(model, x, 0.5, ridge=0.0)
+    assert found.table["n_neurons"] == [4, 5, 8]
+    assert close(found.model(x), model(x))
+    small, batch_norms = found.model, (found.model[1], found.model[8])
+    assert (small[0].out_channels, small[4].in_channels, small[4].out_channels) == (4, 4, 5)
+    assert (small[7].in_features, small[7].out_features) == (45, 8)
+    assert [norm.num_features for norm in batch_norms] == [4, 8]
+    small.train()(x).sum()
+
+
+@torch.no_grad()
+def test_errors_fall_with_the_neurons_and_the_model_stays():
+    model, x = convolutional()
+    before = model(x)
+    lost = [
+        torch.linalg.norm(prune_neurons(model, x, n).model(x) - before).item()
+        for n in (0.3, 0.6, 0.9)
+    ]
+    assert lost == sorted(lost)[::-1]
+    assert torch.equal(model(x), before)
+
+
+@torch.no_grad()
+def test_pairs_of_any_model_are_what_the_function_says():
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    x = torch.randn(10, 7, 16)
+    found = prune_neurons(model, x, 12, pairs=[("linear1", "linear2")])
+    assert found.model.linear1.weight.shape == (12, 16)
+    assert found.model(x).shape == x.shape
+    hidden = []
+    hook = model.linear2.register_forward_pre_hook(lambda _, args: hidden.append(args[0]))
+    model(x)
+    hook.remove()
+    kept = select_neurons(
+        model.linear1.weight,
+        model.linear2.weight,
+        hidden[0],
+        12,
+        bias_in=model.linear1.bias,
+        bias_out=model.linear2.bias,
+    )
+    np.testing.assert_array_equal(found.indices["linear1"], kept.indices)
+    assert close(found.model.linear2.weight, kept.W_out)
+    assert close(found.model.linear2.bias, kept.bias_out)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "n", "error", "message"),
+    [
+        ([("0",)], 2, ValueError, "at least two names"),
+        ([("0", "nothing")], 2, ValueError, "pairs has 'nothing'"),
+        ([("0", "2", "4")], 2, TypeError, "'2' is a ReLU, but BatchNorm1d or BatchNorm2d"),
+        ([("0", "3")], 2, TypeError, "'3' is a MaxPool2d, but Linear or Conv2d"),
+        ([("4", "10")], 2, ValueError, "'10' reads 16 neurons, but '4' makes 10"),
+        (None, 9, ValueError, "n=9 must be at most n_neurons=8"),
+    ],
+)
+def test_bad_pairs_are_named(pairs, n, error, message):
+    model, x = convolutional()
+    with pytest.raises(error, match=message):
+        prune_neurons(model, x, n, pairs=pairs)
+
+
+def test_a_model_without_pairs_is_refused():
+    with pytest.raises(ValueError, match="pass pairs"):
+        prune_neurons(nn.Sequential(nn.Linear(3, 3)), torch.ones(2, 3), 1)

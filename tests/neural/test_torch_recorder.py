@@ -1,0 +1,260 @@
+"""What a recorder sums up while a model runs is what all activations at once would give."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sklearn_rnla import linear_cka, principal_angles, representation_spectrum  # noqa: E402
+from sklearn_rnla.neural.torch import ActivationRecorder  # noqa: E402
+
+LAYERS = ["0", "1", "2"]
+
+
+class Twice(torch.nn.Module):
+    """Runs its layer two times, and gives a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(self.layer(x)), self.other(x)
+
+
+class Failing(torch.nn.Module):
+    """Fails where it sees a negative sum."""
+
+    def forward(self, x):
+        if x.sum() < 0:
+            raise RuntimeError("negative")
+        return x
+
+
+def make_model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(6, 20), torch.nn.ReLU(), torch.nn.Linear(20, 9)
+    )
+
+
+def data(n=300, seed=0):
+    return torch.randn(n, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def activations(model, x):
+    found, out = {}, x
+    for name, layer in model.named_children():
+        out = found[name] = layer(out)
+    return {name: out.detach().numpy() for name, out in found.items()}
+
+
+def has_hooks(model):
+    return any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("size", [1, 37, 300])
+@pytest.mark.parametrize("center", [True, False])
+def test_batches_of_any_size_give_what_all_at_once_give(size, center):
+    model, x = make_model(), data()
+    with ActivationRecorder(model, LAYERS, similarity=True, center=center) as recorder:
+        for batch in x.split(size):
+            model(batch)
+    truth = activations(model, x)
+    for name, spectrum in recorder.spectra().items():
+        expected = representation_spectrum(truth[name], center=center)
+        np.testing.assert_allclose(
+            spectrum.eigenvalues, expected.eigenvalues, atol=1e-5 * expected.eigenvalues[0]
+        )
+        assert spectrum.n_samples == 300
+        assert spectrum[2:5] == pytest.approx(expected[2:5], rel=1e-4)
+    for debiased in (False, True):
+        cka = recorder.cka(debiased=debiased)
+        expected = [
+            [linear_cka(truth[i], truth[j])[debiased] for i in LAYERS] for j in LAYERS
+        ]
+        np.testing.assert_allclose(cka, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [17, 100])
+def test_few_components_keep_few_directions_and_true_bounds(size):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 200), torch.nn.Tanh())
+    x = data(500)
+    with ActivationRecorder(model, ["1"], n_components=4) as recorder:
+        for batch in x.split(size):
+            model(batch)
+    assert recorder._summaries["1"].factor.shape[0] <= 2 * 4 + 32
+    found = recorder.spectrum("1")
+    truth = representation_spectrum(activations(model, x)["1"])
+    np.testing.assert_allclose(found.eigenvalues, truth.eigenvalues[:4], rtol=1e-3)
+    assert found.total_variance == pytest.approx(truth.total_variance, rel=1e-5)
+    for name in ("effective_rank", "participation_ratio", "stable_rank"):
+        low, high = getattr(found.lower, name), getattr(found.upper, name)
+        assert low * (1 - 1e-5) <= getattr(truth, name) <= high * (1 + 1e-5)
+
+
+def test_hooks_are_removed_and_the_model_is_as_before():
+    model, x = make_model(), data()
+    before = model(x)
+    with ActivationRecorder(model, LAYERS):
+        assert has_hooks(model)
+        assert torch.equal(model(x), before)
+    assert not has_hooks(model)
+    recorder = ActivationRecorder(model, "0")
+    with recorder:
+        model(x)
+    with pytest.raises(RuntimeError), recorder:
+        model(x[:, :2])
+    assert not has_hooks(model)
+    # What was recorded stays, and more can be added.
+    assert recorder.spectrum("0").n_samples == 300
+    with recorder:
+        model(x)
+    assert recorder.spectrum("0").n_samples == 600
+
+
+def test_gradients_flow_and_no_graph_is_kept():
+    model, x = make_model(), data()
+    with ActivationRecorder(model, LAYERS, similarity=True) as recorder:
+        model(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert recorder.spectrum("2").n_samples == 300
+
+
+def test_what_changes_an_output_in_place_is_not_recorded():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(inplace=True))
+    x = data()
+    with ActivationRecorder(model, ["0", "1"], similarity=True) as recorder:
+        model(x)
+    expected = representation_spectrum(model[0](x).detach())
+    np.testing.assert_allclose(
+        recorder.spectrum("0").eigenvalues, expected.eigenvalues, atol=1e-6
+    )
+
+
+def test_masked_tokens_do_not_count():
+    model = make_model()
+    x = data(60).reshape(5, 12, 6)
+    mask = torch.rand(5, 12, generator=torch.Generator().manual_seed(1)) < 0.6
+    with ActivationRecorder(model, LAYERS, similarity=True) as recorder:
+        for batch, part in zip(x.split(2), mask.split(2), strict=True):
+            recorder.mask = part.int()
+            model(batch)
+    expected = representation_spectrum(activations(model, x[mask])["0"])
+    found = recorder.spectrum("0")
+    assert found.n_samples == mask.sum()
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, atol=1e-5)
+    recorder.mask = mask[:, 0]
+    with pytest.raises(ValueError, match=r"mask has shape \(5,\)"), recorder:
+        model(x)
+    with recorder:
+        recorder.mask = torch.zeros(5, 12)
+        model(x)
+    assert recorder.spectrum("0").n_samples == mask.sum()
+
+
+def test_features_of_convolutions_are_on_another_axis():
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(2, 5, 3)
+    x = torch.randn(4, 2, 8, 8)
+    with ActivationRecorder(model, "", feature_axis=1) as recorder:
+        out = model(x)
+    rows = out.detach().movedim(1, -1).reshape(-1, 5)
+    expected = representation_spectrum(rows)
+    np.testing.assert_allclose(
+        recorder.spectrum("").eigenvalues, expected.eigenvalues, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_half_precision_is_recorded_in_single(dtype):
+    model, x = make_model().to(dtype), data().to(dtype)
+    with ActivationRecorder(model, ["0"]) as recorder:
+        model(x)
+    out = model[0](x).detach()
+    expected = representation_spectrum(out.float())
+    np.testing.assert_allclose(
+        recorder.spectrum("0").eigenvalues,
+        expected.eigenvalues,
+        atol=1e-5 * expected.eigenvalues[0],
+    )
+    # Functions take such tensors as they are, a block at a time.
+    direct = representation_spectrum(out, block_size=50)
+    np.testing.assert_allclose(
+        direct.eigenvalues, expected.eigenvalues, atol=1e-5 * expected.eigenvalues[0]
+    )
+    assert linear_cka(out, out.double()).similarity == pytest.approx(1)
+    assert principal_angles(out, out.double()).max() <= 1e-6
+
+
+def test_a_pass_that_fails_leaves_nothing_behind():
+    model = torch.nn.Sequential(torch.nn.Identity(), Failing(), torch.nn.ReLU())
+    good, bad = data().abs(), -data(70).abs()
+    with ActivationRecorder(model, ["0", "2"], similarity=True) as recorder:
+        model(good)
+        with pytest.raises(RuntimeError, match="negative"):
+            model(bad)
+        model(2 * good)
+    assert recorder.spectrum("0").n_samples == 600
+    np.testing.assert_allclose(recorder.cka(), 1, rtol=1e-5)
+
+
+def test_not_finite_activations_are_refused_and_leave_the_rest():
+    model, x = make_model(), data()
+    with ActivationRecorder(model, ["0"]) as recorder:
+        model(x)
+        with pytest.raises(ValueError, match="output of layer '0' contains NaN"):
+            model(x * np.nan)
+    assert recorder.spectrum("0").n_samples == 300
+
+
+def record(layers, x=None, model=None, **parameters):
+    model = model or make_model()
+    with ActivationRecorder(model, layers, **parameters) as recorder:
+        if x is not None:
+            model(x)
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: record([]), "layers is empty"),
+        (lambda: record(["0", "0"]), "names a layer twice"),
+        (lambda: record(["0", "7"]), r"layers=\['7'\] must be modules"),
+        (lambda: record("0", n_components=0), "n_components=0 must be"),
+        (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
+        (lambda: record("0").spectrum("0"), "not put out anything"),
+        (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
+        (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
+        (lambda: record("0", data()).cka(), "similarity=False"),
+        (lambda: record(LAYERS, similarity=True).cka(), "not put out anything"),
+        (
+            lambda: record(
+                ["layer", "other"], torch.ones(3, 4), model=Twice(), similarity=True
+            ),
+            "'layer' ran twice before 'other'",
+        ),
+    ],
+)
+def test_misuse_is_refused_with_the_reason(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_layer_that_runs_twice_counts_twice():
+    recorder = record("layer", torch.randn(30, 4), model=Twice())
+    assert recorder.spectrum("layer").n_samples == 60
+    # The first of a tuple.
+    assert record("", torch.randn(30, 4), model=Twice()).spectrum("").n_samples == 30
+
+
+def test_an_output_that_is_no_tensor_is_refused():
+    class Dict(torch.nn.Module):
+        def forward(self, x):
+            return {"x": x}
+
+    with pytest.raises(TypeError, match="puts out dict"):
+        record("", torch.ones(3, 4), model=Dict())
