@@ -72,10 +72,5 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
 
 
 def can_move(problem, kernel):
-    """Whether landmarks can be moved, and should: others than the bound overfit."""
-    return (
-        problem.method == "variational"
-        and not problem.is_exact
-        and isinstance(problem.landmarks, str)
-        and covariance(kernel).has_point_slopes
-    )
+    """Whether the landmarks of a problem can be moved, and should."""
+    return problem.gains_by_choice and covariance(kernel).has_point_slopes
