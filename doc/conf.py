@@ -1,5 +1,6 @@
 """Documentation: ``python -m sphinx -W -b html doc doc/_build/html``."""
 
+import importlib.util
 import os
 import re
 import warnings
@@ -28,6 +29,8 @@ exclude_patterns = ["_build", "_templates"]
 default_role = "py:obj"
 
 autosummary_generate = True
+# Where torch is missing, its modules are described all the same.
+autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]
 # Members are listed by the template of classes.
 numpydoc_show_class_members = False
 

@@ -51,6 +51,7 @@ def nystroem_attention(
     residual_conv=None,
     scale=None,
     tol=None,
+    return_error=False,
     random_state=None,
 ):
     """Approximate softmax self-attention in time linear in the number of tokens.
@@ -93,13 +94,18 @@ def nystroem_attention(
         Factor of ``q k^T``; None is ``1 / sqrt(d)``.
     tol : float, default=None
         Remainder of the inversion; None is 0.03 for "newton", and rounding for "exact".
+    return_error : bool, default=False
+        Whether to estimate, too, how far the result without the convolution is from exact
+        attention, by `attention_error`.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed of "rpcholesky".
+        Seed of "rpcholesky", and of the tokens that the error is estimated on.
 
     Returns
     -------
-    array or tensor of shape (..., n, d_v)
+    out : array or tensor of shape (..., n, d_v)
         As q came: its library, dtype and device. Zero for padding.
+    error : ndarray of shape (...)
+        Estimated relative error of each head. Only if `return_error`.
 
     Raises
     ------
@@ -111,7 +117,7 @@ def nystroem_attention(
 
     See Also
     --------
-    attention_error : How far the result is from exact attention.
+    attention_error : How far any approximation is from exact attention.
 
     Notes
     -----
@@ -162,11 +168,16 @@ def nystroem_attention(
         if tokens is not None:
             present = space.constant(tokens, q)[..., None]
             out, v = (space.xp.where(present, x, 0.0) for x in (out, v))
+        approximation = out
         if residual_conv is not None:
             out = out + space.convolve(v, _conv_weights(space, residual_conv, v))
             if tokens is not None:
                 out = space.xp.where(present, out, 0.0)
-    return space.give(out, given)
+    out = space.give(out, given)
+    if not return_error:
+        return out
+    seen = {"mask": mask, "scale": scale, "random_state": random_state}
+    return out, attention_error(approximation, q, k, v, **seen)
 
 
 def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_state):

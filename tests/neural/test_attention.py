@@ -313,6 +313,22 @@ def test_error_of_a_sequence_of_padding_is_zero():
     assert error[0] > 0
 
 
+def test_error_on_request_is_that_of_the_output_without_convolution(seed):
+    q, k, v = heads(seed, 2, 3, 50, 5)
+    mask = np.arange(50) < np.array([[50], [20]])
+    weights = np.random.default_rng(seed).standard_normal((3, 5))
+    settings = {"n_landmarks": 5, "mask": mask, "random_state": seed}
+    plain, error = nystroem_attention(q, k, v, return_error=True, **settings)
+    assert_array_equal(plain, nystroem_attention(q, k, v, **settings))
+    assert_array_equal(
+        error, attention_error(plain, q, k, v, mask=mask, random_state=seed)
+    )
+    _, same = nystroem_attention(
+        q, k, v, residual_conv=weights, return_error=True, **settings
+    )
+    assert_array_equal(same, error)
+
+
 Q, K, V = heads(0, 2, 3, 20, 4)
 CAUSAL = np.tri(20, dtype=bool)
 
