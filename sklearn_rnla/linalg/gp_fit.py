@@ -215,14 +215,40 @@ def fit_gaussian_process(
         Z, indices = problem.choose(kernel)
         problem = problem._replace(landmarks=Z if indices is None else indices)
     starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
-    for stage in _coarse_stages(problem):
-        searches = []
-        for start in starts:
-            searches.append(search_from(stage, start))
-            searches[-1].run(optimizer, _STAGE_GAIN, report, measure=True)
-        starts = [max(searches, key=lambda search: search.value).next_start()]
-    fits = [_with_all(problem, start, optimizer, n_steps, report) for start in starts]
+    first, *others = *_coarse_stages(problem), problem
+    searches = [search_from(first, start) for start in starts]
+    if others:
+        searches = _coarse_searches(searches, optimizer, n_steps, report)
+    for stage in others:
+        search = _most_evident(stage, [search.next_start() for search in searches])
+        if stage is not problem:
+            search = _moved(search, optimizer, n_steps, report) or search
+            search.run(optimizer, _STAGE_GAIN, report, measure=True)
+        searches = [search]
+    fits = [_with_all(search, optimizer, n_steps, report) for search in searches]
     return max(fits, key=lambda fit: fit.evidence.value)
+
+
+def _coarse_searches(searches, optimizer, n_steps, report):
+    """Run the searches of the first stage, and others on moved landmarks.
+
+    From one start they may end in different optima: landmarks that stay may call noise
+    what others would explain, and moved ones be led astray. Returns the best of each.
+    """
+    moved = [_moved(search, optimizer, n_steps, report) for search in searches]
+    groups = searches, [search for search in moved if search is not None]
+    for search in (*groups[0], *groups[1]):
+        search.run(optimizer, _STAGE_GAIN, report, measure=True)
+    return [max(group, key=lambda search: search.value) for group in groups if group]
+
+
+def _most_evident(problem, starts):
+    """Return the search whose start has the greatest evidence."""
+    searches = [search_from(problem, start) for start in starts]
+    if len(searches) > 1:
+        for search in searches:
+            search(search.kernel.theta, eval_gradient=False)
+    return max(searches, key=lambda search: search.value)
 
 
 def _restarts(kernel, n_restarts, rng):
@@ -249,14 +275,13 @@ def _coarse_stages(problem):
     return stages[::-1]
 
 
-def _with_all(problem, start, optimizer, n_steps, report):
-    """Return the fit on all rows and landmarks."""
-    search = search_from(problem, start)
-    if n_steps and not callable(optimizer) and can_move(problem, start.kernel):
-        moved = _moved(search, n_steps, report)
-        if moved is not None:
-            moved.run(optimizer, _LAST_GAIN, report)
-            return moved.fit()
+def _with_all(search, optimizer, n_steps, report):
+    """Return the fit on all rows and landmarks, from a search at its start."""
+    problem = search.problem
+    moved = _moved(search, optimizer, n_steps, report)
+    if moved is not None:
+        moved.run(optimizer, _LAST_GAIN, report)
+        return moved.fit()
     search.run(optimizer, _LAST_GAIN, report)
     fit = search.fit()
     for _ in range(_RESELECTIONS if problem.gains_by_choice else 0):
@@ -269,9 +294,11 @@ def _with_all(problem, start, optimizer, n_steps, report):
     return fit
 
 
-def _moved(search, n_steps, report):
+def _moved(search, optimizer, n_steps, report):
     """Return a search on landmarks moved from those of another; None if that is no gain."""
     problem = search.problem
+    if not n_steps or callable(optimizer) or not can_move(problem, search.kernel):
+        return None
     search(search.kernel.theta, eval_gradient=False)
     if search.evidence is None or search.evidence.slack < _SLACK * problem.Y.size:
         return None
