@@ -61,6 +61,17 @@ def gram_cost(rows) -> float:
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
 
+def pass_budget(A, width, limit) -> float:
+    """Return after how many passes the exact solution would have been cheaper.
+
+    Infinity where it does not work; 0 where no iteration is worth beginning.
+    """
+    if limit > _LARGEST_GRAM or not _fits_gram(A):
+        return np.inf
+    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width))
+    return 0 if budget <= 2 or width > limit // 2 else budget
+
+
 def right_svd(
     A,
     rule,
@@ -105,13 +116,12 @@ def right_svd(
     # A fixed rank may exceed the rows, where weights stand for repetitions.
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
     start = None
-    may_gram = algorithm == "auto" and limit <= _LARGEST_GRAM and _fits_gram(A)
     budget = np.inf
     while algorithm != "gram":
         width = block_width(k, n_oversamples, A.shape)
-        if may_gram:
-            budget = max(2, math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width)))
-            if budget <= 2 or width > limit // 2:
+        if algorithm == "auto":
+            budget = pass_budget(A, width, limit)
+            if not budget:
                 break
         sample = None
         n_rows = sample_rows(A.shape[0], width)

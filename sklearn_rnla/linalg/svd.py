@@ -10,12 +10,13 @@ import numpy as np
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix
+from ..operators import CenteredMatrix, is_read_lazily
 from .krylov import RightSVD
 from .one_view import one_view_right_svd
 from .orth import complete_rows, orthonormal_rows
 from .rank import FixedRank
-from .right_svd import right_svd
+from .right_svd import block_width, pass_budget, right_svd
+from .two_sided import MAX_BLOCKS, two_sided_krylov
 
 
 class SVD(NamedTuple):
@@ -113,8 +114,10 @@ def randomized_svd(
     Notes
     -----
     Block Krylov iteration (Musco & Musco 2015), which Halko, Martinsson & Tropp (2011)
-    describe as algorithm 4.3 without its memory, then one more pass for ``A V^T``, whose
-    QR factorisation gives U and the singular values, to rounding relative to the largest.
+    describe as algorithm 4.3 without its memory. Of a dense matrix in memory, U comes with
+    the iteration, which keeps ``A V^T`` of each pass: as much memory as the matrix has
+    again, at most twice. Else, one more pass for ``A V^T``, whose QR factorisation gives
+    U and the singular values, to rounding relative to the largest.
 
     Examples
     --------
@@ -133,6 +136,18 @@ def randomized_svd(
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
     matrix = CenteredMatrix(rows, center=False)
+    if (
+        algorithm in ("auto", "krylov")
+        and sketch == "row_sampling"
+        and not (rows.sparse or is_read_lazily(A))
+    ):
+        width = block_width(k, n_oversamples, rows.shape)
+        budget = np.inf
+        if algorithm == "auto":
+            budget = pass_budget(matrix, width, min(rows.shape))
+        found = _dense_svd(rows, k, width, tol, max_passes, budget, rng)
+        if found is not None:
+            return found
     _, result = right_svd(
         matrix,
         FixedRank(k),
@@ -159,6 +174,36 @@ def randomized_svd(
         V = complete_rows(right.astype(rows.dtype) @ V, k, rng)
         U, V = svd_flip(Ut.T, V, u_based_decision=False)
     return SVD(U, s.astype(rows.dtype), V, result.error_estimate, matrix.n_passes)
+
+
+def _dense_svd(rows, k, width, tol, max_passes, budget, rng):
+    """Return the decomposition of a matrix in memory by iterating on both sides.
+
+    None where there is no memory for that, or it does not lead to the tolerance.
+    """
+    n_passes = int(min(max_passes, budget))
+    n_entries = sum(rows.shape) * width * MAX_BLOCKS
+    if n_passes < 2 or n_entries > 2 * rows.shape[0] * rows.shape[1]:
+        return None
+    found = two_sided_krylov(
+        rows.in_memory(),
+        k,
+        width,
+        tol=tol,
+        error_of=_excess,
+        max_passes=n_passes,
+        rng=rng,
+    )
+    if found is None or not (found.converged or n_passes == max_passes):
+        return None
+    U, V = svd_flip(found.U, found.Vt, u_based_decision=False)
+    return SVD(U, found.singular_values, V, found.error_estimate, found.n_passes)
+
+
+def _excess(lacking, captured):
+    """Return the excess Frobenius error, given shares of the squared norm."""
+    tail = 1 - captured - lacking
+    return lacking / (2 * tail) if tail > 0 else np.inf
 
 
 @validate_params(

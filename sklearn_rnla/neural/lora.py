@@ -11,10 +11,11 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_rank
 from ..linalg import randomized_svd
-from ..linalg.orth import complete_rows, extend_rows, orthonormal_rows, product64
+from ..linalg.orth import complete_rows, extend_rows, orthonormal_rows
 from ..linalg.right_svd import block_width
-from ..linalg.ritz import RitzBasis, descending_eigh
+from ..linalg.ritz import RitzBasis
 from ..linalg.triangular import inverse_cholesky
+from ..linalg.two_sided import two_sided_krylov
 from ._arrays import like, to_numpy
 from ._inputs import moments_of, root_of
 
@@ -30,13 +31,6 @@ _FALLBACK_TOL = 1e-4
 
 # Vectors iterated beyond those wanted.
 _OVERSAMPLES = 8
-
-# The iteration starts from this share of the rows, and so many passes over them.
-_SAMPLE_SHARE = 0.05
-_SAMPLE_PASSES = 2
-
-# Squared norms within this many eps of the largest are lost in rounding.
-_LOST = 10
 
 _MAX_ITER = 30
 
@@ -241,81 +235,22 @@ def _random_start(W, weight, rank, scale, rng):
 def _leading_part(W, rank, tol, seed):
     """Return the part of W in its leading singular directions."""
     m = min(W.shape)
-    part = None
+    found = None
     if m > _DENSE_SIZE and rank <= _DENSE_SHARE * m:
-        part = _krylov_part(W, rank, tol, stream(seed))
-    if part is None:
-        svd = randomized_svd(W, rank, tol=_FALLBACK_TOL, random_state=seed)
-        part = _Part(svd.U, svd.singular_values, svd.Vt, svd.error_estimate)
-    return part
-
-
-def _krylov_part(W, rank, tol, rng):
-    """Return the leading part of a large matrix; None where rounding hides some of it.
-
-    `block_krylov` in the coordinates of the left factor: what a pass has of them, ``W
-    V^T``, is kept, so that the last step needs no pass of its own, and is half a power
-    further. Singular vectors of neighbouring values are worth the same here, so that it
-    is the energy captured that must converge.
-    """
-    V = _coarse_rows(W, block_width(rank, _OVERSAMPLES, W.shape), rng)
-    blocks, images, products = [], [], []
-    H = K = np.empty((0, 0))
-    captured = 0.0
-    for n_passes in range(1, _MAX_ITER + 1):
-        blocks.append(V)
-        images.append(V @ W.T)
-        products.append(images[-1] @ W)
-        Y, Z = np.concatenate(images), np.concatenate(products)
-        H, K = _extended_gram(H, Y, images[-1]), _extended_gram(K, Z, products[-1])
-        values, C = _ritz(H, K, rank, np.finfo(W.dtype).eps)
-        if len(values) < rank:
-            return None
-        found = float(values.sum())
-        gained, captured = found - captured, found
-        # The worst case, a spectrum without decay, converges as the square of the passes.
-        error = max(0.0, gained * n_passes / (2 * found))
-        if n_passes > 1 and error <= tol:
-            break
-        V = extend_rows(np.concatenate(blocks), products[-1])
-        if not len(V):
-            error = 0.0
-            break
-    s, C = np.sqrt(values).astype(W.dtype), C.astype(W.dtype)
-    return _Part((C @ Y).T, s, (C @ Z) / s[:, np.newaxis], error)
-
-
-def _coarse_rows(W, width, rng):
-    """Return orthonormal rows near the leading singular vectors, from a sample of W."""
-    n_rows = min(len(W), max(4 * width, int(_SAMPLE_SHARE * len(W))))
-    sample = W[np.sort(rng.choice(len(W), n_rows, replace=False))]
-    V = rng.standard_normal((width, W.shape[1]), np.float32).astype(W.dtype, copy=False)
-    for _ in range(_SAMPLE_PASSES):
-        V = orthonormal_rows((V @ sample.T) @ sample)
-    return complete_rows(V, width, rng)
-
-
-def _extended_gram(gram, rows, fresh):
-    """Return the Gram matrix of `rows`, given that of all before the last, `fresh`."""
-    known = len(gram)
-    extended = np.empty((len(rows), len(rows)))
-    extended[:known, :known] = gram
-    extended[known:] = product64(fresh, rows)
-    extended[:known, known:] = extended[known:, :known].T
-    return extended
-
-
-def _ritz(H, K, rank, eps):
-    """Return captured energies, and the rows C such that those of C Y are orthonormal.
-
-    Of the span of Y's rows, with Gram matrix H, C Y are the leading left vectors of W: K is
-    that of ``Y W``.
-    """
-    values, vectors = descending_eigh(H)
-    kept = values > _LOST * eps * values[0]
-    T = vectors[kept] / np.sqrt(values[kept])[:, np.newaxis]
-    values, vectors = descending_eigh(T @ K @ T.T)
-    return values[:rank], vectors[:rank] @ T
+        # Singular vectors of neighbouring values are worth the same here, so that it is
+        # the energy captured that must converge.
+        found = two_sided_krylov(
+            W,
+            rank,
+            block_width(rank, _OVERSAMPLES, W.shape),
+            tol=tol,
+            error_of=lambda lacking, captured: lacking / captured,
+            max_passes=_MAX_ITER,
+            rng=stream(seed),
+        )
+    if found is None:
+        found = randomized_svd(W, rank, tol=_FALLBACK_TOL, random_state=seed)
+    return _Part(found.U, found.singular_values, found.Vt, found.error_estimate)
 
 
 def _needed_part(W, inputs, ridge, rank, tol, seed):
