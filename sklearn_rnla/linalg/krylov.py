@@ -267,7 +267,7 @@ def block_krylov(
             if len(block) < width:
                 block = np.concatenate([block, extend_rows(block, V)])[:width]
         else:
-            if sample is not None and ahead.reliable:
+            if sample is not None and not deep and ahead.reliable:
                 loss = max(_LOST_GAIN * ahead.gain, _LOST_TOLERANCE * tol * 2 * tail)
                 block = ahead.leading_directions(loss)
             if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_allclose
 
+from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.gram import gram_svd
 from sklearn_rnla.linalg.krylov import block_krylov
 from sklearn_rnla.linalg.rank import FixedRank
 from sklearn_rnla.linalg.right_svd import right_svd
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
-from tests.matrices import coherent, deep, gallery
+from tests.matrices import coherent, deep, gallery, with_spectrum
 
 
 def matrix(A, center=False):
@@ -95,6 +97,19 @@ def test_an_invariant_start_ends_the_iteration():
     result = block_krylov(A, np.eye(2, 4), 2, tol=0.0, max_passes=20)
     assert result.converged
     np.testing.assert_allclose(result.singular_values, [5, 4])
+
+
+@pytest.mark.parametrize("rank", [2, 10])
+@pytest.mark.parametrize("more", [0, 1])
+def test_exactly_low_rank_is_found_to_rounding(rank, more, seed):
+    # So many rows that a sample of them is drawn.
+    A = with_spectrum(np.linspace(2, 1, rank), 1000, 300, seed=seed)
+    rows = CenteredMatrix(as_row_matrix(A), center=False)
+    _, found = right_svd(
+        rows, FixedRank(rank + more), algorithm="krylov", rng=stream(seed)
+    )
+    expected = np.append(np.linspace(2, 1, rank), np.zeros(more))
+    assert_allclose(found.singular_values[: rank + more], expected, atol=1e-12)
 
 
 def test_a_report_can_stop_the_iteration():
