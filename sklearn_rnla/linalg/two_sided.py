@@ -100,7 +100,7 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     if not squared_norm > 0:
         return None
     # Fourth powers of singular values are to come: keep them in range.
-    scale = np.sqrt(squared_norm)
+    scale = float(np.sqrt(squared_norm))
     eps = float(np.finfo(A.dtype).eps)
     basis = _Basis(A.dtype)
     block = _coarse_rows(A, width, scale, rng)
@@ -222,7 +222,8 @@ def _rotated(A, Ut, images, scale):
     else:
         to_orthonormal = inverse_cholesky(product64(Ut, Ut)).astype(A.dtype)
         Q, B = to_orthonormal @ Ut, to_orthonormal @ images
-    basis = orthonormal_rows(B)
+    # The rows of accurate images are nearly orthogonal.
+    basis = orthonormal_rows(B, n_rounds=2 if images is None else 1)
     left, s, right = np.linalg.svd(product64(B, basis), full_matrices=False)
     left, right = left.astype(A.dtype), right.astype(A.dtype)
     return (left.T @ Q).T, (scale * s).astype(A.dtype), right @ basis
