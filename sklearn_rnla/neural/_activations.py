@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_array
@@ -119,10 +121,16 @@ class PairedRows:
     Raises
     ------
     ValueError
-        When they have different numbers of rows: of iterators, when that is noticed.
+        When they have different numbers of rows: of iterators, when that is noticed. When
+        both are the same iterator, each block of which would go to one of them.
     """
 
     def __init__(self, X, Y, *, block_size=None, n_jobs=None):
+        if X is Y and isinstance(X, Iterator):
+            raise ValueError(
+                "X and Y are the same iterator, which can be read once: pass two of them, "
+                "or an array, memmap or dask array."
+            )
         X, Y = _checked(X, "X"), _checked(Y, "Y")
         if block_size is None and not (sp.issparse(X) and sp.issparse(Y)):
             widths = [_width(A) for A in (X, Y)]

@@ -10,6 +10,10 @@ from ._arrays import to_numpy
 # Rows that are taken to float64 at a time.
 _BLOCK = 8192
 
+# Exponents of scales, and the least of these.
+_MOST = 1000
+_LEAST = 2.0**-_MOST
+
 
 class InputMoments:
     """Mean and second moments of rows that come in batches, in float64.
@@ -23,6 +27,9 @@ class InputMoments:
     ----------
     count : int
         Rows so far.
+    scale : float
+        A power of two near the largest entry, by which rows are divided before they are
+        squared.
 
     Notes
     -----
@@ -32,6 +39,7 @@ class InputMoments:
 
     def __init__(self, width):
         self.count = 0
+        self.scale = _LEAST
         self._origin = None
         self._total = np.zeros(width)
         self._products = np.zeros((width, width))
@@ -44,7 +52,7 @@ class InputMoments:
     @property
     def mean(self) -> np.ndarray:
         """Mean of the rows."""
-        return self._origin + self._total / self.count
+        return self._origin + self._total / self.count * self.scale
 
     def add(self, rows):
         """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
@@ -53,14 +61,22 @@ class InputMoments:
             block = block.toarray() if sp.issparse(block) else block
             if self._origin is None:
                 self._origin = block.mean(axis=0, dtype=np.float64)
-            block = block - self._origin
+            self._grow(scale_of(block))
+            block = (block - self._origin) / self.scale
             self.count += len(block)
             self._total += block.sum(axis=0)
             self._products += block.T @ block
         return self
 
+    def _grow(self, scale):
+        if scale > self.scale:
+            ratio = self.scale / scale
+            self._total *= ratio
+            self._products *= ratio**2
+            self.scale = scale
+
     def second(self, center) -> np.ndarray:
-        """Return the covariance, or the second moments about zero.
+        """Return the covariance, or the second moments about zero, over ``scale**2``.
 
         Parameters
         ----------
@@ -74,8 +90,15 @@ class InputMoments:
         covariance = self._products / self.count - np.outer(offset, offset)
         if center:
             return covariance
-        mean = self._origin + offset
+        mean = self._origin / self.scale + offset
         return covariance + np.outer(mean, mean)
+
+
+def scale_of(x) -> float:
+    """Return a power of two near the largest entry of `x`, whose inverse is finite."""
+    largest = np.abs(x).max()
+    exponent = np.frexp(largest)[1] if largest > 0 else -_MOST
+    return 2.0 ** int(np.clip(exponent, -_MOST, _MOST))
 
 
 def moments_of(activations, name, width) -> InputMoments:

@@ -232,12 +232,15 @@ def _pivots(space, x, tokens, m, scale, rng):
     for matrix in np.ndindex(*lead):
         candidates = np.arange(n) if tokens is None else np.flatnonzero(tokens[matrix])
         chosen = candidates
+        # Few tokens are in the places that they have as segments.
+        places = np.arange(len(chosen)) * m // max(1, len(chosen))
         if len(candidates) > m:
             rng.bit_generator.state = state
             X = np.ascontiguousarray(rows[matrix][candidates])
             A = KernelMatrix(Kernel("rbf", {"gamma": scale / 2}), X)
             chosen = candidates[choose_landmarks(A, X, m, "rpcholesky", rng=rng).indices]
             chosen = np.sort(chosen)
-        indices[(*matrix, slice(len(chosen)))] = chosen
-        valid[(*matrix, slice(len(chosen)))] = True
+            places = np.arange(len(chosen))
+        indices[matrix][places] = chosen
+        valid[matrix][places] = True
     return space.constant(indices, x), space.constant(valid, x)

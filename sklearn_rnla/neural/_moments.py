@@ -15,11 +15,11 @@ from ..operators._rows import add_states
 _ROUNDING = 10
 
 
-def fold_joint(state, parts, shift):
+def fold_joint(state, parts, shift, units):
     """Fold moments of the same samples in several layers, about `shift`.
 
     State, of n samples Z of all layers side by side, and of N with the squared norms of
-    the samples in each layer: ``[n, 1^T Z, Z^T Z, N^T N, N^T Z]``.
+    the samples in each layer, in units of its own: ``[n, 1^T Z, Z^T Z, N^T N, N^T Z]``.
 
     Parameters
     ----------
@@ -28,12 +28,15 @@ def fold_joint(state, parts, shift):
     shift : list of ndarray or None
         A point near the samples of each layer; None is the origin, which sparse parts
         want.
+    units : list of float
+        A typical squared norm of each layer, as of `typical_square`. In these no fourth
+        power overflows.
     """
     is_sparse = all(sp.issparse(part) for part in parts)
     Z = sp.hstack(parts, format="csr") if is_sparse else _side_by_side(parts, shift)
     edges = np.cumsum([0, *(part.shape[1] for part in parts)])
     norms = [_row_squares(Z[:, a:b]) for a, b in pairwise(edges)]
-    norms = np.stack(norms, axis=1).astype(np.float64)
+    norms = np.stack(norms, axis=1).astype(np.float64) / units
     gram = Z.T @ Z
     ones = np.ones(Z.shape[0], Z.dtype)
     part = [
@@ -46,6 +49,16 @@ def fold_joint(state, parts, shift):
     if state is None:
         part[2] = part[2].astype(np.float64, copy=False)
     return add_states(state, part)
+
+
+def typical_square(values, shift=None):
+    """Return the mean squared norm of rows about `shift`; 1 where that is no scale."""
+    values = values.astype(np.float64)
+    if shift is not None:
+        values = (values.toarray() if sp.issparse(values) else values) - shift
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = float(_row_squares(values).mean())
+    return mean if np.isfinite(mean) and mean > 0 else 1.0
 
 
 def _side_by_side(parts, shift):
@@ -77,7 +90,9 @@ class JointMoments:
     gram : ndarray of shape (edges[-1], edges[-1])
         Of the centred samples, all layers side by side.
     products : ndarray of shape (n_layers, n_layers)
-        Sums over the samples of the squared norm in one layer times that in another.
+        Sums over the samples of the squared norm in one layer times that in another, in
+        units of each layer.
+    units : ndarray of shape (n_layers,)
     """
 
     n_samples: int
@@ -85,11 +100,13 @@ class JointMoments:
     mean: np.ndarray
     gram: np.ndarray
     products: np.ndarray
+    units: np.ndarray
 
     @classmethod
-    def of_state(cls, state, shift, widths, dtype):
+    def of_state(cls, state, shift, units, widths, dtype):
         """Return the moments that `fold_joint` has summed, taken to the mean."""
         n, sums, gram, NN, NZ = state
+        units = np.asarray(units)
         passes.check_finite(np.trace(gram), dtype)
         edges = np.cumsum([0, *widths])
         d = sums / n
@@ -97,15 +114,16 @@ class JointMoments:
         # D[:, i] is the mean of layer i in its own columns.
         D = np.zeros((len(d), len(widths)))
         D[np.arange(len(d)), layers] = d
-        squares = np.einsum("ij,ij->j", D, D)
-        totals = np.add.reduceat(np.diagonal(gram), edges[:-1])
+        squares = np.einsum("ij,ij->j", D, D) / units
+        totals = np.add.reduceat(np.diagonal(gram), edges[:-1]) / units
+        D /= units
         # |z - d|^2 is |z|^2 - 2 z d + |d|^2; of the product of two of these, the sums.
         half = np.outer(totals, squares) - 2 * NZ @ D
         products = NN + half + half.T + 4 * D.T @ gram @ D
         products -= 3 * n * np.outer(squares, squares)
         mean = d if shift is None else np.concatenate(shift).astype(np.float64) + d
         gram = gram - n * np.outer(d, d)
-        moments = cls(int(n), edges, mean, gram, products)
+        moments = cls(int(n), edges, mean, gram, products, units)
         moments._clear_rounding(dtype, shifted=shift is not None)
         return moments
 
@@ -132,10 +150,17 @@ class JointMoments:
 
     def cka(self, i, j):
         """Return the similarity of two layers, and its debiased form."""
-        cross, *squares = (np.sum(self.block(*p) ** 2) for p in ((i, j), (i, i), (j, j)))
-        traces = [float(np.trace(self.block(k, k))) for k in (i, j)]
-        products = [self.products[p] for p in ((i, j), (i, i), (j, j))]
-        return cka_of(cross, squares, traces, products, self.n_samples)
+        # Of layers scaled to a trace of one: fourth powers of theirs may overflow.
+        totals = {k: float(np.trace(self.block(k, k))) for k in (i, j)}
+        traces = {k: total or 1.0 for k, total in totals.items()}
+        squares, products = [], []
+        for a, b in ((i, j), (i, i), (j, j)):
+            block = self.block(a, b) / (np.sqrt(traces[a]) * np.sqrt(traces[b]))
+            squares.append(float(np.sum(block**2)))
+            scales = [self.units[k] / traces[k] for k in (a, b)]
+            products.append(self.products[a, b] * scales[0] * scales[1])
+        ones = [totals[k] / traces[k] for k in (i, j)]
+        return cka_of(squares[0], squares[1:], ones, products, self.n_samples)
 
     def _columns(self, i):
         return slice(self.edges[i], self.edges[i + 1])

@@ -67,7 +67,7 @@ def nystroem_attention(
         Values.
     n_landmarks : int, default=None
         Number m of landmarks; None is 64, or as many as `landmarks` has indices. Where
-        there are no more tokens than landmarks, attention is exact.
+        there are no more tokens than landmarks that are chosen, attention is exact.
     pinv : {"newton", "exact", "checkpoint"}, default="newton"
         How the landmarks' matrix A is inverted:
 
@@ -139,7 +139,10 @@ def nystroem_attention(
     >>> nystroem_attention(q, k, v, n_landmarks=16).shape
     (2, 4, 100, 8)
     """
-    space = namespace_of(q=q, k=k, v=v)
+    arrays = {"q": q, "k": k, "v": v}
+    if residual_conv is not None:
+        arrays["residual_conv"] = residual_conv
+    space = namespace_of(**arrays)
     given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
     tokens = _tokens(mask, q.shape)
     indices = None
@@ -333,6 +336,7 @@ def _tokens(mask, shape):
     *lead, n, _ = shape
     if hasattr(mask, "detach"):
         mask = mask.detach().cpu()
+        mask = mask.float() if mask.is_floating_point() else mask
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biu" or np.any(mask != mask.astype(bool)):
         raise ValueError(

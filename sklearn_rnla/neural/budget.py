@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from heapq import heappop, heappush
 from itertools import count
 from numbers import Integral
@@ -98,7 +99,8 @@ def compress_layers(
     most for each entry goes first, along the convex hull of error over cost of each layer,
     which minimises the sum of squared errors as long as no step exceeds the budget. Where
     one does, its layer goes on along the hull of what it can still afford; and all is
-    tried again with that step first.
+    tried again with that step first, and from the same compression of all layers, which
+    is never better than the result.
 
     Examples
     --------
@@ -114,10 +116,13 @@ def compress_layers(
     layers = layers_of(weights, activations, biases, ridge)
     spectra = {name: layer.spectrum() for name, layer in layers.items()}
     limit = limit_of(budget, [layer.W.size for layer in layers.values()])
-    options = {
-        name: Options.of(layer, spectra[name][1], relative)
-        for name, layer in layers.items()
-    }
+    largest = max(layer.exponent for layer in layers.values())
+    options = {}
+    for name, layer in layers.items():
+        s = spectra[name][1]
+        if not relative:
+            s = s * 2.0 ** (layer.exponent - largest)
+        options[name] = Options.of(layer, s, relative)
     ranks = allot(options, limit)
     factors = dict.fromkeys(layers)
     for name, rank in ranks.items():
@@ -244,16 +249,37 @@ def allot(options, limit) -> dict:
             f"budget={limit} must be at least {least}, "
             "the entries of rank 1 in every layer."
         )
-    chosen, refused = _spend(options, dict.fromkeys(options, 0), limit - least)
+    starts = [dict.fromkeys(options, 0), _alike(options, limit)]
+    chosen, refused = _spend(options, starts[0], limit - least)
     if refused is not None:
         # What came before it may be worth less.
-        first = {name: refused[1] if name == refused[0] else 0 for name in options}
-        other = _spend(options, first, limit - _total(options, first, "costs"))[0]
-        chosen = min((chosen, other), key=lambda c: _total(options, c, "errors"))
+        starts.append(starts[0] | dict([refused]))
+    found = [chosen]
+    for start in starts[1:]:
+        left = limit - _total(options, start, "costs")
+        found.append(_spend(options, start, left)[0])
+    chosen = min(found, key=lambda c: _total(options, c, "errors"))
     return {
         name: None if i == len(options[name].costs) - 1 else i + 1
         for name, i in chosen.items()
     }
+
+
+def _alike(options, limit) -> dict:
+    """Return the options of the same compression everywhere, the least within a limit."""
+    shares = {name: found.costs / found.costs[-1] for name, found in options.items()}
+
+    def at(share):
+        return {
+            name: max(int(np.searchsorted(own, share, "right")) - 1, 0)
+            for name, own in shares.items()
+        }
+
+    steps = np.unique(np.concatenate(list(shares.values())))
+    beyond = bisect_right(
+        steps, limit, key=lambda share: _total(options, at(share), "costs")
+    )
+    return at(steps[max(beyond - 1, 0)])
 
 
 def _total(options, chosen, field):

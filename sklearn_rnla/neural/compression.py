@@ -13,7 +13,7 @@ from .._random import draw_seed
 from .._sklearn import Interval, validate_params
 from ..linalg import randomized_svd
 from ._arrays import like, to_numpy
-from ._inputs import moments_of, root_of
+from ._inputs import moments_of, root_of, scale_of
 
 # The default ridge, in units of ``n_in / n_samples``. On layers and activations of a
 # transformer, 32 to 1024 samples, held-out errors are within 3 % of those of the best.
@@ -75,21 +75,28 @@ class Layer:
     Attributes
     ----------
     W : ndarray of shape (n_out, n_in)
-        In float64.
+        In float64, over `scale`: squares neither overflow nor vanish.
+    scale : float
+        A power of two.
     bias : ndarray of shape (n_out,) or None
     mean : ndarray of shape (n_in,) or None
         Of the inputs, where a bias can take it up.
     second : ndarray of shape (n_in, n_in) or None
-        Second moments of the inputs, about that mean if there is one.
+        Second moments of the inputs, about that mean if there is one, over
+        ``input_scale**2``.
+    input_scale : float
+        A power of two.
     ridge : float
-        What is added to their diagonal.
+        What is added to the diagonal of `second`.
     """
 
     W: np.ndarray
-    bias: np.ndarray | None
-    mean: np.ndarray | None
-    second: np.ndarray | None
-    ridge: float
+    scale: float
+    bias: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    second: np.ndarray | None = None
+    input_scale: float = 1.0
+    ridge: float = 0.0
 
     @property
     def break_even(self) -> float:
@@ -98,10 +105,15 @@ class Layer:
 
     @cached_property
     def outputs(self) -> np.ndarray:
-        """A matrix whose rank-k approximation is that of the outputs."""
+        """A matrix whose rank-k approximation is that of the outputs, but for scales."""
         if self.second is None:
             return self.W
         return self.W @ root_of(self.second + self.ridge * np.eye(len(self.second)))
+
+    @property
+    def exponent(self) -> float:
+        """Power of two by which `outputs` are to be multiplied, which may overflow."""
+        return float(np.log2(self.scale) + np.log2(self.input_scale))
 
     def spectrum(self):
         """Return left singular vectors of the outputs and all singular values."""
@@ -115,11 +127,11 @@ class Layer:
         lost = W - left @ right
         bias = self.bias
         if bias is not None and self.mean is not None:
-            bias = bias + lost @ self.mean
+            bias = bias + lost @ self.mean * self.scale
         n_parameters = rank * sum(W.shape)
         return LowRankFactors(
             left,
-            right,
+            right * self.scale,
             bias,
             rank,
             n_parameters,
@@ -156,6 +168,8 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     """
     W = to_numpy(W, name, ndim=2).astype(np.float64)
     n_out, n_in = W.shape
+    scale = scale_of(W)
+    W = W / scale
     if bias is not None:
         bias = to_numpy(bias, f"bias of {name}", ndim=1).astype(np.float64)
         if len(bias) != n_out:
@@ -163,14 +177,20 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
                 f"bias of {name} has length {len(bias)}, but there are {n_out} outputs."
             )
     if activations is None:
-        return Layer(W, bias, None, None, 0.0)
+        return Layer(W, scale, bias)
     moments = moments_of(activations, f"activations of {name}", n_in)
     center = bias is not None
     second = moments.second(center)
     if ridge is None:
         ridge = _RIDGE * n_in / moments.count
     return Layer(
-        W, bias, moments.mean if center else None, second, ridge * np.trace(second) / n_in
+        W,
+        scale,
+        bias,
+        moments.mean if center else None,
+        second,
+        moments.scale,
+        ridge * np.trace(second) / n_in,
     )
 
 
@@ -309,7 +329,6 @@ def rank_for(given, shape):
             f"Exactly one of rank, energy, error, compression is needed, but got {found}."
         )
     ((name, value),) = given.items()
-    break_even = shape[0] * shape[1] / sum(shape)
     if name == "rank":
         if not 1 <= value <= min(shape):
             raise ValueError(
@@ -322,13 +341,22 @@ def rank_for(given, shape):
     if name == "error" and not 0 <= value < 1:
         raise ValueError(f"error={value} must be at least 0 and below 1.")
     if name == "compression":
-        if not 1 <= value <= break_even:
+        rank = rank_of_compression(value, shape) if value >= 1 else 0
+        if rank < 1:
             raise ValueError(
-                f"compression={value} must be at least 1 and at most {break_even:.4g}, "
-                f"which rank 1 of a {shape[0]} x {shape[1]} matrix gives."
+                f"compression={value} must be at least 1 and at most "
+                f"{shape[0] * shape[1] / sum(shape):.4g}, which rank 1 of a "
+                f"{shape[0]} x {shape[1]} matrix gives."
             )
-        return int(break_even / value)
+        return rank
     return None
+
+
+def rank_of_compression(value, shape) -> int:
+    """Return the largest rank with `value` times fewer entries; 0 where there is none."""
+    # A rank that just does, but for rounding, does.
+    rounding = 4 * np.finfo(np.float64).eps
+    return int(shape[0] * shape[1] / sum(shape) / value * (1 + rounding))
 
 
 def rank_of_energy(s, energy) -> int:

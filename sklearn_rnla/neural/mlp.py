@@ -72,8 +72,15 @@ class _Factored:
             "came from, and compress that, or call fit."
         )
 
-    def _output(self, X):
-        check_is_fitted(self)
+    def _fit(self, X, y, **options):
+        super()._fit(X, y, **options)
+        for name in ("factors_", "compression_"):
+            vars(self).pop(name, None)
+        return self
+
+    def _forward_pass_fast(self, X, check_input=True):
+        if hasattr(self, "coefs_"):
+            return super()._forward_pass_fast(X, check_input=check_input)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         for output in layer_inputs(self, self.factors_, X):  # noqa: B007
             pass
@@ -95,46 +102,6 @@ class FactoredMLPClassifier(_Factored, MLPClassifier):
         What became of each layer, as columns of a table.
     """
 
-    def predict(self, X):
-        """Predict classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_classes)
-            As from `MLPClassifier`.
-        """
-        if hasattr(self, "coefs_"):
-            return super().predict(X)
-        output = self._output(X)
-        if self.out_activation_ == "softmax":
-            return self.classes_[output.argmax(axis=1)]
-        if self.n_outputs_ > 1:
-            return (output > 0.5).astype(int)
-        return self.classes_[(output[:, 0] > 0.5).astype(int)]
-
-    def predict_proba(self, X):
-        """Estimate probabilities.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            As from `MLPClassifier`.
-        """
-        if hasattr(self, "coefs_"):
-            return super().predict_proba(X)
-        output = self._output(X)
-        return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
-
 
 class FactoredMLPRegressor(_Factored, MLPRegressor):
     """An `MLPRegressor` with products of matrices in the place of some.
@@ -150,24 +117,6 @@ class FactoredMLPRegressor(_Factored, MLPRegressor):
     compression_ : dict of str to list
         What became of each layer, as columns of a table.
     """
-
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            As from `MLPRegressor`.
-        """
-        if hasattr(self, "coefs_"):
-            return super().predict(X)
-        output = self._output(X)
-        return output.ravel() if output.shape[1] == 1 else output
 
 
 @validate_params(
@@ -276,10 +225,8 @@ def _factored(network, budget, X, ridge):
         biases=dict(enumerate(network.intercepts_)),
         ridge=ridge,
     )
-    kind = FactoredMLPRegressor
-    if isinstance(network, MLPClassifier):
-        kind = FactoredMLPClassifier
-    new = _copied(network, kind)
+    classifies = isinstance(network, MLPClassifier)
+    new = _copied(network, FactoredMLPClassifier if classifies else FactoredMLPRegressor)
     new.factors_, new.intercepts_ = [], []
     for i, W in enumerate(network.coefs_):
         layer = found.factors[i]
@@ -309,7 +256,7 @@ def _thinned(network, budget, X, criterion, ridge):
     pivots = [layer.best(len(layer.B)) for layer in layers]
     errors = [layer.errors(chosen) for layer, chosen in zip(layers, pivots, strict=True)]
     sizes = _sizes(errors, coefs, limit_of(budget, [W.size for W in coefs]))
-    new = _copied(network, type(network))
+    new = _copied(network, _plain(network))
     new.set_params(hidden_layer_sizes=tuple(sizes))
     new.coefs_, new.intercepts_ = [], []
     Z, shift, lost = None, None, []
@@ -332,6 +279,14 @@ def _thinned(network, budget, X, criterion, ridge):
         "output_error": lost,
     }
     return new
+
+
+def _plain(network):
+    """Return the class of a network, without factors."""
+    kind = type(network)
+    if issubclass(kind, _Factored):
+        kind = MLPClassifier if issubclass(kind, MLPClassifier) else MLPRegressor
+    return kind
 
 
 def _copied(network, kind):

@@ -10,7 +10,7 @@ import numpy as np
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from ..linalg.pivoting import pivot_columns
 from ._arrays import like, to_numpy
-from ._inputs import moments_of
+from ._inputs import moments_of, scale_of
 from .compression import RIDGE
 
 N_NEURONS = [
@@ -70,7 +70,8 @@ class Hidden:
     """
 
     def __init__(self, moments, W_out, *, center, criterion, ridge):
-        self.W_out = W_out
+        # Choices and relative errors depend on no scale, but squares may overflow.
+        self.W_out = W_out / scale_of(W_out)
         self.mean = moments.mean if center else None
         self.second = moments.second(center)
         h = len(self.second)
@@ -81,7 +82,7 @@ class Hidden:
         self.B = np.sqrt(values)[:, np.newaxis] * vectors.T
         self.target = self.B @ self.B.T
         if criterion == "outputs":
-            outputs = self.B @ W_out.T
+            outputs = self.B @ self.W_out.T
             self.target = outputs @ outputs.T
 
     def best(self, k) -> np.ndarray:

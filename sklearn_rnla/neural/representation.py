@@ -15,10 +15,13 @@ from ..linalg.rank import FixedRank
 from ..linalg.right_svd import right_svd
 from ..operators import CenteredMatrix
 from ._activations import WIDEST, activation_rows, in_process, sample_gram
-from ._moments import is_constant
+from ._moments import is_constant, is_rounding
 
 # Leading eigenvalues of what is wider than that.
 _LEADING = 256
+
+# Rows of a batch whose rounding is allowed for: more would be taken for signal.
+_MOST_ROUNDED = 10**6
 
 # Shares of the variance that directions are counted for.
 SHARES = (0.9, 0.95, 0.99)
@@ -212,8 +215,18 @@ def spectrum_of_summary(summary, k, *, center):
     """Return the spectrum of rows of which a `RowSummary` was kept."""
     squares = np.einsum("ij,ij->i", summary.factor, summary.factor)[:k]
     shape = (summary.n_rows, len(summary.mean))
-    lost = float(summary.dropped.sum())
-    return spectrum_of(squares, summary.squared_norm, lost, shape, center=center)
+    total, lost = summary.squared_norm, float(summary.dropped.sum())
+    if center and _is_constant(summary):
+        squares, total, lost = np.zeros_like(squares), 0.0, 0.0
+    return spectrum_of(squares, total, lost, shape, center=center)
+
+
+def _is_constant(summary):
+    """Whether the rows of a `RowSummary` are equal, but for rounding."""
+    total, n, mean = summary.squared_norm, summary.n_rows, summary.mean
+    # The mean of a batch is a plain sum: of equal rows, its rounding grows with them.
+    growth = 1 + min(n, _MOST_ROUNDED) / 100
+    return is_rounding(total / growth**2, n, mean, np.float64, shifted=True)
 
 
 def spectrum_of_gram(gram, n_samples, *, center):
@@ -252,7 +265,8 @@ def spectrum_of(squares, total, slack, shape, *, center):
     else:
         guess = dimensionality(_on_a_power_law(known, tail, n_unknown))
         upper = dimensionality(_most_even(known, tail, n_unknown))
-        lower = dimensionality(_most_concentrated(known, tail, min(slack, tail)))
+        most = _most_concentrated(known, tail, min(slack, tail), n_unknown)
+        lower = dimensionality(most)
     degrees = max(1, n_samples - center)
     return RepresentationSpectrum(
         known / degrees, float(total) / degrees, *guess, lower, upper, n_samples
@@ -265,6 +279,7 @@ def dimensionality(spectrum):
     if not len(shares):
         return Dimensionality(0.0, 0.0, 0.0, np.zeros(len(SHARES), dtype=np.int64))
     shares = shares / shares.sum()
+    shares = shares[shares > 0]
     # A share that is met but for rounding is met.
     rounding = len(shares) * np.finfo(np.float64).eps
     enough = np.searchsorted(np.cumsum(shares), np.array(SHARES) - rounding)
@@ -288,7 +303,7 @@ def _most_even(known, tail, n_unknown):
     return np.concatenate([rest, np.full(n_flat, level)])
 
 
-def _most_concentrated(known, tail, slack):
+def _most_concentrated(known, tail, slack, n_unknown):
     """Return a spectrum that majorises all that `known` and `slack` allow.
 
     The largest eigenvalue has all of the slack; of those unknown, as many as can be have
@@ -302,7 +317,9 @@ def _most_concentrated(known, tail, slack):
     rest = tail - slack
     if most <= 0 or rest <= 0:
         return head
-    n_full = int(rest // most)
+    # Where both are rounding, the rest may be more than those unknown could be.
+    most = max(most, rest / n_unknown)
+    n_full = min(int(rest // most), n_unknown - 1)
     return np.concatenate([head, np.full(n_full, most), [rest - n_full * most]])
 
 

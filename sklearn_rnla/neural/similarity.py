@@ -15,10 +15,13 @@ from ..operators import CenteredMatrix, passes
 from ..operators._rows import add_states
 from ._activations import WIDEST, PairedRows, in_process, sample_gram
 from ._arrays import to_numpy
-from ._moments import JointMoments, cka_of, fold_joint, is_constant
+from ._moments import JointMoments, cka_of, fold_joint, is_constant, typical_square
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32
+
+# Rounding of a column beside its mean, in units of eps times its length.
+_ROUNDED = 4
 
 
 class CKA(NamedTuple):
@@ -32,7 +35,8 @@ class CKA(NamedTuple):
         The same from unbiased estimates for the population, at most slightly above 1 and
         possibly below 0; NaN below 4 samples.
     error_estimate : float
-        Standard error of `similarity` from the sketch; rounding where it is exact.
+        Standard error of `similarity` from the sketch, and no less than rounding; that
+        where it is exact.
     """
 
     similarity: float
@@ -124,7 +128,7 @@ def linear_cka(
             "X or Y is an iterator, which can be read once, but a sketch takes three "
             "passes: pass method='exact', or an array, memmap or dask array."
         )
-    return _sketched(pair, sketch_size, stream(draw_seed(random_state)))
+    return _sketched(pair, sketch_size, eps, stream(draw_seed(random_state)))
 
 
 def _is_sketched(pair, method, sketch_size):
@@ -156,9 +160,12 @@ def _by_samples(pair):
 
 
 def _kernel(A):
+    """Return inner products of the centred samples, scaled to a trace of one."""
     K = sample_gram(A)
     if is_constant(A):
         K[:] = 0.0
+    else:
+        K /= np.trace(K)
     return K
 
 
@@ -166,10 +173,12 @@ def _by_features(pair):
     shift = None
     if not (pair.X.sparse and pair.Y.sparse):
         shift = [_head_mean(rows) for rows in (pair.X, pair.Y)]
-    state = pair.fold(_fold_pair, shift)
+    heads = zip((pair.X, pair.Y), shift or (None, None), strict=True)
+    units = [typical_square(rows.head(), mean) for rows, mean in heads]
+    state = pair.fold(_fold_pair, shift, units)
     widths = pair.X.shape[1], pair.Y.shape[1]
     dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
-    return JointMoments.of_state(state, shift, widths, dtype).cka(0, 1)
+    return JointMoments.of_state(state, shift, units, widths, dtype).cka(0, 1)
 
 
 def _head_mean(rows):
@@ -178,27 +187,34 @@ def _head_mean(rows):
     return np.asarray(head.mean(axis=0), dtype=rows.dtype).ravel()
 
 
-def _fold_pair(state, x, y, shift):
-    return fold_joint(state, [x, y], shift)
+def _fold_pair(state, x, y, shift, units):
+    return fold_joint(state, [x, y], shift, units)
 
 
-def _sketched(pair, size, rng):
+def _sketched(pair, size, eps, rng):
     X, Y = (CenteredMatrix(rows) for rows in (pair.X, pair.Y))
     if any(is_constant(A) for A in (X, Y)):
         return CKA(np.nan, np.nan, np.nan)
     V, W = (_leading_and_probes(A, size, rng) for A in (X, Y))
-    squares = [_squares_of(A.gram_product(U).Z) for A, U in ((X, V), (Y, W))]
+    # All is of layers scaled to a trace of one.
+    traces = [A.moments.squared_norm for A in (X, Y)]
+    squares = [
+        _squares_of(A.gram_product(U).Z / trace)
+        for A, U, trace in zip((X, Y), (V, W), traces, strict=True)
+    ]
     means = [A.moments.mean.astype(A.dtype) for A in (X, Y)]
-    crossed, sums, *products = pair.fold(_fold_cross, V, *means)
+    crossed, sums, *products = pair.fold(_fold_cross, V, *means, *traces)
     if pair.Y.sparse:
         # Sparse rows were not centred.
         crossed = crossed - np.outer(sums, means[1].astype(np.float64))
+    crossed = crossed / (np.sqrt(traces[0]) * np.sqrt(traces[1]))
     values, errors = zip(_squares_of(crossed), *squares, strict=True)
-    traces = [A.moments.squared_norm for A in (X, Y)]
-    plain, debiased = cka_of(values[0], values[1:], traces, products, pair.X.shape[0])
+    n = pair.X.shape[0]
+    plain, debiased = cka_of(values[0], values[1:], (1.0, 1.0), products, n)
     # Errors of the three may conspire.
     relative = [e / v if v > 0 else 0.0 for e, v in zip(errors, values, strict=True)]
-    return CKA(plain, debiased, plain * (relative[0] + (relative[1] + relative[2]) / 2))
+    error = plain * (relative[0] + (relative[1] + relative[2]) / 2)
+    return CKA(plain, debiased, max(eps, error))
 
 
 def _leading_and_probes(A, size, rng):
@@ -207,7 +223,8 @@ def _leading_and_probes(A, size, rng):
     size = min(size, n_features)
     test = rng.standard_normal((size, n_features)).astype(A.dtype)
     # Applied to the orthonormal rows, the product has the leading directions enlarged.
-    Q = orthonormal_rows(A.gram_product(orthonormal_rows(test)).Z)
+    leading = A.gram_product(orthonormal_rows(test)).Z
+    Q = orthonormal_rows(leading / np.abs(leading).max())
     Q = complete_rows(Q, size, rng)
     probes = rng.standard_normal((_PROBES, n_features)).astype(A.dtype)
     for _ in range(2):
@@ -226,10 +243,14 @@ def _squares_of(images):
     return known + float(rest.mean()), float(rest.std(ddof=1)) / np.sqrt(_PROBES)
 
 
-def _fold_cross(state, x, y, V, x_mean, y_mean):
-    """Products with Y of X on the rows of V: ``[P^T Y, 1^T P, products of norms]``."""
+def _fold_cross(state, x, y, V, x_mean, y_mean, x_trace, y_trace):
+    """Products with Y of X on the rows of V: ``[P^T Y, 1^T P, products of norms]``.
+
+    Squared norms are shares of the trace.
+    """
     x, x_norms = _centered(x, x_mean)
     y, y_norms = _centered(y, y_mean)
+    x_norms, y_norms = x_norms / x_trace, y_norms / y_trace
     P = np.asarray(x @ V.T)
     if sp.issparse(x):
         P -= V @ x_mean
@@ -312,13 +333,27 @@ def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
     pair = PairedRows(X, Y, block_size=block_size, n_jobs=n_jobs)
     R = pair.fold(_fold_triangular, center, combine=passes.stack_qr)
     passes.check_finite(np.sum(R), pair.X.dtype)
+    # Columns with their means are of unit length: so is their rounding the same.
+    R = _unit_columns(R)
     # Without its first row and column, R is the factor of what is orthogonal to ones.
     R = R[1:, 1:] if center else R
     n_left = pair.X.shape[1]
-    return _angles(
-        _column_basis(R[:, :n_left], _tolerance(pair.X)),
-        _column_basis(R[:, n_left:], _tolerance(pair.Y)),
-    )
+    sides = ((R[:, :n_left], pair.X), (R[:, n_left:], pair.Y))
+    return _angles(*(_span(part, rows, center) for part, rows in sides))
+
+
+def _span(A, rows, center):
+    """Return a basis of the columns of `rows`, of factors A about the mean if `center`."""
+    tolerance = _tolerance(rows)
+    if not center:
+        return _column_basis(A, tolerance)
+    # A constant column is zero but for rounding, in float64 whatever the rows are.
+    constant = max(rows.shape) * float(np.finfo(np.float64).eps)
+    A = A[:, np.linalg.norm(A, axis=0) > constant]
+    # Rounding of the rows is no direction, however little varies beside it.
+    s = np.linalg.svd(A, compute_uv=False)
+    rank = int(np.sum(s > _ROUNDED * np.finfo(rows.dtype).eps))
+    return _column_basis(A, tolerance)[:, :rank]
 
 
 def _tolerance(A):
@@ -335,9 +370,18 @@ def _fold_triangular(state, x, y, center):
 
 def _column_basis(A, tolerance):
     """Return an orthonormal basis of the column space; columns count as of unit length."""
-    norms = np.linalg.norm(A, axis=0)
-    U, s, _ = np.linalg.svd(A[:, norms > 0] / norms[norms > 0], full_matrices=False)
+    A = A[:, A.any(axis=0)]
+    U, s, _ = np.linalg.svd(_unit_columns(A), full_matrices=False)
     return U[:, s > tolerance * s.max(initial=0.0)]
+
+
+def _unit_columns(A):
+    """Return columns of unit length, those that are zero as they are."""
+    # Squares of large and small numbers are out of range.
+    largest = np.abs(A).max(axis=0, initial=0.0)
+    A = A / np.where(largest > 0, largest, 1.0)
+    norms = np.linalg.norm(A, axis=0)
+    return A / np.where(norms > 0, norms, 1.0)
 
 
 def _angles(Q, W):

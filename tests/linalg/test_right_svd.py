@@ -105,9 +105,7 @@ def test_exactly_low_rank_is_found_to_rounding(rank, more, seed):
     # So many rows that a sample of them is drawn.
     A = with_spectrum(np.linspace(2, 1, rank), 1000, 300, seed=seed)
     rows = CenteredMatrix(as_row_matrix(A), center=False)
-    _, found = right_svd(
-        rows, FixedRank(rank + more), algorithm="krylov", rng=stream(seed)
-    )
+    _, found = right_svd(rows, FixedRank(rank + more), algorithm="krylov", rng=stream(seed))
     expected = np.append(np.linspace(2, 1, rank), np.zeros(more))
     assert_allclose(found.singular_values[: rank + more], expected, atol=1e-12)
 

@@ -170,6 +170,17 @@ def test_given_landmarks_that_are_padding_are_left_out():
     )
 
 
+@pytest.mark.parametrize("landmarks", METHODS)
+@pytest.mark.parametrize("kept", [1, 2, 7, 15, 16])
+def test_few_tokens_beside_padding_get_exact_attention(landmarks, kept, seed):
+    q, k, v = heads(seed, 1, 2, 40, 5)
+    mask = padded(np.random.default_rng(seed), 40, kept)[np.newaxis]
+    settings = {"n_landmarks": 16, "landmarks": landmarks, "random_state": seed}
+    out = nystroem_attention(q, k, v, mask=mask, **settings)[:, :, mask[0]]
+    q, k, v = (x[:, :, mask[0]] for x in (q, k, v))
+    assert_allclose(out, exact(q, k, v), rtol=0, atol=1e-10)
+
+
 def test_a_mask_of_ones_is_none():
     q, k, v = heads(0, 2, 30, 4)
     out = nystroem_attention(q, k, v, n_landmarks=7, mask=np.ones((2, 30), dtype=bool))
@@ -320,9 +331,7 @@ def test_error_on_request_is_that_of_the_output_without_convolution(seed):
     settings = {"n_landmarks": 5, "mask": mask, "random_state": seed}
     plain, error = nystroem_attention(q, k, v, return_error=True, **settings)
     assert_array_equal(plain, nystroem_attention(q, k, v, **settings))
-    assert_array_equal(
-        error, attention_error(plain, q, k, v, mask=mask, random_state=seed)
-    )
+    assert_array_equal(error, attention_error(plain, q, k, v, mask=mask, random_state=seed))
     _, same = nystroem_attention(
         q, k, v, residual_conv=weights, return_error=True, **settings
     )

@@ -151,6 +151,49 @@ def test_a_few_factors_of_a_large_matrix_are_nearly_optimal():
     assert found.weight_error <= 1.01 * np.linalg.norm(s[20:]) / np.linalg.norm(s)
 
 
+def test_compression_at_its_own_boundary_keeps_that_rank():
+    for m, n, ranks in ((7, 10, (1, 2, 3, 4)), (96, 384, (3, 6, 12, 13, 24))):
+        for rank in ranks:
+            found = low_rank_factorize(np.eye(m, n), compression=m * n / (rank * (m + n)))
+            assert found.rank == rank
+
+
+SCALES = [1e-300, 1e-150, 1e150, 1e300]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("activated", [False, True])
+def test_the_scale_of_weights_and_activations_changes_nothing(scale, activated):
+    W, X, bias = layer()
+    X = X if activated else None
+    plain = low_rank_factorize(W, error=0.2, activations=X, bias=bias)
+    found = [low_rank_factorize(W * scale, error=0.2, activations=X, bias=bias * scale)]
+    if activated:
+        small = X * scale
+        found.append(low_rank_factorize(W, error=0.2, activations=small, bias=bias * scale))
+    for each in found:
+        assert each.rank == plain.rank
+        np.testing.assert_allclose(each.weight_error, plain.weight_error)
+        if activated:
+            np.testing.assert_allclose(each.output_error, plain.output_error)
+        assert_close_to_scale(each.bias / scale, plain.bias, np.float64, slack=100)
+    right = found[0].right / scale
+    assert_close_to_scale(found[0].left @ right, plain.left @ plain.right, np.float64)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_scale_of_all_layers_changes_no_rank(scale, seed):
+    weights = network(seed)
+    scaled = {name: W * scale for name, W in weights.items()}
+    for relative in (False, True):
+        plain = compress_layers(weights, 0.4, relative=relative).table
+        found = compress_layers(scaled, 0.4, relative=relative).table
+        assert found["rank"] == plain["rank"]
+    # Relative errors of one layer do not depend on the scale of another.
+    scaled = weights | {"wide": weights["wide"] * scale}
+    assert compress_layers(scaled, 0.4).table["rank"] == plain["rank"]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_precision_is_kept(dtype):
     W, X, bias = (part.astype(dtype) for part in layer())
@@ -296,6 +339,19 @@ def test_allotment_is_optimal_where_the_budget_ends_at_a_step(seed):
         if 3 * (i + j + k + 3) <= limit
     )
     np.testing.assert_allclose(error, brute)
+
+
+def test_no_budget_is_spent_worse_than_by_the_same_compression_everywhere(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        shapes = rng.integers(6, 25, (3, 2))
+        weights = {i: rng.standard_normal(shape) for i, shape in enumerate(shapes)}
+        compression = rng.uniform(1.1, 2.5)
+        alike = [low_rank_factorize(W, compression=compression) for W in weights.values()]
+        budget = sum(found.n_parameters for found in alike)
+        table = compress_layers(weights, budget).table
+        error = np.sum(np.square([found.weight_error for found in alike]))
+        assert np.sum(np.square(table["weight_error"])) <= error * (1 + 1e-12)
 
 
 def test_layers_whose_factors_would_be_larger_stay():

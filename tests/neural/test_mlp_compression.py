@@ -185,6 +185,23 @@ def test_a_factored_network_is_not_trained_on(network):
         compress_mlp(small, 0.3)
 
 
+def test_a_factored_network_that_was_trained_anew_is_one_of_scikit_learn():
+    small = compress_mlp(
+        trained(MLPClassifier, DIGITS[:200], LABELS[:200], hidden_layer_sizes=20), 0.5
+    )
+    small.set_params(max_iter=2, early_stopping=True)
+    with pytest.raises(ValueError, match="NaN"):
+        small.fit(DIGITS[:200] * np.nan, LABELS[:200])
+    assert small.predict(DIGITS).shape == LABELS.shape
+    with pytest.warns(ConvergenceWarning):
+        small.fit(DIGITS[:200], LABELS[:200])
+    assert not hasattr(small, "factors_")
+    assert not hasattr(small, "compression_")
+    thin = compress_mlp(small, 0.5, DIGITS[:200], method="neurons")
+    assert type(thin) is MLPClassifier
+    assert not hasattr(thin, "factors_")
+
+
 @METHODS
 def test_sparse_samples_give_what_dense_ones_do(network, method):
     X = sp.csr_array(DIGITS[:500])

@@ -121,6 +121,20 @@ def test_a_ridge_helps_on_new_samples_where_there_are_few(seed):
     assert lost[None] < lost[0.0]
 
 
+@CRITERIA
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e300])
+def test_the_scale_of_activations_and_weights_changes_nothing(criterion, scale):
+    W_in, W_out, H, _, c = hidden()
+    plain = select_neurons(W_in, W_out, H, 5, bias_out=c, criterion=criterion)
+    for outward, between in ((W_out, H * scale), (W_out * scale, H)):
+        found = select_neurons(
+            W_in, outward, between, 5, bias_out=c * scale, criterion=criterion
+        )
+        np.testing.assert_array_equal(found.indices, plain.indices)
+        np.testing.assert_allclose(found.error, plain.error)
+        np.testing.assert_allclose(found.bias_out / scale, plain.bias_out, rtol=1e-6)
+
+
 def test_constant_neurons_leave_one():
     H = np.full((10, 4), 3.0)
     W_out, c = np.ones((2, 4)), np.zeros(2)

@@ -128,6 +128,43 @@ def test_a_power_law_tail_is_guessed_well():
     assert np.all(np.abs(part.n_directions / whole.n_directions - 1) <= 0.03)
 
 
+def dead_neurons(seed):
+    X = np.maximum(np.random.default_rng(seed).standard_normal((400, 60)), 0)
+    X[:, 10:] = 0
+    return X, 24
+
+
+def one_hot(seed):
+    return np.eye(12)[np.random.default_rng(seed).integers(0, 12, 300)], 12 - 1
+
+
+def twice(seed):
+    return np.tile(np.random.default_rng(seed).standard_normal((300, 6)), 9), 8
+
+
+def product(seed):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((300, 7)) @ rng.standard_normal((7, 90)), 7
+
+
+# Whether what is known and the total differ, and which way, is rounding.
+@pytest.mark.parametrize("make", [dead_neurons, one_hot, twice, product])
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_data_of_low_rank_are_counted_where_all_their_directions_are_known(make, in_blocks):
+    for seed in range(8):
+        X, k = make(seed)
+        truth = expected_counts(np.linalg.svd(X - X.mean(axis=0))[1] ** 2)
+        source = iter(np.array_split(X, 4)) if in_blocks else X
+        found = representation_spectrum(source, k, random_state=seed)
+        assert found[2:5] == pytest.approx(truth[:3])
+        assert_within_bounds(found, truth)
+
+
+def test_eigenvalues_that_vanish_beside_the_largest_count_nothing():
+    found = representation.dimensionality(np.array([1e3, 1e3, 5e-324]))
+    assert found[:3] == pytest.approx((2, 2, 2))
+
+
 def test_wide_data_are_sketched(monkeypatch, seed):
     X = with_spectrum(SPECTRA["harmonic"](60), 300, 60, seed)
     truth = expected_counts(representation_spectrum(X).eigenvalues)
@@ -196,6 +233,21 @@ def test_what_does_not_vary_has_no_dimensions(X, k):
     assert found.total_variance == 0
     for counts in (found[2:6], found.lower, found.upper):
         assert [*counts[:3], *counts[3]] == [0] * 6
+
+
+@pytest.mark.parametrize("rows", [7, 100, 333])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_stream_that_does_not_vary_has_no_dimensions(rows, dtype, seed):
+    row = 1000 * np.random.default_rng(seed).standard_normal(30)
+    X = np.tile(row, (1000, 1)).astype(dtype)
+    found = representation_spectrum((X[i : i + rows] for i in range(0, 1000, rows)), 5)
+    assert not found.eigenvalues.any()
+    assert found.total_variance == 0
+    for counts in (found[2:6], found.lower, found.upper):
+        assert [*counts[:3], *counts[3]] == [0] * 6
+    # A mean is a direction, where it is not taken away.
+    raw = representation_spectrum(iter(np.array_split(X, 9)), 5, center=False)
+    assert raw.effective_rank == pytest.approx(1)
 
 
 def test_one_row_has_a_second_moment():

@@ -66,6 +66,30 @@ def test_cka_does_not_see_rotations_scales_and_offsets(seed):
     assert linear_cka(X, X * np.arange(1, 11)).similarity < 0.99
 
 
+@pytest.mark.parametrize("shape", [(100, 5), (30, 40)])
+@pytest.mark.parametrize("scale", [1e80, 1e150, 1e-85, 1e-150])
+def test_cka_does_not_see_how_large_the_numbers_are(shape, scale, seed):
+    X = np.random.default_rng(seed).standard_normal(shape)
+    Y = X * np.arange(1, shape[1] + 1)
+    expected = linear_cka(X, Y)[:2]
+    assert linear_cka(X * scale, Y)[:2] == pytest.approx(expected)
+    assert linear_cka(X * scale, X * scale)[:2] == pytest.approx((1, 1))
+    settings = {"method": "sketched", "sketch_size": 1, "random_state": seed}
+    wide, other = np.tile(X, 20), np.tile(Y, 20)
+    expected = linear_cka(wide, other, **settings)
+    assert linear_cka(wide * scale, other, **settings) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e15, 1e-15, 1e-18])
+@pytest.mark.parametrize("method", ["exact", "sketched"])
+def test_cka_does_not_see_how_large_single_numbers_are(scale, method, seed):
+    X = np.random.default_rng(seed).standard_normal((200, 60)).astype(np.float32)
+    settings = {"method": method, "sketch_size": 2, "random_state": seed}
+    expected = linear_cka(X, X, **settings)
+    found = linear_cka(X * np.float32(scale), X, **settings)
+    assert found[:2] == pytest.approx(expected[:2], rel=1e-5)
+
+
 def test_cka_of_a_large_mean_in_single_precision(seed):
     X, Y = related(500, 100, 60, seed)
     X, Y = (X + 1e4).astype(np.float32), (Y - 1e4).astype(np.float32)
@@ -102,6 +126,16 @@ def test_sketched_cka_is_within_its_error(make):
         assert abs(found.similarity - exact.similarity) <= 4 * found.error_estimate
         assert abs(found.debiased - exact.debiased) <= 8 * found.error_estimate
         assert 0 < found.error_estimate <= 0.05
+
+
+def test_the_error_of_a_sketch_is_no_less_than_rounding(seed):
+    # Where leading directions hold everything, probes have no spread.
+    X, Y = decaying(300, 150, 120, seed)
+    X, Y = (Z[:, :7] @ np.eye(7, 90, seed) for Z in (X, Y))
+    settings = {"method": "sketched", "sketch_size": 20, "random_state": seed}
+    for dtype in (np.float32, np.float64):
+        found = linear_cka(X.astype(dtype), Y.astype(dtype), **settings)
+        assert found.error_estimate >= np.finfo(dtype).eps
 
 
 def test_a_larger_sketch_is_more_accurate():
@@ -237,6 +271,45 @@ def test_dependent_columns_span_no_more(seed):
     )
 
 
+@pytest.mark.parametrize("constant", [0.1, 1.0, -1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_column_is_no_direction_about_the_mean(constant, dtype, seed):
+    X, Y = related(500, 3, 2, seed, dtype)
+    column = np.full((500, 1), constant, dtype)
+    expected = principal_angles(X, Y, center=True)
+    beside = np.concatenate([column, X], axis=1)
+    found = principal_angles(beside, Y, center=True)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    # On both sides it is not a direction that they share.
+    found = principal_angles(beside, np.concatenate([Y, column], axis=1), center=True)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert principal_angles(column, Y, center=True).shape == (0,)
+
+
+def test_a_copy_with_another_mean_spans_no_more_about_the_mean(seed):
+    X, Y = related(500, 2, 4, seed)
+    expected = principal_angles(X, Y, center=True)
+    for offset in (1e3, 1e6):
+        copied = np.concatenate([X, X[:, :1] + offset], axis=1)
+        found = principal_angles(copied, Y, center=True)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+    # What varies little about a large mean is still a direction.
+    np.testing.assert_allclose(
+        principal_angles(X + 1e6, Y, center=True), expected, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_angles_do_not_depend_on_how_large_the_numbers_are(center, seed):
+    X, Y = related(60, 4, 3, seed)
+    expected = principal_angles(X, Y, center=center)
+    for scale in (1e200, 1e-200, 10.0 ** np.arange(-250, 300, 150)):
+        found = principal_angles(X * scale, Y, center=center)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    scaled = X * 1e200
+    assert subspace_overlap(scaled.T, X.T) == pytest.approx(1)
+
+
 def test_overlap_is_the_mean_squared_cosine(seed):
     U, V = rotated(40, ANGLES, seed)
     mixed = np.random.default_rng(seed).standard_normal((8, 8)) @ V.T
@@ -266,6 +339,8 @@ NAN = np.where(np.eye(200, 5), np.nan, 1.0)
         (lambda: linear_cka(iter([LEFT[1:]]), RIGHT), "Y has more rows"),
         (lambda: linear_cka(iter([LEFT]), RIGHT[1:]), "Y has fewer rows"),
         (lambda: linear_cka(iter([LEFT]), iter([RIGHT, RIGHT])), "Y has more rows"),
+        (lambda: linear_cka(*[iter([LEFT])] * 2), "X and Y are the same iterator"),
+        (lambda: principal_angles(*[iter([LEFT])] * 2), "X and Y are the same iterator"),
         (lambda: linear_cka(LEFT, NAN), "Input Y contains NaN"),
         (lambda: linear_cka(Lazy(NAN), LEFT), "NaN|infinity"),
         (lambda: linear_cka(Lazy(NAN[:7]), LEFT[:7]), "NaN|infinity"),

@@ -258,3 +258,23 @@ def test_an_output_that_is_no_tensor_is_refused():
 
     with pytest.raises(TypeError, match="puts out dict"):
         record("", torch.ones(3, 4), model=Dict())
+
+
+def test_a_recorder_is_not_entered_twice():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8))
+    recorder = ActivationRecorder(model, "0")
+    with recorder, pytest.raises(RuntimeError, match="twice"), recorder:
+        pass
+
+
+@pytest.mark.parametrize("n_components", [2.5, "a"])
+def test_a_number_of_components_is_an_integer(n_components):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8))
+    with pytest.raises(TypeError, match="n_components"):
+        ActivationRecorder(model, "0", n_components=n_components)
+
+
+def test_layers_are_given_by_name():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8))
+    with pytest.raises(TypeError, match="names"):
+        ActivationRecorder(model, model[0])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..._sklearn import validate_params
 from .._inputs import InputMoments
 from ..budget import BUDGET, compress_layers, table_of
-from ..compression import RIDGE, low_rank_factorize, rank_for
+from ..compression import RIDGE, low_rank_factorize, rank_of_compression
 
 
 class CompressedModel(NamedTuple):
@@ -30,6 +33,22 @@ class CompressedModel(NamedTuple):
 
     model: nn.Module
     table: dict
+
+
+class LayerPair(nn.Sequential):
+    """Two layers in the place of one, for models that also read its parameters."""
+
+    @property
+    def weight(self):
+        """The weights of one layer: the product, formed each time."""
+        first, second = (part.weight for part in self)
+        W = second.flatten(1) @ first.flatten(1)
+        return W.reshape(len(second), *first.shape[1:])
+
+    @property
+    def bias(self):
+        """The bias of one layer, or None."""
+        return self[1].bias
 
 
 @validate_params(
@@ -60,12 +79,14 @@ def compress(
     inplace=False,
     relative=True,
     ridge=None,
+    random_state=None,
 ):
     """Replace linear and convolutional layers by pairs of smaller ones.
 
     Exactly one of `budget`, `rank`, `energy`, `error` and `compression` is to be given: the
     first is for all layers together, the others are for each. A layer stays as it is
-    where a pair would have no fewer parameters.
+    where a pair would have no fewer parameters, or rank 1 would have too many for
+    `compression`.
 
     Parameters
     ----------
@@ -84,13 +105,16 @@ def compress(
         weights: a tensor, or batches, each a tensor, a tuple of arguments or a dict
         of keyword arguments. The last batch may be a smaller one.
     layers : list of str, default=None
-        Names of the layers to compress, as of ``model.named_modules()``; None is all.
+        Names of the layers to compress, as of ``model.named_modules()``. None is all, but
+        for those whose weight another module holds too: it would not be saved.
     inplace : bool, default=False
         Whether to change `model` itself rather than a copy.
     relative : bool, default=True
         For a budget, as in `compress_layers`.
     ridge : float, default=None
         As in `low_rank_factorize`.
+    random_state : int, RandomState instance, Generator or None, default=None
+        As in `low_rank_factorize`, where `rank` or `compression` is given.
 
     Returns
     -------
@@ -100,8 +124,11 @@ def compress(
     Raises
     ------
     ValueError
-        When not exactly one criterion is given or it is out of range, when a name of
-        `layers` is no such layer, or the model never uses a layer on `inputs`.
+        When not exactly one criterion is given or it is out of range, also of what rank 1
+        of each layer gives; when a name of `layers` is no such layer or there is none, or
+        the model never uses a layer on `inputs`.
+    TypeError
+        When `inputs` are neither a tensor nor batches of tensors.
 
     See Also
     --------
@@ -111,7 +138,8 @@ def compress(
     -----
     A k x k convolution becomes one of `rank` filters of k x k, with its stride, padding and
     dilation, and one of 1 x 1 with its bias. Second moments of the inputs are
-    summed while the model runs: n_in x n_in numbers for each layer.
+    summed while the model runs: n_in x n_in numbers for each layer. Hooks of a layer go
+    with it.
     """
     given = {
         name: value
@@ -132,12 +160,21 @@ def compress(
         )
     model = model if inplace else deepcopy(model)
     chosen = _chosen(model, layers)
+    if compression is not None:
+        _check_compression(compression, chosen)
     moments = None if inputs is None else _input_moments(model, chosen, inputs)
     weights = {name: _matrix(layer) for name, layer in chosen.items()}
     biases = {name: layer.bias for name, layer in chosen.items() if layer.bias is not None}
     if budget is None:
         found = {
-            name: _factors(W, given, (moments or {}).get(name), biases.get(name), ridge)
+            name: _factors(
+                W,
+                given,
+                activations=(moments or {}).get(name),
+                bias=biases.get(name),
+                ridge=ridge,
+                random_state=random_state,
+            )
             for name, W in weights.items()
         }
         shapes = {name: tuple(W.shape) for name, W in weights.items()}
@@ -160,6 +197,7 @@ def compress(
 
 def _chosen(model, names):
     """Return the layers to compress, by name."""
+    _check_initialized(model)
     found = {
         name: layer
         for name, layer in model.named_modules(remove_duplicate=True)
@@ -174,7 +212,9 @@ def _chosen(model, names):
             f"model is a layer itself: pass torch.nn.Sequential({type(model).__name__})."
         )
     if names is None:
-        return found
+        return _of_own_weight(model, found)
+    if not len(names):
+        raise ValueError("layers=[] must name at least one layer.")
     unknown = [name for name in names if name not in found]
     if unknown:
         raise ValueError(
@@ -183,20 +223,52 @@ def _chosen(model, names):
     return {name: found[name] for name in names}
 
 
+def _check_initialized(model):
+    for name, part in model.named_modules():
+        if isinstance(part, LazyModuleMixin) and part.has_uninitialized_params():
+            raise ValueError(f"layer {name!r} has no weight yet: run the model once.")
+
+
+def _of_own_weight(model, layers):
+    """Return the layers whose weight no other module holds."""
+    held = Counter(id(value) for part in model.modules() for value in _parameters(part))
+    own = {name: part for name, part in layers.items() if held[id(part.weight)] < 2}
+    if not own:
+        raise ValueError(
+            "model has no layer whose weight is its own: name those to compress by layers."
+        )
+    return own
+
+
+def _parameters(module):
+    return module._parameters.values()
+
+
+def _check_compression(value, layers):
+    if value < 1:
+        raise ValueError(f"compression={value} must be at least 1.")
+    shapes = [_matrix(layer).shape for layer in layers.values()]
+    if not any(rank_of_compression(value, shape) for shape in shapes):
+        most = max(m * n / (m + n) for m, n in shapes)
+        raise ValueError(
+            f"compression={value} must be at most {most:.4g}, which rank 1 of the largest "
+            "layer gives."
+        )
+
+
 def _matrix(layer):
     """Return the weights as a matrix of shape (n_out, n_in)."""
     return layer.weight.detach().flatten(1)
 
 
-def _factors(W, given, moments, bias, ridge):
+def _factors(W, given, **options):
     """Return the factors of one layer, or None where it is to stay."""
     given = dict(given)
     if "rank" in given:
         given["rank"] = min(given["rank"], *W.shape)
-    elif "compression" in given and given["compression"] > W.numel() / sum(W.shape):
+    elif "compression" in given and not rank_of_compression(given["compression"], W.shape):
         return None
-    rank_for(given, tuple(W.shape))
-    found = low_rank_factorize(W, **given, activations=moments, bias=bias, ridge=ridge)
+    found = low_rank_factorize(W, **given, **options)
     return found if found.worthwhile else None
 
 
@@ -229,7 +301,7 @@ def _pair(layer, factors):
         part.weight.requires_grad_(layer.weight.requires_grad)
         if part.bias is not None:
             part.bias.requires_grad_(layer.bias.requires_grad)
-    return nn.Sequential(first, second).train(layer.training)
+    return LayerPair(first, second).train(layer.training)
 
 
 def _replace(model, name, new):
@@ -276,14 +348,21 @@ def watch_inputs(model, layers, inputs, function):
     inputs : tensor or iterable
         As of `compress`.
     function : callable
+        `x` is the first argument of a layer.
+
+    Raises
+    ------
+    TypeError
+        When `inputs` are neither a tensor nor batches.
     """
+    batches = _batches(inputs)
     with _evaluated(model), torch.no_grad():
         hooks = [
-            layer.register_forward_pre_hook(_hook(name, function))
+            layer.register_forward_pre_hook(_hook(name, function), with_kwargs=True)
             for name, layer in layers.items()
         ]
         try:
-            for batch in [inputs] if isinstance(inputs, torch.Tensor) else inputs:
+            for batch in batches:
                 if isinstance(batch, Mapping):
                     model(**batch)
                 else:
@@ -293,10 +372,22 @@ def watch_inputs(model, layers, inputs, function):
                 hook.remove()
 
 
+def _batches(inputs):
+    """Return an iterable of batches."""
+    if isinstance(inputs, (torch.Tensor, Mapping)):
+        return [inputs]
+    if isinstance(inputs, (str, np.ndarray)) or not isinstance(inputs, Iterable):
+        raise TypeError(
+            "inputs must be a tensor or batches, each a tensor, tuple or dict, but are a "
+            f"{type(inputs).__name__}."
+        )
+    return inputs
+
+
 def _hook(name, function):
-    def hook(layer, args):
+    def hook(layer, args, kwargs):
         # What a hook returns would be the layer's input.
-        function(name, layer, args[0].detach())
+        function(name, layer, args[0] if args else next(iter(kwargs.values())))
 
     return hook
 
@@ -305,16 +396,24 @@ def _hook(name, function):
 def _evaluated(model):
     """Put a model in evaluation mode, and each part back as it was."""
     modes = {module: module.training for module in model.modules()}
+    # Padded tokens would be left out by tensors that are not of one shape.
+    encoders = [part for part in modes if isinstance(part, nn.TransformerEncoder)]
+    nested = [encoder.use_nested_tensor for encoder in encoders]
     model.eval()
     try:
+        for encoder in encoders:
+            encoder.use_nested_tensor = False
         yield
     finally:
+        for encoder, before in zip(encoders, nested, strict=True):
+            encoder.use_nested_tensor = before
         for module, mode in modes.items():
             module.training = mode
 
 
 def _rows(layer, x):
     """Return what the matrix of a layer is multiplied with, as rows."""
+    x = floats(x)
     if isinstance(layer, nn.Conv2d):
         if x.ndim == 3:
             x = x[None]
@@ -322,15 +421,18 @@ def _rows(layer, x):
             x = nn.functional.pad(x, _pads(layer), mode=layer.padding_mode)
         else:
             x = nn.functional.pad(x, _pads(layer))
-        x = nn.functional.unfold(
-            x.float(), layer.kernel_size, layer.dilation, stride=layer.stride
-        )
+        x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, stride=layer.stride)
         x = x.transpose(1, 2)
-    x = x if x.dtype == torch.float64 else x.float()
-    rows = x.reshape(-1, x.shape[-1]).cpu().numpy()
+    return x.reshape(-1, x.shape[-1]).cpu().numpy()
+
+
+def floats(x):
+    """Return what a layer was given, in single or double precision, checked."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"A layer was given a {type(x).__name__}, but inputs are tensors.")
     if not torch.isfinite(x).all():
         raise ValueError("A layer was given NaN or infinity.")
-    return rows
+    return x.detach() if x.dtype == torch.float64 else x.detach().float()
 
 
 def _pads(layer):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
 
 from ...operators import as_row_matrix
 from .._arrays import to_numpy
-from .._moments import JointMoments, fold_joint
+from .._moments import JointMoments, fold_joint, typical_square
 from ..representation import spectrum_of_gram, spectrum_of_summary, summary_of
 
 
@@ -73,6 +75,8 @@ class ActivationRecorder:
         feature_axis=-1,
     ):
         self.layers = _layer_names(model, layers)
+        if n_components is not None and not isinstance(n_components, Integral):
+            raise TypeError(f"n_components={n_components!r} must be an int, or None.")
         if n_components is not None and n_components < 1:
             raise ValueError(f"n_components={n_components} must be at least 1, or None.")
         if similarity and n_components is not None:
@@ -94,6 +98,8 @@ class ActivationRecorder:
         self._summaries = dict.fromkeys(self.layers)
 
     def __enter__(self):
+        if self._hooks:
+            raise RuntimeError("The recorder records already: all would count twice.")
         modules = dict(self.model.named_modules())
         self._hooks.append(self.model.register_forward_pre_hook(self._begin))
         for name in self.layers:
@@ -225,7 +231,7 @@ class _Group:
     def __init__(self, names):
         self.names = list(names)
         self.waiting = {}
-        self._state = self._shift = None
+        self._state = self._shift = self._units = None
 
     def add(self, name, rows):
         """Take the rows of a layer; when those of all have come, add them up."""
@@ -248,18 +254,24 @@ class _Group:
             raise ValueError(f"Layers differ in their numbers of rows: {counts}.")
         if self._shift is None:
             self._shift = [part.mean(axis=0) for part in parts]
-        self._state = fold_joint(self._state, parts, self._shift)
+            pairs = zip(parts, self._shift, strict=True)
+            self._units = [typical_square(*pair) for pair in pairs]
+        self._state = fold_joint(self._state, parts, self._shift, self._units)
 
     def joint(self):
         """Return the moments of all the rows that came."""
         if self._state is None:
             raise ValueError(f"Layers {self.names} have not put out anything yet.")
         widths = [len(shift) for shift in self._shift]
-        return JointMoments.of_state(self._state, self._shift, widths, self._shift[0].dtype)
+        return JointMoments.of_state(
+            self._state, self._shift, self._units, widths, self._shift[0].dtype
+        )
 
 
 def _layer_names(model, layers):
     """Return the names as a list, or raise where the model has no such modules."""
+    if isinstance(layers, torch.nn.Module):
+        raise TypeError("layers must be names, as in model.named_modules(), not modules.")
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise ValueError("layers is empty: nothing to record.")
