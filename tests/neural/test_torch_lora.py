@@ -113,6 +113,7 @@ def test_outputs_are_unchanged_before_training(method, dtype):
         (["fc", "head"], ["first.fc", "second.fc", "head"]),
         ("first.*", ["first.fc", "first.gate"]),
         ("second.fc", ["second.fc"]),
+        (("head", "second.fc"), ["second.fc", "head"]),
     ],
 )
 def test_names_choose_layers(names, expected):
@@ -234,6 +235,60 @@ def test_bad_names_and_values_leave_the_module_as_it_was(names, params, message)
     assert all(p.requires_grad for p in module.parameters())
 
 
+def test_a_whole_name_is_no_pattern():
+    module = nn.ModuleDict({"d[0]": nn.Linear(4, 4), "d0": nn.Linear(4, 4)})
+    assert list(apply_lora(module, "d[0]", 1, random_state=0)) == ["d[0]"]
+
+
+@pytest.mark.parametrize(
+    ("names", "activations", "message"),
+    [
+        (None, None, "names must be strings, but one is of type NoneType"),
+        ([0], None, "names must be strings, but one is of type int"),
+        ("fc", inputs(), "activations must be a dict .* is a Tensor"),
+    ],
+)
+def test_wrong_types(names, activations, message):
+    with pytest.raises(TypeError, match=message):
+        apply_lora(net(), names, 2, method="activation", activations=activations)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_layers_that_compute_something_else_are_refused():
+    module = nn.Sequential(nn.Linear(4, 4), Doubled(4, 4))
+    with pytest.raises(ValueError, match="Layer '1' is a Doubled, which computes"):
+        apply_lora(module, ["0", "1"], 2)
+    assert type(module[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(dtype):
+    module = nn.Sequential(nn.Linear(4, 4))
+    module[0].weight = nn.Parameter(torch.zeros(4, 4).to(dtype), requires_grad=False)
+    with pytest.raises(ValueError, match="layer '0' is quantised: it holds torch"):
+        apply_lora(module, "0", 2)
+
+
+def test_errors_tell_the_layer():
+    module = net()
+    module.head.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN") as caught:
+        apply_lora(module, ["fc", "head"], 2)
+    assert caught.value.__notes__ == ["Layer: 'head'."]
+
+
+def test_an_adapter_in_two_places_is_not_saved(tmp_path):
+    pytest.importorskip("safetensors")
+    module = net()
+    apply_lora(module, ["shared", "again"], 3, random_state=0)
+    with pytest.raises(ValueError, match="two places, 'shared' and 'again'"):
+        save_adapter(module, tmp_path)
+
+
 def test_modules_without_adapters_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Net has no layer with an adapter"):
         merge_lora(net())
@@ -288,6 +343,26 @@ def test_peft_loads_the_adapter_into_the_original_model(method, tmp_path):
     assert_same(loaded(inputs()), after, slack=1e6)
     merge_lora(module)
     assert_same(loaded.merge_and_unload()(inputs()), module(inputs()), slack=1e6)
+
+
+def test_peft_adapts_no_layer_whose_name_ends_alike(tmp_path):
+    pytest.importorskip("safetensors")
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    inner = nn.ModuleDict({"fc": nn.Linear(20, 20), "f_c": nn.Linear(20, 20)})
+    module = nn.ModuleDict({"inner": inner, "fc": nn.Linear(20, 20)}).double()
+    original = copy.deepcopy(module)
+    found = apply_lora(module.requires_grad_(False), ["fc", "inner.f_c"], 2, random_state=0)
+    assert list(found) == ["inner.f_c", "fc"]
+    with torch.no_grad():
+        for layer in (found["fc"], found["inner.f_c"]):
+            layer.lora_B.mul_(2)
+    save_adapter(module, tmp_path)
+    loaded = peft.PeftModel.from_pretrained(original, str(tmp_path)).merge_and_unload()
+    assert_same(loaded["inner"]["fc"].weight, module["inner"]["fc"].weight)
+    for name in ("fc", "inner.f_c"):
+        weight = loaded.get_submodule(name).weight
+        assert_same(weight, module.get_submodule(name).weight, slack=1e6)
 
 
 # Of PEFT, by a later version of transformers.

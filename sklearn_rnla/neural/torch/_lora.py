@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -115,7 +117,7 @@ def apply_lora(
         ``module.requires_grad_(False)`` before, to train nothing but the adapters.
     names : str or list of str
         Names of `torch.nn.Linear` layers: whole ("encoder.0.fc"), their last parts
-        ("fc"), or with wildcards ("encoder.*").
+        ("fc"), or with wildcards ("encoder.*"). A whole name is that layer alone.
     rank : int
         Of each adapter.
     method : {"principal", "residual", "activation", "random"}, default="principal"
@@ -138,8 +140,12 @@ def apply_lora(
     Raises
     ------
     ValueError
-        When a name fits no linear layer, when activations of a layer are missing, and
-        those of `lora_init`. The module is then left as it was.
+        When a name fits no linear layer; when a layer computes something of its own, or
+        its weight does not hold floats of two bytes or more; when activations of a layer
+        are missing; and those of `lora_init`, with the layer in a note. The module is
+        then left as it was.
+    TypeError
+        When `names` are not strings, or `activations` is not a dict.
 
     See Also
     --------
@@ -149,7 +155,7 @@ def apply_lora(
     Notes
     -----
     Outputs do not change, but for rounding. A layer whose weight is shared with another
-    module gets one of its own.
+    module gets one of its own. Hooks of the layers replaced are not taken over.
 
     Examples
     --------
@@ -162,24 +168,34 @@ def apply_lora(
     >>> sum(p.numel() for p in module.parameters() if p.requires_grad)
     200
     """
-    found = _linear_layers(module, [names] if isinstance(names, str) else list(names))
+    found = _linear_layers(module, _patterns(names))
+    if activations is not None and not isinstance(activations, Mapping):
+        raise TypeError(
+            "activations must be a dict of the layers' names to their inputs, but is a "
+            f"{type(activations).__name__}."
+        )
     seed = draw_seed(random_state)
     starts = {}
     for i, (name, layer) in enumerate(found.items()):
         if layer in starts:
             continue
+        _check_layer(name, layer)
         if method == "activation" and name not in (activations or {}):
             raise ValueError(f"activations has no entry for the layer {name!r}.")
-        starts[layer] = lora_init(
-            layer.weight,
-            rank,
-            method=method,
-            alpha=alpha,
-            activations=activations[name] if method == "activation" else activations,
-            ridge=ridge,
-            tol=tol,
-            random_state=stream(seed, i),
-        )
+        try:
+            starts[layer] = lora_init(
+                layer.weight,
+                rank,
+                method=method,
+                alpha=alpha,
+                activations=activations[name] if method == "activation" else activations,
+                ridge=ridge,
+                tol=tol,
+                random_state=stream(seed, i),
+            )
+        except (TypeError, ValueError) as error:
+            error.add_note(f"Layer: {name!r}.")
+            raise
     made = {layer: LoraLinear(layer, start) for layer, start in starts.items()}
     replaced = {name: made[layer] for name, layer in found.items()}
     _replace(module, replaced)
@@ -241,7 +257,8 @@ def save_adapter(module, path, *, base_model=None):
     Raises
     ------
     ValueError
-        When no layer has an adapter.
+        When no layer has an adapter, or when one stands in several places, which PEFT
+        takes for several layers.
     ImportError
         When safetensors is not installed.
 
@@ -278,7 +295,14 @@ def save_adapter(module, path, *, base_model=None):
             error
         )
     tensors, ranks, alphas = {}, {}, {}
+    places = {}
     for name, layer in found.items():
+        if layer in places:
+            raise ValueError(
+                f"One adapted layer stands in two places, {places[layer]!r} and {name!r}: "
+                "PEFT would adapt them apart. Use merge_lora instead."
+            )
+        places[layer] = name
         A, B = _difference(layer)
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = A
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = B
@@ -287,9 +311,22 @@ def save_adapter(module, path, *, base_model=None):
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = _peft_config(ranks, alphas, base_model)
+    config = _peft_config(_targets(module, ranks), ranks, alphas, base_model)
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (path / "adapter_config.json").write_text(text, encoding="utf-8")
+
+
+def _patterns(names):
+    """Return the names as a list of strings."""
+    patterns = [names] if isinstance(names, str) else names
+    try:
+        patterns = list(patterns)
+    except TypeError:
+        patterns = [patterns]
+    wrong = [type(p).__name__ for p in patterns if not isinstance(p, str)]
+    if wrong:
+        raise TypeError(f"names must be strings, but one is of type {wrong[0]}.")
+    return patterns
 
 
 def _linear_layers(module, patterns):
@@ -299,7 +336,11 @@ def _linear_layers(module, patterns):
         for name, layer in module.named_modules(remove_duplicate=False)
         if name and isinstance(layer, nn.Linear)
     }
-    fitting = {p: [name for name in layers if _fits(name, p)] for p in patterns}
+    # A whole name is one layer, whatever brackets mean in patterns.
+    fitting = {
+        p: [p] if p in layers else [name for name in layers if _fits(name, p)]
+        for p in patterns
+    }
     missing = [p for p, found in fitting.items() if not found]
     if missing or not patterns:
         raise ValueError(
@@ -311,6 +352,18 @@ def _linear_layers(module, patterns):
 
 def _fits(name, pattern):
     return fnmatchcase(name, pattern) or name.endswith(f".{pattern}")
+
+
+def _check_layer(name, layer):
+    """Raise an error where an adapter would not do what the layer does."""
+    if type(layer).forward is not nn.Linear.forward:
+        raise ValueError(
+            f"Layer {name!r} is a {type(layer).__name__}, which computes its output in a "
+            "way of its own."
+        )
+    dtype = layer.weight.dtype
+    if not dtype.is_floating_point or dtype.itemsize < 2:
+        raise ValueError(f"The weight of layer {name!r} is quantised: it holds {dtype}.")
 
 
 def _adapters(module):
@@ -350,12 +403,23 @@ def _difference(layer):
     return A.cpu().contiguous(), B.cpu().contiguous()
 
 
-def _peft_config(ranks, alphas, base_model):
+def _targets(module, names):
+    """Return what tells PEFT the layers: their names, or an expression.
+
+    PEFT also takes layers whose names end in one given, after a dot.
+    """
+    others = [name for name, _ in module.named_modules() if name not in names]
+    if any(other.endswith(f".{name}") for other in others for name in names):
+        return f"(?:{'|'.join(map(re.escape, names))})"
+    return list(names)
+
+
+def _peft_config(targets, ranks, alphas, base_model):
     """Return PEFT's configuration; what most layers have, and the exceptions by name."""
     rank = Counter(ranks.values()).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
     return {
-        "alpha_pattern": {f"^{n}": a for n, a in alphas.items() if a != alpha},
+        "alpha_pattern": {f"^{re.escape(n)}": a for n, a in alphas.items() if a != alpha},
         "base_model_name_or_path": base_model,
         "bias": "none",
         "fan_in_fan_out": False,
@@ -366,8 +430,8 @@ def _peft_config(ranks, alphas, base_model):
         "modules_to_save": None,
         "peft_type": "LORA",
         "r": rank,
-        "rank_pattern": {f"^{n}": r for n, r in ranks.items() if r != rank},
-        "target_modules": list(ranks),
+        "rank_pattern": {f"^{re.escape(n)}": r for n, r in ranks.items() if r != rank},
+        "target_modules": targets,
         "task_type": None,
         "use_rslora": False,
     }
