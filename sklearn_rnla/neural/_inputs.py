@@ -96,9 +96,10 @@ class InputMoments:
 
 def scale_of(x) -> float:
     """Return a power of two near the largest entry of `x`, whose inverse is finite."""
-    largest = np.abs(x).max()
-    exponent = np.frexp(largest)[1] if largest > 0 else -_MOST
-    return 2.0 ** int(np.clip(exponent, -_MOST, _MOST))
+    largest = max(-x.min(), x.max())
+    if not largest > 0:
+        return _LEAST if x.dtype == np.float64 else 1.0
+    return 2.0 ** int(np.clip(np.frexp(largest)[1], -_MOST, _MOST))
 
 
 def moments_of(activations, name, width) -> InputMoments:

@@ -159,6 +159,11 @@ def given_tokens(space, indices, q, k, tokens):
     Returns
     -------
     LandmarkTokens
+
+    Raises
+    ------
+    ValueError
+        When those of a sequence are all padding.
     """
     valid, lead = None, (1,) * (q.ndim - 1 - indices.ndim)
     indices = indices.reshape(*lead, *indices.shape)
@@ -168,6 +173,8 @@ def given_tokens(space, indices, q, k, tokens):
         valid = np.take_along_axis(
             of_all, np.broadcast_to(indices, (*shape, indices.shape[-1])), -1
         )
+        if not valid.any(axis=-1).all():
+            raise ValueError("landmarks of one of the sequences are all padding.")
         valid = space.constant(valid, q)
     table = space.constant(indices, q)
     return LandmarkTokens(

@@ -19,7 +19,8 @@ from ._landmark_tokens import (
 from ._newton import checkpoint_pinv, newton_pinv
 from ._softmax import NumpyArrays, namespace_of, softmax_between
 
-_METHODS = ("segment-means", "kmeans", "rpcholesky")
+# Ways of choosing landmarks.
+METHODS = ("segment-means", "kmeans", "rpcholesky")
 
 # Landmarks, unless told.
 _N_LANDMARKS = 64
@@ -112,8 +113,9 @@ def nystroem_attention(
     TypeError
         When tensors and arrays are mixed, or do not hold real numbers.
     ValueError
-        When shapes do not fit, an entry is not finite, or a mask is for pairs of tokens,
-        as a causal one, for which the sums over landmarks do not hold.
+        When shapes do not fit, an entry is not finite, landmarks given for a sequence are
+        all padding, or a mask is for pairs of tokens, as a causal one, for which the sums
+        over landmarks do not hold.
 
     See Also
     --------
@@ -148,9 +150,9 @@ def nystroem_attention(
     indices = None
     if not isinstance(landmarks, str):
         indices = _indices(landmarks, q.shape, n_landmarks)
-    elif landmarks not in _METHODS:
+    elif landmarks not in METHODS:
         raise ValueError(
-            f"landmarks={landmarks!r} must be one of {', '.join(_METHODS)}, or indices."
+            f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
         )
     scale = float(scale or q.shape[-1] ** -0.5)
     with space.in_full(q):
@@ -209,11 +211,7 @@ def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_s
         # Landmarks are the tokens themselves, so that their values are exact.
         few = space.constant(few[..., np.newaxis, np.newaxis], q)
         values = space.xp.where(few, segments.means(v), values)
-    valid = chosen.valid_k
-    if valid is not None:
-        # Of none that are valid, all have the value zero.
-        valid = valid | ~valid.any(-1)[..., None]
-    return space.attend(q, chosen.k, values, scale, valid)
+    return space.attend(q, chosen.k, values, scale, chosen.valid_k)
 
 
 def _inverse(space, A, pinv, tol):
@@ -370,7 +368,7 @@ def _indices(landmarks, shape, n_landmarks):
     *lead, n, _ = shape
     if indices.dtype.kind not in "iu" or not 1 <= indices.ndim <= len(lead) + 1:
         raise ValueError(
-            f"landmarks must be one of {', '.join(_METHODS)}, or integers of a shape that "
+            f"landmarks must be one of {', '.join(METHODS)}, or integers of a shape that "
             f"broadcasts to (..., m), not of shape {indices.shape} and {indices.dtype}."
         )
     try:

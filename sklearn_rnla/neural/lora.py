@@ -16,8 +16,9 @@ from ..linalg.right_svd import block_width
 from ..linalg.ritz import RitzBasis
 from ..linalg.triangular import inverse_cholesky
 from ..linalg.two_sided import two_sided_krylov
+from ..operators.passes import squared_norm
 from ._arrays import like, to_numpy
-from ._inputs import moments_of, root_of
+from ._inputs import moments_of, root_of, scale_of
 
 # The default ridge, in units of ``n_in / n_samples``, as in `low_rank_factorize`.
 _RIDGE = 0.5
@@ -140,7 +141,8 @@ def lora_init(
     ValueError
         When W has not two dimensions; when W or `activations` has no entry, NaN or
         infinity; when `rank` exceeds ``min(W.shape)``; when `activations` is missing, is
-        not n_in wide, or is given with another method.
+        not n_in wide, or is given with another method; when `alpha` is so small that A or
+        B overflow.
     TypeError
         When W or `activations` does not hold real numbers.
 
@@ -198,19 +200,41 @@ def lora_init(
     seed = draw_seed(random_state)
     if method == "random":
         return _random_start(W, weight, rank, scale, stream(seed))
+    unit = _unit(weight)
+    scaled = weight if unit == 1 else weight / unit
     if method == "principal":
-        part = _leading_part(weight, rank, tol, seed)
+        part = _leading_part(scaled, rank, tol, seed)
     elif method == "residual":
-        part = _minor_part(weight, rank, tol, seed)
+        part = _minor_part(scaled, rank, tol, seed)
     else:
-        part = _needed_part(weight, inputs, ridge, rank, tol, seed)
-    roots = np.sqrt(np.maximum(part.s, 0) / scale)
-    A = like((roots[:, np.newaxis] * part.Vt).astype(weight.dtype, copy=False), W)
-    B = like((part.U * roots).astype(weight.dtype, copy=False), W)
+        part = _needed_part(scaled, inputs, ridge, rank, tol, seed)
+    roots = np.sqrt(np.maximum(part.s, 0) / scale) * np.sqrt(unit)
+    with np.errstate(over="ignore"):
+        A = like((roots[:, np.newaxis] * part.Vt).astype(weight.dtype, copy=False), W)
+        B = like((part.U * roots).astype(weight.dtype, copy=False), W)
     # Of the factors as they are given back: their rounding goes into the residual.
-    residual = (-scale * to_numpy(B, "B")) @ to_numpy(A, "A")
+    residual = (-scale * _finite(B, alpha)) @ _finite(A, alpha)
     residual += weight
-    return LoraInit(A, B, like(residual, W), scale, part.s, part.error_estimate)
+    s = part.s * np.asarray(unit, part.s.dtype)
+    return LoraInit(A, B, like(residual, W), scale, s, part.error_estimate)
+
+
+def _unit(W):
+    """Return a power of two by which W can be divided to be squared twice."""
+    most = np.finfo(W.dtype).max ** 0.25
+    with np.errstate(over="ignore"):
+        squares = squared_norm(W)
+    return 1.0 if 1 / most < squares < most else scale_of(W)
+
+
+def _finite(factor, alpha):
+    """Return A or B as numpy has it, where it has not overflowed."""
+    try:
+        return to_numpy(factor, "A factor")
+    except ValueError:
+        raise ValueError(
+            f"alpha={alpha} is so small that A or B overflow in the dtype of W."
+        ) from None
 
 
 def _check_activations(activations, method, n_in):

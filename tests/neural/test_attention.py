@@ -170,6 +170,13 @@ def test_given_landmarks_that_are_padding_are_left_out():
     )
 
 
+def test_given_landmarks_that_are_all_padding_are_refused():
+    q, k, v = heads(0, 2, 2, 20, 4)
+    mask = np.arange(20) < np.array([[20], [15]])
+    with pytest.raises(ValueError, match="one of the sequences are all padding"):
+        nystroem_attention(q, k, v, landmarks=[16, 19], mask=mask)
+
+
 @pytest.mark.parametrize("landmarks", METHODS)
 @pytest.mark.parametrize("kept", [1, 2, 7, 15, 16])
 def test_few_tokens_beside_padding_get_exact_attention(landmarks, kept, seed):

@@ -288,3 +288,36 @@ def test_bad_input_is_refused(change, message):
 def test_other_than_numbers_are_refused():
     with pytest.raises(TypeError, match="W must hold real numbers, not complex128"):
         lora_init(np.ones((5, 7), complex), 2)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (400, 300)])
+@pytest.mark.parametrize("method", ["principal", "residual", "activation"])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float64, 1e-200), (np.float64, 1e200), (np.float32, 1e-30), (np.float32, 1e30)],
+)
+def test_any_scale(shape, method, dtype, scale):
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal(shape).astype(dtype)
+    X = rng.standard_normal((50, shape[1])) if method == "activation" else None
+    params = {"method": method, "activations": X, "random_state": 0}
+    small, large = lora_init(W, 3, **params), lora_init(W * dtype(scale), 3, **params)
+    np.testing.assert_allclose(large.singular_values / scale, small.singular_values, 1e-3)
+    total = large.W_residual + large.scale * large.B @ large.A
+    eps = 8 * np.finfo(dtype).eps
+    assert np.abs(total / scale - W).max() <= eps * np.abs(W).max()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("method", ["principal", "residual", "activation"])
+def test_zero_weights(method, dtype):
+    X = np.ones((5, 20)) if method == "activation" else None
+    found = lora_init(np.zeros((30, 20), dtype), 3, method=method, activations=X)
+    assert not found.W_residual.any()
+    assert not (found.B @ found.A).any()
+
+
+def test_factors_that_overflow_are_refused():
+    W = np.full((30, 20), 100, np.float16)
+    with pytest.raises(ValueError, match="alpha=1e-10 is so small that A or B overflow"):
+        lora_init(W, 2, alpha=1e-10, random_state=0)

@@ -222,3 +222,20 @@ def test_numbers_are_those_of_the_reference_module(n_landmarks):
     x = 3 * torch.randn(2, 48, 24)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"num_heads": 0}, "'num_heads' parameter"),
+        ({"num_heads": 3}, "num_heads=3 must divide embed_dim=8"),
+        ({"n_landmarks": 0}, "'n_landmarks' parameter"),
+        ({"conv_kernel_size": -3}, "'conv_kernel_size' parameter"),
+        ({"conv_kernel_size": 4}, "conv_kernel_size=4 must be odd"),
+        ({"pinv": "svd"}, "'pinv' parameter"),
+        ({"landmarks": "random"}, "'landmarks' parameter"),
+    ],
+)
+def test_bad_parameters_of_the_module(params, message):
+    with pytest.raises(ValueError, match=message):
+        NystroemAttention(8, **({"num_heads": 2} | params))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 from torch import nn
 
-from ..attention import nystroem_attention
+from ..._sklearn import Interval, StrOptions, validate_params
+from ..attention import METHODS, nystroem_attention
 
 
 class NystroemAttention(nn.Module):
@@ -46,7 +49,8 @@ class NystroemAttention(nn.Module):
     Raises
     ------
     ValueError
-        When `num_heads` does not divide `embed_dim`, or the width is even.
+        When a parameter is out of range, `num_heads` does not divide `embed_dim`, or the
+        width is even.
 
     See Also
     --------
@@ -66,6 +70,18 @@ class NystroemAttention(nn.Module):
     torch.Size([2, 100, 32])
     """
 
+    @validate_params(
+        {
+            "embed_dim": [Interval(Integral, 1, None, closed="left")],
+            "num_heads": [Interval(Integral, 1, None, closed="left")],
+            "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+            "conv_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
+            "pinv": [StrOptions({"newton", "exact", "checkpoint"})],
+            "landmarks": [StrOptions(set(METHODS))],
+            "tol": [Interval(Real, 0, 1, closed="left"), None],
+        },
+        prefer_skip_nested_validation=True,
+    )
     def __init__(
         self,
         embed_dim,
