@@ -11,9 +11,8 @@ from .orth import complete_rows, extend_rows, orthonormal_rows, product64
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky
 
-# The iteration starts from this share of the rows, and so many passes over them.
+# The iteration starts from this share of the rows.
 _SAMPLE_SHARE = 0.05
-_SAMPLE_PASSES = 2
 
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
@@ -95,6 +94,11 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     the last two gains, and in the worst case, a spectrum without decay, converges as the
     square of the passes (Musco & Musco 2015).
     """
+    if A.shape[0] < A.shape[1]:
+        # Products aside, most work is on right vectors: let them be the short ones.
+        options = {"tol": tol, "error_of": error_of, "max_passes": max_passes, "rng": rng}
+        found = two_sided_krylov(A.T, k, width, **options)
+        return None if found is None else found._replace(U=found.Vt.T, Vt=found.U.T)
     squared_norm = passes.squared_norm(A)
     passes.check_finite(squared_norm, A.dtype)
     if not squared_norm > 0:
@@ -148,9 +152,9 @@ def _coarse_rows(A, width, scale, rng):
     n_rows = min(len(A), max(4 * width, int(_SAMPLE_SHARE * len(A))))
     sample = A[np.sort(rng.choice(len(A), n_rows, replace=False))]
     sample /= scale
-    V = rng.standard_normal((width, A.shape[1]), np.float32).astype(A.dtype, copy=False)
-    for _ in range(_SAMPLE_PASSES):
-        V = orthonormal_rows((V @ sample.T) @ sample)
+    mixed = rng.standard_normal((width, n_rows), np.float32).astype(A.dtype, copy=False)
+    V = orthonormal_rows(mixed @ sample, n_rounds=1)
+    V = orthonormal_rows((V @ sample.T) @ sample)
     return complete_rows(V, width, rng)
 
 

@@ -156,7 +156,7 @@ def lora_init(
     diag(s / scale)^(1/2) Vt`` (Meng, Wang & Zhang 2024, equations 2 and 3). The residual is
     computed from A and B as rounded.
 
-    - "principal": block Krylov iteration from a sample of the rows, two to four passes of
+    - "principal": block Krylov iteration from a sample of W, two to four passes of
       ``4 n_out n_in (rank + 8)`` flops; `randomized_svd` where W is small.
     - "residual" (Wang et al. 2025): block Krylov iteration on the inverse of the Gram
       matrix of the smaller side, m, in float64: ``2 m n_out n_in + m^3`` flops. Singular

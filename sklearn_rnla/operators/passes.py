@@ -26,7 +26,7 @@ def scale_rows(values, factors):
 
 def squared_norm(values) -> float:
     """Return the sum of squares of a dense array, in float64 between chunks."""
-    flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel()
+    flat = values.ravel(order="K")
     return float(
         sum(
             np.dot(part, part).astype(np.float64)
