@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["SimilarityDisplay", "SpectrumDisplay"]
 
@@ -65,10 +68,22 @@ class SpectrumDisplay:
         Raises
         ------
         ValueError
-            When there is no spectrum, or eigenvalues are not a vector.
+            When there is no spectrum, two names are written alike, or eigenvalues are not
+            a vector.
+        TypeError
+            When `spectra` is not a dict.
+        NotFittedError
+            When an estimator is not fitted.
         """
+        if not isinstance(spectra, Mapping):
+            raise TypeError(
+                'spectra must be a dict, such as {"layer": spectrum}, but is a '
+                f"{type(spectra).__name__}."
+            )
         if not spectra:
             raise ValueError("spectra is empty: nothing to plot.")
+        if len({str(name) for name in spectra}) < len(spectra):
+            raise ValueError(f"Two names of {list(spectra)} are written alike.")
         values = {str(name): _eigenvalues(found) for name, found in spectra.items()}
         totals = {
             str(name): _total(found, values[str(name)]) for name, found in spectra.items()
@@ -116,7 +131,10 @@ class SpectrumDisplay:
                 floor = np.finfo(np.float32).eps * heights.max(initial=0.0) / 10
                 heights = np.where(heights > floor, heights, np.nan)
             ranks = np.arange(1, len(heights) + 1)
-            self.lines_ += self.ax_.plot(ranks, heights, **{"label": name, **kwargs})
+            # A line of one point is not seen.
+            marker = "." if np.isfinite(heights).sum() == 1 else None
+            options = {"label": name, "marker": marker, **kwargs}
+            self.lines_ += self.ax_.plot(ranks, heights, **options)
         self.ax_.set(xscale="log", xlabel="rank", ylabel=kinds[kind])
         if kind == "cumulative":
             self.ax_.set_ylim(0, 1.02)
@@ -316,6 +334,8 @@ def _axes(ax):
 
 
 def _eigenvalues(found):
+    if hasattr(found, "fit"):
+        check_is_fitted(found)
     for name in ("eigenvalues", "explained_variance_"):
         found = getattr(found, name, found)
     values = np.asarray(found, dtype=np.float64)

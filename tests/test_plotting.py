@@ -128,6 +128,8 @@ def test_numbers_are_left_out_of_large_maps_and_blanks_have_one():
     [
         (lambda: SpectrumDisplay.from_spectra({}), "spectra is empty"),
         (lambda: SpectrumDisplay.from_spectra({"a": np.eye(2)}), "must be a vector"),
+        (lambda: SpectrumDisplay.from_spectra({"a": PCA()}), "not fitted yet"),
+        (lambda: SpectrumDisplay.from_spectra({1: [1.0], "1": [1.0]}), "written alike"),
         (lambda: SpectrumDisplay.from_spectra({"a": [1.0]}).plot(kind="x"), "kind='x'"),
         (lambda: SimilarityDisplay.from_matrix(np.eye(3), "ab"), "a row for each of 2"),
     ],
@@ -135,6 +137,17 @@ def test_numbers_are_left_out_of_large_maps_and_blanks_have_one():
 def test_misuse_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("spectra", [np.ones(3), representation_spectrum(X), ["a"]])
+def test_spectra_without_names_are_refused(spectra):
+    with pytest.raises(TypeError, match="spectra must be a dict, such as"):
+        SpectrumDisplay.from_spectra(spectra)
+
+
+def test_a_single_point_is_seen():
+    display = SpectrumDisplay.from_spectra({"one": [2.0], "two": [2.0, 1.0]}).plot()
+    assert [line.get_marker() for line in display.lines_] == [".", "None"]
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -93,6 +94,9 @@ class JointMoments:
         Sums over the samples of the squared norm in one layer times that in another, in
         units of each layer.
     units : ndarray of shape (n_layers,)
+    sketch_sizes : sequence of int or None
+        Columns of the Gaussian sketch, of variance one over their number, that a layer was
+        multiplied with. None is no sketch.
     """
 
     n_samples: int
@@ -101,9 +105,10 @@ class JointMoments:
     gram: np.ndarray
     products: np.ndarray
     units: np.ndarray
+    sketch_sizes: Sequence[int | None]
 
     @classmethod
-    def of_state(cls, state, shift, units, widths, dtype):
+    def of_state(cls, state, shift, units, widths, dtype, sketch_sizes=None):
         """Return the moments that `fold_joint` has summed, taken to the mean."""
         n, sums, gram, NN, NZ = state
         units = np.asarray(units)
@@ -123,7 +128,8 @@ class JointMoments:
         products -= 3 * n * np.outer(squares, squares)
         mean = d if shift is None else np.concatenate(shift).astype(np.float64) + d
         gram = gram - n * np.outer(d, d)
-        moments = cls(int(n), edges, mean, gram, products, units)
+        sizes = sketch_sizes or [None] * len(widths)
+        moments = cls(int(n), edges, mean, gram, products, units, sizes)
         moments._clear_rounding(dtype, shifted=shift is not None)
         return moments
 
@@ -156,14 +162,31 @@ class JointMoments:
         squares, products = [], []
         for a, b in ((i, j), (i, i), (j, j)):
             block = self.block(a, b) / (np.sqrt(traces[a]) * np.sqrt(traces[b]))
-            squares.append(float(np.sum(block**2)))
+            square = float(np.sum(block**2))
             scales = [self.units[k] / traces[k] for k in (a, b)]
-            products.append(self.products[a, b] * scales[0] * scales[1])
+            product = float(self.products[a, b] * scales[0] * scales[1])
+            size = self.sketch_sizes[a]
+            if a == b and size:
+                square, product = _without_bias(square, product, size)
+            squares.append(square)
+            products.append(product)
         ones = [totals[k] / traces[k] for k in (i, j)]
         return cka_of(squares[0], squares[1:], ones, products, self.n_samples)
 
     def _columns(self, i):
         return slice(self.edges[i], self.edges[i + 1])
+
+
+def _without_bias(square, product, size):
+    """Return what ``||G||_F^2`` and ``sum |x|^4`` would be of the layer itself.
+
+    Of S^T G S, with a Gaussian S of `size` columns and a trace of one, expectations are
+    ``||G||_F^2 (1 + 1 / size) + tr(G)^2 / size`` and, of the squared trace, ``tr(G)^2 + 2
+    ||G||_F^2 / size``; of ``|S^T x|^4``, ``(1 + 2 / size) |x|^4``. Between two layers of
+    independent sketches there is no bias.
+    """
+    square = max(0.0, square - 1 / size) / (1 + 1 / size - 2 / size**2)
+    return square, product / (1 + 2 / size)
 
 
 def is_rounding(total, n, mean, dtype, *, shifted):

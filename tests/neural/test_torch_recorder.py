@@ -218,6 +218,60 @@ def record(layers, x=None, model=None, **parameters):
     return recorder
 
 
+def wide_model():
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(6, 300), torch.nn.ReLU(), torch.nn.Linear(300, 200)]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(200, 5)).double()
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_sketched_similarity_is_right_on_average(debiased):
+    names, model, x = ["0", "1", "2", "3"], wide_model(), data().double()
+    exact = record(names, x, model, similarity=True).cka(debiased=debiased)
+    found = np.array(
+        [
+            record(names, x, model, similarity=True, sketch_size=40, random_state=i).cka(
+                debiased=debiased
+            )
+            for i in range(30)
+        ]
+    )
+    spread = found.std(axis=0)
+    assert spread[0, 2] > 1e-4
+    assert spread.max() < 0.1
+    # A ratio of unbiased estimates is biased by their variance.
+    errors = np.abs(found.mean(axis=0) - exact)
+    assert (errors <= 4 * spread / 30**0.5 + 2 * spread**2 + 1e-12).all()
+
+
+def test_layers_no_wider_than_the_sketch_are_exact():
+    names, model, x = ["0", "2"], make_model(), data()
+    exact = record(names, x, model, similarity=True)
+    sketched = record(names, x, model, similarity=True, sketch_size=20)
+    np.testing.assert_array_equal(sketched.cka(), exact.cka())
+
+
+@pytest.mark.parametrize("n_components", [None, 5])
+def test_spectra_do_not_see_the_sketch(n_components):
+    model, x = wide_model(), data().double()
+    params = {"n_components": n_components}
+    plain = record(["0", "2"], x, model, **params)
+    sketched = record(["0", "2"], x, model, similarity=True, sketch_size=8, **params)
+    for name, spectrum in plain.spectra().items():
+        found = sketched.spectrum(name)
+        np.testing.assert_array_equal(found.eigenvalues, spectrum.eigenvalues)
+
+
+def test_a_sketch_is_told_by_its_seed():
+    model, x = wide_model(), data().double()
+    params = {"similarity": True, "sketch_size": 16}
+    first, second, other = (
+        record(["0", "3"], x, model, random_state=i, **params).cka() for i in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert first[0, 1] != other[0, 1]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -226,6 +280,7 @@ def record(layers, x=None, model=None, **parameters):
         (lambda: record(["0", "7"]), r"layers=\['7'\] must be modules"),
         (lambda: record("0", n_components=0), "n_components=0 must be"),
         (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
+        (lambda: record("0", similarity=True, sketch_size=7), "sketch_size=7 must be"),
         (lambda: record("0").spectrum("0"), "not put out anything"),
         (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),

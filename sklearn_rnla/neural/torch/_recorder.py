@@ -7,10 +7,14 @@ from numbers import Integral
 import numpy as np
 import torch
 
+from ..._random import draw_seed, stream
 from ...operators import as_row_matrix
 from .._arrays import to_numpy
 from .._moments import JointMoments, fold_joint, typical_square
 from ..representation import spectrum_of_gram, spectrum_of_summary, summary_of
+
+# Of fewer columns, a sketch is no more than noise.
+_LEAST_SKETCH = 8
 
 
 class ActivationRecorder:
@@ -33,13 +37,18 @@ class ActivationRecorder:
         does, and gives that many eigenvalues.
     similarity : bool, default=False
         Whether to keep the moments between all pairs of layers as well, for `cka`: the
-        square of all their features together. Needs ``n_components=None``, and that
-        each layer runs once a forward pass.
+        square of all their features together. Needs that each layer runs once a forward
+        pass, and ``n_components=None`` unless there is a sketch.
+    sketch_size : int, default=None
+        Columns that take the place of each layer with more features in these moments:
+        Gaussian combinations of its features. At least 8; None is no sketch.
     center : bool, default=True
         Whether spectra are about the mean.
     feature_axis : int, default=-1
         Axis of the features; all others, of batches and tokens, become rows. 1 for
         convolutions.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed of the sketch.
 
     Attributes
     ----------
@@ -50,6 +59,13 @@ class ActivationRecorder:
     See Also
     --------
     sklearn_rnla.neural.representation_spectrum : Of activations kept.
+
+    Notes
+    -----
+    With independent Gaussian S and T of l columns and variance 1 / l, ``||S^T C T||_F^2``
+    has the expectation ``||C||_F^2``, and with one of them on both sides of a matrix G,
+    ``(1 + 1 / l) ||G||_F^2 + tr(G)^2 / l`` (second moments of a Wishart matrix). The
+    second is corrected for.
 
     Examples
     --------
@@ -71,31 +87,36 @@ class ActivationRecorder:
         *,
         n_components=None,
         similarity=False,
+        sketch_size=None,
         center=True,
         feature_axis=-1,
+        random_state=None,
     ):
         self.layers = _layer_names(model, layers)
-        if n_components is not None and not isinstance(n_components, Integral):
-            raise TypeError(f"n_components={n_components!r} must be an int, or None.")
-        if n_components is not None and n_components < 1:
-            raise ValueError(f"n_components={n_components} must be at least 1, or None.")
-        if similarity and n_components is not None:
+        _check_count("n_components", n_components, 1)
+        _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
+        if similarity and n_components is not None and sketch_size is None:
             raise ValueError(
                 f"n_components={n_components} keeps too little for similarity=True, which "
-                "needs all second moments: n_components=None."
+                "needs all second moments, n_components=None, or a sketch_size."
             )
         self.model = model
         self.n_components = n_components
         self.similarity = similarity
+        self.sketch_size = sketch_size
         self.center = center
         self.feature_axis = feature_axis
         self.mask = None
         self._hooks = []
-        groups = [self.layers] if similarity else [[name] for name in self.layers]
-        self._moments = {
-            name: group for group in map(_Group, groups) for name in group.names
-        }
+        # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)
+        self._joint = _Group(self.layers, sketch_size, random_state) if similarity else None
+        if n_components is not None:
+            self._moments = {}
+        elif similarity and sketch_size is None:
+            self._moments = dict.fromkeys(self.layers, self._joint)
+        else:
+            self._moments = {name: _Group([name]) for name in self.layers}
 
     def __enter__(self):
         if self._hooks:
@@ -130,7 +151,7 @@ class ActivationRecorder:
         ValueError
             When the layer was not recorded, or has not run.
         """
-        if layer not in self._moments:
+        if layer not in self.layers:
             raise ValueError(f"layer={layer!r} must be one of {self.layers}.")
         if self.n_components is not None:
             summary = self._summaries[layer]
@@ -164,7 +185,7 @@ class ActivationRecorder:
         Returns
         -------
         ndarray of shape (n_layers, n_layers)
-            Symmetric; exact.
+            Symmetric; exact without a sketch.
 
         Raises
         ------
@@ -173,7 +194,7 @@ class ActivationRecorder:
         """
         if not self.similarity:
             raise ValueError("similarity=False kept no moments between layers.")
-        moments = self._moments[self.layers[0]].joint()
+        moments = self._joint.joint()
         n = len(self.layers)
         result = np.empty((n, n))
         for i in range(n):
@@ -183,16 +204,22 @@ class ActivationRecorder:
 
     def _begin(self, *_):
         """Forget what a forward pass that did not come to its end has left."""
-        for group in self._moments.values():
+        for group in self._groups():
             group.waiting.clear()
+
+    def _groups(self, name=None):
+        """Return the groups that a layer belongs to, of None all there are."""
+        own = self._moments.values() if name is None else [self._moments.get(name)]
+        return {group for group in (*own, self._joint) if group is not None}
 
     def _hook(self, name):
         def record(module, inputs, output):
             rows = self._rows(output, name)
             if not len(rows):
                 return
+            for group in self._groups(name):
+                group.add(name, rows)
             if self.n_components is None:
-                self._moments[name].add(name, rows)
                 return
             k = min(self.n_components, rows.shape[1])
             self._summaries[name] = summary_of(
@@ -228,9 +255,11 @@ class ActivationRecorder:
 class _Group:
     """Layers whose joint moments are kept, batch by batch."""
 
-    def __init__(self, names):
+    def __init__(self, names, sketch_size=None, random_state=None):
         self.names = list(names)
         self.waiting = {}
+        self._sketch_size, self._seed = sketch_size, draw_seed(random_state)
+        self._sketches = {}
         self._state = self._shift = self._units = None
 
     def add(self, name, rows):
@@ -241,12 +270,27 @@ class _Group:
                 f"Layer {name!r} ran twice before {missing!r} ran once, but "
                 "similarity=True needs each layer once a forward pass."
             )
-        # What comes next in the model may write to the output.
-        self.waiting[name] = rows.copy() if len(self.names) > 1 else rows
+        if self._is_sketched(rows.shape[1]):
+            rows = rows @ self._sketch(name, rows)
+        elif len(self.names) > 1:
+            # What comes next in the model may write to the output.
+            rows = rows.copy()
+        self.waiting[name] = rows
         if len(self.waiting) == len(self.names):
             parts = [self.waiting[name] for name in self.names]
             self.waiting.clear()
             self._add_up(parts)
+
+    def _is_sketched(self, width):
+        return self._sketch_size is not None and width > self._sketch_size
+
+    def _sketch(self, name, rows):
+        if name not in self._sketches:
+            rng = stream(self._seed, self.names.index(name))
+            sketch = rng.standard_normal((rows.shape[1], self._sketch_size), np.float32)
+            sketch /= np.float32(self._sketch_size**0.5)
+            self._sketches[name] = sketch.astype(rows.dtype, copy=False)
+        return self._sketches[name]
 
     def _add_up(self, parts):
         counts = {name: len(p) for name, p in zip(self.names, parts, strict=True)}
@@ -262,10 +306,25 @@ class _Group:
         """Return the moments of all the rows that came."""
         if self._state is None:
             raise ValueError(f"Layers {self.names} have not put out anything yet.")
-        widths = [len(shift) for shift in self._shift]
         return JointMoments.of_state(
-            self._state, self._shift, self._units, widths, self._shift[0].dtype
+            self._state,
+            self._shift,
+            self._units,
+            widths=[len(shift) for shift in self._shift],
+            dtype=self._shift[0].dtype,
+            sketch_sizes=[
+                self._sketch_size if name in self._sketches else None for name in self.names
+            ],
         )
+
+
+def _check_count(name, value, least):
+    if value is None:
+        return
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be an int, or None.")
+    if value < least:
+        raise ValueError(f"{name}={value} must be at least {least}, or None.")
 
 
 def _layer_names(model, layers):
