@@ -27,13 +27,15 @@ _INVERSES = {
 }
 
 
-def generated(n_heads, n, d, seed=0):
-    """Return float32 queries, keys and values of tokens that drift.
+def generated(n_heads, n, d, *, drift=True, seed=0):
+    """Return float32 queries, keys and values of tokens that drift, or of independent ones.
 
-    A slow random walk of few directions, and noise: tokens resemble their neighbours,
-    and some that are far.
+    Drift is a slow random walk of few directions, and noise: tokens resemble their
+    neighbours, and some that are far.
     """
     rng = np.random.default_rng(seed)
+    if not drift:
+        return list(rng.standard_normal((3, 1, n_heads, n, d), np.float32))
     walk = np.cumsum(rng.standard_normal((n_heads, n, 4)), axis=1) / np.sqrt(64)
     found = []
     for _ in "qkv":
@@ -129,11 +131,11 @@ def estimate(report, quick):
     report.table(rows)
 
 
-def lengths(report, quick):
+def lengths(report, quick, *, drift):
     """Compare with exact attention and with other modules as sequences grow."""
     n_heads, d, m = (2, 16, 16) if quick else (4, 64, 64)
     for n in (64,) if quick else _LENGTHS:
-        q, k, v = generated(n_heads, n, d)
+        q, k, v = generated(n_heads, n, d, drift=drift)
         methods = {
             "ours, numpy": partial(nystroem_attention, q, k, v, n_landmarks=m),
             "exact, numpy": partial(nystroem_attention, q, k, v, n_landmarks=n),
@@ -259,5 +261,6 @@ TASKS = {
     "attention-inverses": inverses,
     "attention-estimate": estimate,
     "attention-modules": modules,
-    "attention-lengths": lengths,
+    "attention-lengths": partial(lengths, drift=True),
+    "attention-lengths-independent": partial(lengths, drift=False),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -111,8 +112,9 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     captured = gained = 0.0
     error = np.inf
     for n_passes in range(1, max_passes + 1):
-        image = (block @ A.T) / scale
-        product = (image @ A) / scale
+        image = (block / scale) @ A.T
+        product = image @ A
+        product /= scale
         basis.add(block, image, product)
         energies, C = basis.left_ritz(k)
         if len(energies) < k:
@@ -188,11 +190,21 @@ class _Basis:
         Of the span of the rows of Y, C Y are the k leading left vectors of A; fewer where
         others are lost in rounding.
         """
-        values, vectors = descending_eigh(self.H)
-        kept = values > _LOST * np.finfo(self.dtype).eps * values[0]
-        T = vectors[kept] / np.sqrt(values[kept])[:, np.newaxis]
+        T = self._whitening()
         values, vectors = descending_eigh(T @ self.K @ T.T)
         return values[:k], vectors[:k] @ T
+
+    def _whitening(self):
+        """Return T such that the rows of T Y are orthonormal."""
+        lost = _LOST * np.finfo(self.dtype).eps
+        with suppress(np.linalg.LinAlgError):
+            T = inverse_cholesky(self.H)
+            # The trace of the inverse bounds the least eigenvalue.
+            if np.sum(T * T) * np.trace(self.H) * lost < 1:
+                return T
+        values, vectors = descending_eigh(self.H)
+        kept = values > lost * values[0]
+        return vectors[kept] / np.sqrt(values[kept])[:, np.newaxis]
 
     def restart(self, n_rows):
         """Keep the leading right Ritz vectors: H is the matrix of their problem, too."""

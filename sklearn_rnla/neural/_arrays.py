@@ -13,6 +13,14 @@ def is_tensor(x):
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def all_finite(x):
+    """Whether a tensor of floats has neither NaN nor infinity."""
+    torch = sys.modules["torch"]
+    # A sum has no temporaries, unlike `isfinite`. It may overflow: then look closer.
+    x = x.detach()
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+
+
 def to_numpy(x, name, ndim=None):
     """Return floats as a numpy array of float32 or float64, checked.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..operators._rows import kernel_jobs, run_lanes, split
 from ..operators.kernels import TILE_BYTES
-from ._arrays import is_tensor, to_numpy
+from ._arrays import all_finite, is_tensor, to_numpy
 
 # Fewest queries of a tile: below that, products run at the speed of memory.
 _LEAST_QUERIES = 32
@@ -145,7 +145,7 @@ class Tensors:
         if not x.numel():
             raise ValueError(f"{name} has shape {tuple(x.shape)}: it has no entry.")
         x = x.float() if x.itemsize < 4 else x
-        if not self.xp.isfinite(x).all():
+        if not all_finite(x):
             raise ValueError(f"{name} contains NaN or infinity.")
         return x
 

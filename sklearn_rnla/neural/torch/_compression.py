@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..._sklearn import validate_params
+from .._arrays import all_finite
 from .._inputs import InputMoments
 from ..budget import BUDGET, compress_layers, table_of
 from ..compression import RIDGE, low_rank_factorize, rank_of_compression
@@ -430,7 +431,7 @@ def floats(x):
     """Return what a layer was given, in single or double precision, checked."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"A layer was given a {type(x).__name__}, but inputs are tensors.")
-    if not torch.isfinite(x).all():
+    if not all_finite(x):
         raise ValueError("A layer was given NaN or infinity.")
     return x.detach() if x.dtype == torch.float64 else x.detach().float()
 
