@@ -124,7 +124,7 @@ def nystroem_attention(
     Notes
     -----
     Xiong et al. (2021), equation 13. ``4 n m (d + d_v)`` flops for each head, about
-    ``10 m^3`` for each step of the inversion, and memory for n rows: the n x m weights
+    ``6 m^3`` for each step of the inversion, and memory for n rows: the n x m weights
     are not stored, except for "kmeans" and "rpcholesky". Half precision is computed in
     single. Averages are over valid tokens alone.
 
