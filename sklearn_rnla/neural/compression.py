@@ -24,6 +24,12 @@ _RIDGE = 0.5
 _FEW = 8
 _LARGE = 512
 
+# Excess error at which that stops, by its estimate; mostly a tenth of that.
+_TOL = 5e-3
+
+# Squares lost, relative, below which a difference of sums of squares has too few digits.
+_CANCELLED = 1e-6
+
 RIDGE = [Interval(Real, 0, None, closed="left"), None]
 
 
@@ -124,10 +130,11 @@ class Layer:
         """Return the factors, given an orthonormal basis of the outputs to keep."""
         W, rank = self.W, left.shape[1]
         right = left.T @ W
-        lost = W - left @ right
         bias = self.bias
         if bias is not None and self.mean is not None:
-            bias = bias + lost @ self.mean * self.scale
+            mean = W @ self.mean - left @ (right @ self.mean)
+            bias = bias + mean * self.scale
+        weights = _squares_lost(W, left, right)
         n_parameters = rank * sum(W.shape)
         return LowRankFactors(
             left,
@@ -138,20 +145,28 @@ class Layer:
             W.size,
             self.break_even,
             n_parameters < W.size,
-            _ratio(np.linalg.norm(lost), np.linalg.norm(W)),
-            self._output_error(left, lost),
+            _ratio(*np.sqrt(weights)),
+            self._output_error(left, weights),
         )
 
-    def _output_error(self, left, lost) -> float | None:
+    def _output_error(self, left, weights) -> float | None:
         """Return the norm of the outputs that are lost, relative, without the ridge."""
         if self.second is None:
             return None
-        rest = self.outputs - left @ (left.T @ self.outputs)
-        squares = [
-            np.square(outputs).sum() - self.ridge * np.square(matrix).sum()
-            for outputs, matrix in ((rest, lost), (self.outputs, self.W))
-        ]
-        return _ratio(*np.sqrt(np.maximum(squares, 0.0)))
+        outputs = _squares_lost(self.outputs, left, left.T @ self.outputs)
+        return _ratio(*np.sqrt(np.maximum(outputs - self.ridge * weights, 0.0)))
+
+
+def _squares_lost(Y, left, right):
+    """Return ``||Y - left right||_F^2`` and ``||Y||_F^2``.
+
+    `right` is ``left^T Y``, and the columns of `left` are orthonormal, but for rounding.
+    """
+    total = np.vdot(Y, Y)
+    lost = total - 2 * np.vdot(right, right) + np.vdot(right, (left.T @ left) @ right)
+    if lost < _CANCELLED * total:
+        lost = np.square(Y - left @ right).sum()
+    return np.array([lost, total])
 
 
 def _ratio(error, norm):
@@ -373,6 +388,7 @@ def _leading(Y, rank, dtype, random_state):
     """Return leading left singular vectors, as float64 of the precision of `dtype`."""
     if min(Y.shape) >= max(_LARGE, _FEW * rank):
         seed = draw_seed(random_state)
-        found = randomized_svd(Y.astype(dtype, copy=False), rank, random_state=seed)
+        Y = Y.astype(dtype, copy=False)
+        found = randomized_svd(Y, rank, tol=_TOL, random_state=seed)
         return found.U.astype(np.float64)
     return np.linalg.svd(Y, full_matrices=False)[0][:, :rank]
