@@ -7,6 +7,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 
 from sklearn_rnla import RandomizedPCA
+from sklearn_rnla.linalg import randomized_svd
 from sklearn_rnla.linalg.right_svd import block_width
 
 from . import accuracy, growth, out_of_core, sketching
@@ -15,14 +16,18 @@ from .machine import gemm_peak
 from .matrices import documents, power_law, with_spectrum
 from .peers import (
     OURS,
+    Fit,
     best_at_equal_accuracy,
     columns_of,
     fbpca_pca,
+    fbpca_svd,
     fitted,
     lanczos,
     on,
+    sklearn_svd,
     streamed,
     torch_pca,
+    torch_svd,
 )
 
 
@@ -62,6 +67,37 @@ def dense(report, quick, *, m, n, k, exponent, dtype):
             f"GEMM limit of two fused passes, {width} wide ({what}): {1e3 * limit:.3g} ms, "
             f"ours / limit = {runs[OURS].seconds / limit:.2f}"
         )
+
+
+def decomposition(report, quick, *, m, n, k, exponent):
+    """Compare `randomized_svd` with the functions of that kind."""
+    if quick:
+        m, n, k = m // 20, n // 20, k // 5
+    s = power_law(min(m, n), exponent)
+    A = with_spectrum(m, n, s, np.float32)
+    A -= A.mean(axis=0)
+    report.note(f"{m} x {n}, k={k}, s_i = i^-{exponent}, {A.dtype}")
+    iterations = (2,) if quick else (2, 4, 7, 10, 14)
+    ours = "linalg.randomized_svd"
+    methods = {
+        ours: _svd(k),
+        **{f"sklearn randomized_svd, n_iter={i}": sklearn_svd(k, i) for i in iterations},
+        **{f"fbpca, n_iter={i}": fbpca_svd(k, i) for i in iterations[:3]},
+        **{f"torch.svd_lowrank, niter={i}": torch_svd(k, i) for i in iterations},
+        "scipy svds": lanczos(k),
+    }
+    runs = race(on(methods, A), rounds=rounds(quick))
+    rows = compare(runs, ours, columns_of(accuracy.of_spectrum(A, s, k)))
+    report.table(rows)
+    report.note(best_at_equal_accuracy(rows, ours))
+
+
+def _svd(k):
+    def fit(A):
+        found = randomized_svd(A, k, random_state=0)
+        return Fit(found.Vt, found.n_passes, found.error_estimate)
+
+    return fit
 
 
 def sparse(report, quick, *, with_mean):
@@ -147,6 +183,8 @@ TASKS = {
     "dense-tall-float64": partial(dense, **_TALL, dtype=np.float64),
     "dense-square-float32": partial(dense, **_SQUARE, dtype=np.float32),
     "dense-square-float64": partial(dense, **_SQUARE, dtype=np.float64),
+    "svd-tall": partial(decomposition, **_TALL),
+    "svd-square": partial(decomposition, **_SQUARE),
     "sparse-raw": partial(sparse, with_mean=False),
     "sparse-centred": partial(sparse, with_mean=True),
     "memmap": out_of_core.memmap,

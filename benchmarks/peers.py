@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import svds
+from sklearn.utils.extmath import randomized_svd
 
 from .harness import installed
 
@@ -72,6 +73,25 @@ def lanczos(k):
     return fit
 
 
+def sklearn_svd(k, n_iter):
+    return lambda X: Fit(randomized_svd(X, k, n_iter=n_iter, random_state=0)[2])
+
+
+def fbpca_svd(k, n_iter):
+    fbpca = installed("fbpca")
+    return fbpca and (lambda X: Fit(fbpca.pca(X, k, raw=True, n_iter=n_iter)[2]))
+
+
+def torch_svd(k, niter):
+    torch = installed("torch")
+
+    def fit(X):
+        V = torch.svd_lowrank(torch.from_numpy(X), q=min(k + 8, *X.shape), niter=niter)[2]
+        return Fit(V.numpy().T[:k])
+
+    return torch and fit
+
+
 def on(methods, X):
     """Bind methods to the data, for `race`."""
     return {
@@ -96,7 +116,7 @@ def best_at_equal_accuracy(rows, ours=OURS):
     equal = [
         row
         for row in rows
-        if not row["method"].startswith(OURS)
+        if not row["method"].startswith(ours)
         and row["excess error"] is not None
         and row["excess error"] <= bar
     ]
