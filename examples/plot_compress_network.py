@@ -16,7 +16,6 @@ from copy import deepcopy
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -131,7 +130,8 @@ plt.show()
 # What became of each layer is kept with the network. The last matrix, of ten outputs, is
 # so small that factors would save little.
 
-pd.DataFrame(compress_mlp(network, 1 / 4, X_train).compression_).round(3)
+for title, column in compress_mlp(network, 1 / 4, X_train).compression_.items():
+    print(f"{title:20s}", *(f"{entry!s:10.6}" for entry in column))
 
 # %%
 # With ``method="neurons"`` the result is a network of scikit-learn, with fewer neurons in

@@ -123,6 +123,7 @@ class SpectrumDisplay:
         self.ax_, self.figure_ = _axes(ax)
         self.lines_ = []
         for name, values in self.spectra.items():
+            values = np.asarray(values, dtype=np.float64)
             heights = values if kind == "variance" else values / self._total_of(name)
             if kind == "cumulative":
                 heights = np.cumsum(heights)
@@ -145,7 +146,7 @@ class SpectrumDisplay:
         return self
 
     def _total_of(self, name):
-        total = (self.totals or {}).get(name, self.spectra[name].sum())
+        total = (self.totals or {}).get(name, np.sum(self.spectra[name]))
         return total if total > 0 else 1.0
 
 
@@ -255,8 +256,21 @@ class SimilarityDisplay:
         -------
         SimilarityDisplay
             To be plotted.
+
+        Raises
+        ------
+        TypeError
+            When `rows` or `columns` is not a dict.
+        ValueError
+            When `similarity` returns several numbers.
         """
         others = rows if columns is None else columns
+        for found in (rows, others):
+            if not isinstance(found, Mapping):
+                raise TypeError(
+                    'rows and columns must be dicts, such as {"layer": X}, but one is a '
+                    f"{type(found).__name__}."
+                )
         matrix = np.empty((len(rows), len(others)))
         for i, left in enumerate(rows.values()):
             for j, right in enumerate(others.values()):
@@ -264,7 +278,10 @@ class SimilarityDisplay:
                     matrix[i, j] = matrix[j, i]
                 else:
                     found = similarity(left, right)
-                    matrix[i, j] = getattr(found, "similarity", found)
+                    found = getattr(found, "similarity", found)
+                    if np.ndim(found):
+                        raise ValueError("similarity must return a number, not several.")
+                    matrix[i, j] = found
         name = getattr(similarity, "__name__", "similarity") if name is None else name
         return cls.from_matrix(matrix, rows, column_names=others, name=name)
 

@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA  # noqa: E402
 from sklearn_rnla import (  # noqa: E402
     RandomizedPCA,
     linear_cka,
+    principal_angles,
     representation_spectrum,
     subspace_overlap,
 )
@@ -143,6 +144,13 @@ def test_misuse_is_refused_with_the_reason(call, message):
 def test_spectra_without_names_are_refused(spectra):
     with pytest.raises(TypeError, match="spectra must be a dict, such as"):
         SpectrumDisplay.from_spectra(spectra)
+
+
+def test_similarities_that_are_not_numbers_are_refused():
+    with pytest.raises(ValueError, match="similarity must return a number"):
+        SimilarityDisplay.from_representations({"a": X, "b": X}, principal_angles)
+    with pytest.raises(TypeError, match="rows and columns must be dicts"):
+        SimilarityDisplay.from_representations([X, X], linear_cka)
 
 
 def test_a_single_point_is_seen():

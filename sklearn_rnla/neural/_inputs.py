@@ -85,7 +85,17 @@ class InputMoments:
         Returns
         -------
         ndarray of shape (width, width)
+
+        Raises
+        ------
+        ValueError
+            When a single row is to be centred.
         """
+        if center and self.count < 2:
+            raise ValueError(
+                "activations are one sample, but where there is a bias at least two are "
+                "needed: it could do for all that they tell."
+            )
         offset = self._total / self.count
         covariance = self._products / self.count - np.outer(offset, offset)
         if center:

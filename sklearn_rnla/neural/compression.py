@@ -306,13 +306,14 @@ def low_rank_factorize(
     criteria = {"rank": rank, "energy": energy, "error": error, "compression": compression}
     given = {name: value for name, value in criteria.items() if value is not None}
     layer = make_layer(W, activations, bias, ridge)
+    seed = draw_seed(random_state)
     rank = rank_for(given, layer.W.shape)
     if rank is None:
         U, s = layer.spectrum()
         rank = rank_of_energy(s, energy if error is None else 1 - error**2)
         left = U[:, :rank]
     else:
-        left = _leading(layer.outputs, rank, to_numpy(W, "W").dtype, random_state)
+        left = _leading(layer.outputs, rank, to_numpy(W, "W").dtype, seed)
     return as_given(layer.factors(left), W, bias)
 
 
@@ -384,10 +385,9 @@ def rank_of_energy(s, energy) -> int:
     return int(np.argmax(kept >= enough)) + 1
 
 
-def _leading(Y, rank, dtype, random_state):
+def _leading(Y, rank, dtype, seed):
     """Return leading left singular vectors, as float64 of the precision of `dtype`."""
     if min(Y.shape) >= max(_LARGE, _FEW * rank):
-        seed = draw_seed(random_state)
         Y = Y.astype(dtype, copy=False)
         found = randomized_svd(Y, rank, tol=_TOL, random_state=seed)
         return found.U.astype(np.float64)

@@ -234,8 +234,15 @@ def test_numbers_are_those_of_the_reference_module(n_landmarks):
         ({"conv_kernel_size": 4}, "conv_kernel_size=4 must be odd"),
         ({"pinv": "svd"}, "'pinv' parameter"),
         ({"landmarks": "random"}, "'landmarks' parameter"),
+        ({"random_state": "a"}, "'random_state' parameter"),
     ],
 )
 def test_bad_parameters_of_the_module(params, message):
     with pytest.raises(ValueError, match=message):
         NystroemAttention(8, **({"num_heads": 2} | params))
+
+
+def test_query_key_and_value_are_not_arguments():
+    x = torch.zeros(2, 20, 8)
+    with pytest.raises(TypeError, match="Self-attention is of one tensor"):
+        NystroemAttention(8, 2, n_landmarks=4)(x, x, x)

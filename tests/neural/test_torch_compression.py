@@ -316,3 +316,37 @@ def test_compression_at_its_own_boundary_keeps_that_rank():
     assert found.table["rank"] == [3, 1]
     # Where rank 1 is not small enough.
     assert compress(model, compression=70 / 17).table["rank"] == [1, None]
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6))
+
+
+def test_a_single_name_is_a_list_of_one():
+    table = compress(small_network(), rank=1, layers="2").table
+    assert table["layer"] == ["2"]
+
+
+def test_one_sample_tells_nothing():
+    with pytest.raises(ValueError, match="activations are one sample"):
+        compress(small_network(), 0.5, inputs=torch.ones(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message", "note"),
+    [
+        (
+            [(torch.ones(3, 4), torch.ones(3))],
+            TypeError,
+            "positional arguments",
+            "Entries of a batch are arguments of the model: leave out labels.",
+        ),
+        (torch.ones(3, 5), ValueError, "given width 5, but takes 4", "Layer: '0'."),
+        (torch.full((3, 4), torch.nan), ValueError, "NaN", "Layer: '0'."),
+    ],
+)
+def test_notes_say_where_inputs_do_not_fit(inputs, error, message, note):
+    with pytest.raises(error, match=message) as caught:
+        compress(small_network(), 0.5, inputs=inputs)
+    assert note in caught.value.__notes__

@@ -253,6 +253,13 @@ def test_wrong_types(names, activations, message):
         apply_lora(net(), names, 2, method="activation", activations=activations)
 
 
+def test_modules_that_are_none_or_a_layer_are_refused():
+    with pytest.raises(TypeError, match=r"module must be a torch.nn.Module, not"):
+        apply_lora(net().state_dict(), "fc", 2)
+    with pytest.raises(ValueError, match="module is a layer itself"):
+        apply_lora(nn.Linear(4, 4), "*", 2)
+
+
 class Doubled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)

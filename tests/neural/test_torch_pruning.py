@@ -307,3 +307,20 @@ def test_inputs_that_are_no_tensors_are_named(inputs):
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     with pytest.raises(TypeError, match="inputs must be a tensor or batches"):
         prune_neurons(model, inputs, 3)
+
+
+def test_pairs_without_the_normalisation_between_them_are_refused():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(20, 4)
+    with pytest.raises(ValueError, match="are to be named in the middle"):
+        prune_neurons(model, x, 4, pairs=[("0", "3")])
+    small = prune_neurons(model, x, 4, pairs=[("0", "1", "3")]).model
+    assert small.eval()(x).shape == (20, 2)
+    assert model[1].num_features == 8
+
+
+def test_one_sample_tells_nothing():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match="activations are one sample"):
+        prune_neurons(model, torch.ones(1, 4), 4)

@@ -281,6 +281,7 @@ def test_a_sketch_is_told_by_its_seed():
         (lambda: record("0", n_components=0), "n_components=0 must be"),
         (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
         (lambda: record("0", similarity=True, sketch_size=7), "sketch_size=7 must be"),
+        (lambda: record("0", sketch_size=8), "sketch_size=8 is for similarity=True"),
         (lambda: record("0").spectrum("0"), "not put out anything"),
         (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
@@ -304,6 +305,11 @@ def test_a_layer_that_runs_twice_counts_twice():
     assert recorder.spectrum("layer").n_samples == 60
     # The first of a tuple.
     assert record("", torch.randn(30, 4), model=Twice()).spectrum("").n_samples == 30
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, not ndarray"):
+        ActivationRecorder(np.ones(3), "0")
 
 
 def test_an_output_that_is_no_tensor_is_refused():

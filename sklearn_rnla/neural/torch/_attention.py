@@ -36,7 +36,7 @@ class NystroemAttention(nn.Module):
         See `nystroem_attention`.
     tol : float, default=None
         See `nystroem_attention`.
-    random_state : int, default=0
+    random_state : int or None, default=0
         Seed of "rpcholesky".
 
     Attributes
@@ -79,6 +79,7 @@ class NystroemAttention(nn.Module):
             "pinv": [StrOptions({"newton", "exact", "checkpoint"})],
             "landmarks": [StrOptions(set(METHODS))],
             "tol": [Interval(Real, 0, 1, closed="left"), None],
+            "random_state": [Interval(Integral, 0, None, closed="left"), None],
         },
         prefer_skip_nested_validation=True,
     )
@@ -123,7 +124,8 @@ class NystroemAttention(nn.Module):
         x : tensor of shape (batch, n, embed_dim)
             Tokens.
         mask : tensor of shape (batch, n), default=None
-            True, or 1, for tokens, false for padding.
+            True, or 1, for tokens, false for padding: the opposite of torch's
+            ``key_padding_mask``.
         is_causal : bool, default=False
             Refused where true.
 
@@ -136,7 +138,14 @@ class NystroemAttention(nn.Module):
         ------
         ValueError
             Those of `nystroem_attention`, and for causal attention.
+        TypeError
+            When `is_causal` is not a bool.
         """
+        if not isinstance(is_causal, bool):
+            raise TypeError(
+                "is_causal must be a bool. Self-attention is of one tensor, and a mask: "
+                "(x, mask), not (query, key, value)."
+            )
         if is_causal:
             raise ValueError(
                 "is_causal=True: causal attention has no form on landmarks whose cost is "

@@ -60,7 +60,7 @@ class LayerPair(nn.Sequential):
         "energy": [Real, None],
         "error": [Real, None],
         "compression": [Real, None],
-        "layers": ["array-like", None],
+        "layers": ["array-like", str, None],
         "inplace": ["boolean"],
         "relative": ["boolean"],
         "ridge": RIDGE,
@@ -105,7 +105,7 @@ def compress(
         What the model is run on, to minimise the errors of outputs rather than those of
         weights: a tensor, or batches, each a tensor, a tuple of arguments or a dict
         of keyword arguments. The last batch may be a smaller one.
-    layers : list of str, default=None
+    layers : str or list of str, default=None
         Names of the layers to compress, as of ``model.named_modules()``. None is all, but
         for those whose weight another module holds too: it would not be saved.
     inplace : bool, default=False
@@ -214,6 +214,7 @@ def _chosen(model, names):
         )
     if names is None:
         return _of_own_weight(model, found)
+    names = [names] if isinstance(names, str) else names
     if not len(names):
         raise ValueError("layers=[] must name at least one layer.")
     unknown = [name for name in names if name not in found]
@@ -329,7 +330,10 @@ def _input_moments(model, layers, inputs):
     moments = {name: InputMoments(_matrix(x).shape[1]) for name, x in layers.items()}
 
     def add(name, layer, x):
-        moments[name].add(_rows(layer, x))
+        rows, width = _rows(layer, x), moments[name].width
+        if rows.shape[1] != width:
+            raise ValueError(f"It is given width {rows.shape[1]}, but takes {width}.")
+        moments[name].add(rows)
 
     watch_inputs(model, layers, inputs, add)
     unused = [name for name, found in moments.items() if not found.count]
@@ -351,11 +355,17 @@ def watch_inputs(model, layers, inputs, function):
     function : callable
         `x` is the first argument of a layer.
 
+    Returns
+    -------
+    tensor, tuple, list, dict or None
+        The first batch, None if there is none.
+
     Raises
     ------
     TypeError
         When `inputs` are neither a tensor nor batches.
     """
+    first = None
     batches = _batches(inputs)
     with _evaluated(model), torch.no_grad():
         hooks = [
@@ -364,13 +374,30 @@ def watch_inputs(model, layers, inputs, function):
         ]
         try:
             for batch in batches:
-                if isinstance(batch, Mapping):
-                    model(**batch)
-                else:
-                    model(*(batch if isinstance(batch, (tuple, list)) else [batch]))
+                first = batch if first is None else first
+                _call(model, batch)
         finally:
             for hook in hooks:
                 hook.remove()
+    return first
+
+
+def run_once(model, batch):
+    """Run a model on a batch in evaluation mode, without gradients."""
+    with _evaluated(model), torch.no_grad():
+        _call(model, batch)
+
+
+def _call(model, batch):
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    if not isinstance(batch, (tuple, list)):
+        return model(batch)
+    try:
+        return model(*batch)
+    except TypeError as error:
+        error.add_note("Entries of a batch are arguments of the model: leave out labels.")
+        raise
 
 
 def _batches(inputs):
@@ -388,7 +415,11 @@ def _batches(inputs):
 def _hook(name, function):
     def hook(layer, args, kwargs):
         # What a hook returns would be the layer's input.
-        function(name, layer, args[0] if args else next(iter(kwargs.values())))
+        try:
+            function(name, layer, args[0] if args else next(iter(kwargs.values())))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"Layer: {name!r}.")
+            raise
 
     return hook
 

@@ -140,12 +140,12 @@ def apply_lora(
     Raises
     ------
     ValueError
-        When a name fits no linear layer; when a layer computes something of its own, or
-        its weight does not hold floats of two bytes or more; when activations of a layer
-        are missing; and those of `lora_init`, with the layer in a note. The module is
-        then left as it was.
+        When a name fits no linear layer, or `module` is one; when a layer computes
+        something of its own, or its weight does not hold floats of two bytes or more; when
+        activations of a layer are missing; and those of `lora_init`, with the layer in a
+        note. The module is then left as it was.
     TypeError
-        When `names` are not strings, or `activations` is not a dict.
+        When `module` is none, `names` are not strings, or `activations` is not a dict.
 
     See Also
     --------
@@ -168,6 +168,10 @@ def apply_lora(
     >>> sum(p.numel() for p in module.parameters() if p.requires_grad)
     200
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}.")
+    if isinstance(module, nn.Linear):
+        raise ValueError("module is a layer itself: pass torch.nn.Sequential(module).")
     found = _linear_layers(module, _patterns(names))
     if activations is not None and not isinstance(activations, Mapping):
         raise TypeError(

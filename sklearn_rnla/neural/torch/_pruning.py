@@ -13,7 +13,7 @@ from ..._sklearn import validate_params
 from .._inputs import InputMoments
 from ..compression import RIDGE
 from ..neurons import CRITERION, N_NEURONS, count_of, select_neurons
-from ._compression import floats, watch_inputs
+from ._compression import floats, run_once, watch_inputs
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -110,7 +110,8 @@ def prune_neurons(
     ------
     ValueError
         When `n` exceeds the neurons of a layer, there are no pairs, one does not fit, a
-        layer is used in more than one place, or inputs never reach one.
+        layer is used in more than one place, inputs never reach one, or are one sample;
+        when with the pairs named the model would not run.
     TypeError
         When a pair is not of linear or convolutional layers of one group, has something
         else than batch normalisations in the middle, or a weight that is made of others;
@@ -129,7 +130,7 @@ def prune_neurons(
     model = model if inplace else deepcopy(model)
     own = _held_once(model)
     found = _found_pairs(model, own) if pairs is None else _named_pairs(model, pairs, own)
-    sums, dims = _watch(model, found, inputs)
+    sums, dims, batch = _watch(model, found, inputs)
     if pairs is None:
         found = [pair for pair in found if _in_sequence(pair, dims)]
     if not found:
@@ -148,7 +149,20 @@ def prune_neurons(
         row = maker, reader, len(kept.indices), before, kept.error
         for title, value in zip(titles, row, strict=True):
             table[title].append(value)
+    if pairs is not None:
+        _check_runs(model, batch)
     return PrunedModel(model, table, indices)
+
+
+def _check_runs(model, batch):
+    try:
+        run_once(model, batch)
+    except RuntimeError as error:
+        raise ValueError(
+            "The model does not run with fewer neurons. Normalisations between two layers "
+            "are to be named in the middle of their pair, and nothing else may depend on "
+            "the number of neurons."
+        ) from error
 
 
 class _Pair(NamedTuple):
@@ -329,6 +343,8 @@ def _watch(model, pairs, inputs):
         Of the neurons, by the layer that reads them.
     dims : dict of str to list of int
         As of `_in_sequence`.
+    batch : object
+        The first one.
     """
     readers = {pair.names[-1]: pair for pair in pairs}
     sums = {name: InputMoments(pair.width) for name, pair in readers.items()}
@@ -345,9 +361,8 @@ def _watch(model, pairs, inputs):
         if name in readers:
             sums[name].add(_samples(readers[name], x))
 
-    if watched:
-        watch_inputs(model, watched, inputs, see)
-    return sums, dims
+    batch = watch_inputs(model, watched, inputs, see) if watched else None
+    return sums, dims, batch
 
 
 def _samples(pair, x):

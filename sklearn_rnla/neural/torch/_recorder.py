@@ -92,9 +92,13 @@ class ActivationRecorder:
         feature_axis=-1,
         random_state=None,
     ):
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}.")
         self.layers = _layer_names(model, layers)
         _check_count("n_components", n_components, 1)
         _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
+        if sketch_size is not None and not similarity:
+            raise ValueError(f"sketch_size={sketch_size} is for similarity=True.")
         if similarity and n_components is not None and sketch_size is None:
             raise ValueError(
                 f"n_components={n_components} keeps too little for similarity=True, which "
