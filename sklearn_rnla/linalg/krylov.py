@@ -55,12 +55,15 @@ class RightSVD(NamedTuple):
         of the best rank k, less one.
     converged : bool
         Whether the estimate is within the tolerance.
+    stalled : bool
+        Whether it is not, but more passes would be rounding.
     """
 
     singular_values: np.ndarray
     components: np.ndarray
     error_estimate: float
     converged: bool
+    stalled: bool = False
 
 
 def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
@@ -236,14 +239,16 @@ def block_krylov(
         tail = max(0.0, total - float(values[:k].sum()))
         deep = tail <= _TAIL_LIMIT * np.finfo(A.dtype).eps * total
         residuals = images - values[:, np.newaxis].astype(A.dtype) * V
+        noise = _NOISE * np.finfo(A.dtype).eps * values[0]
         if not deep:
             # Rounding has a direction too, but not one worth a pass.
             norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
-            residuals = residuals[norms > _NOISE * np.finfo(A.dtype).eps * values[0]]
+            residuals = residuals[norms > noise]
         block = extend_rows(basis.vectors, residuals)
         gained, captured = float(values[:k].sum()) - captured, float(values[:k].sum())
         if deep or not len(block):
-            estimate = 0.0
+            estimate = 0.0 if deep else _hidden(values[:k], noise) / (2 * tail)
+            estimate = 0.0 if estimate <= _NOISE * np.finfo(A.dtype).eps else estimate
             last = not len(block) or n_passes >= _DEEP_PASSES
         else:
             if sample is not None:
@@ -279,4 +284,13 @@ def block_krylov(
         s, V = refine_values(A, V)
     else:
         s = np.sqrt(np.maximum(values, 0.0))
-    return RightSVD(s, V, float(estimate), bool(estimate <= tol))
+    stalled = not len(block) and estimate > tol
+    return RightSVD(s, V, float(estimate), bool(estimate <= tol), bool(stalled))
+
+
+def _hidden(values, noise):
+    """Return what Ritz values may lack where their residuals are no more than noise.
+
+    That is quadratic in the residuals as long as these are smaller than the values.
+    """
+    return float(np.sum(np.minimum(noise, noise**2 / np.maximum(values, noise))))

@@ -148,6 +148,8 @@ def right_svd(
         )
         if not result.converged and budget < max_passes:
             break
+        if result.stalled and np.isfinite(budget):
+            break
         s = result.singular_values[:k]
         kept = rule(s, A.moments.squared_norm, A.shape)
         if kept is not None or k == limit:

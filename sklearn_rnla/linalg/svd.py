@@ -16,6 +16,7 @@ from .one_view import one_view_right_svd
 from .orth import complete_rows, orthonormal_rows
 from .rank import FixedRank
 from .right_svd import block_width, pass_budget, right_svd
+from .scaling import unit_of
 from .two_sided import MAX_BLOCKS, two_sided_krylov
 
 
@@ -105,7 +106,8 @@ def randomized_svd(
     Raises
     ------
     ValueError
-        When A has NaN or infinity, or `n_components` exceeds ``min(A.shape)``.
+        When A has NaN or infinity, or, where it is sparse or not in memory, values too
+        large to be squared; when `n_components` exceeds ``min(A.shape)``.
 
     See Also
     --------
@@ -135,19 +137,19 @@ def randomized_svd(
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
+    is_dense = not (rows.sparse or is_read_lazily(A))
+    unit = unit_of(rows.in_memory()) if is_dense else 1.0
+    if unit != 1:
+        rows = check_matrix(rows.in_memory() / unit, block_size=block_size, n_jobs=n_jobs)
     matrix = CenteredMatrix(rows, center=False)
-    if (
-        algorithm in ("auto", "krylov")
-        and sketch == "row_sampling"
-        and not (rows.sparse or is_read_lazily(A))
-    ):
+    if algorithm in ("auto", "krylov") and sketch == "row_sampling" and is_dense:
         width = block_width(k, n_oversamples, rows.shape)
         budget = np.inf
         if algorithm == "auto":
             budget = pass_budget(matrix, width, min(rows.shape))
         found = _dense_svd(rows, k, width, tol, max_passes, budget, rng)
         if found is not None:
-            return found
+            return _in_unit(found, unit)
     _, result = right_svd(
         matrix,
         FixedRank(k),
@@ -173,7 +175,13 @@ def randomized_svd(
         s = np.concatenate([s, np.zeros(k - len(s))])
         V = complete_rows(right.astype(rows.dtype) @ V, k, rng)
         U, V = svd_flip(Ut.T, V, u_based_decision=False)
-    return SVD(U, s.astype(rows.dtype), V, result.error_estimate, matrix.n_passes)
+    found = SVD(U, s.astype(rows.dtype), V, result.error_estimate, matrix.n_passes)
+    return _in_unit(found, unit)
+
+
+def _in_unit(found, unit):
+    s = found.singular_values
+    return found if unit == 1 else found._replace(singular_values=s * s.dtype.type(unit))
 
 
 def _dense_svd(rows, k, width, tol, max_passes, budget, rng):

@@ -23,7 +23,7 @@ _SAFETY = 3.5
 # The basis is cut back to its leading Ritz vectors beyond this many blocks.
 MAX_BLOCKS = 8
 
-# Squared norms within this many eps of the largest are lost in rounding.
+# Squared norms within this many eps of the largest, or of all, are lost in rounding.
 _LOST = 10
 
 # Energies this far below the largest cost digits of the other factor: it is computed from
@@ -123,14 +123,14 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         captured = float(energies.sum())
         if n_passes > 1:
             lacking = _lacking(before, gained, n_passes)
-            error = error_of(lacking + eps * captured, captured)
+            error = _error(error_of, lacking, captured, eps)
             if error <= tol or lacking <= eps * captured:
                 break
         if n_passes == max_passes:
             break
         block = extend_rows(basis.V, product)
         if not len(block):
-            error = error_of(eps * captured, captured)
+            error = _error(error_of, 0.0, captured, eps)
             break
         if len(basis.V) + len(block) > MAX_BLOCKS * width:
             basis.restart(2 * width)
@@ -138,6 +138,12 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     images = C @ basis.Z if energies[-1] > _ACCURATE * energies[0] else None
     U, s, Vt = _rotated(A, C @ basis.Y, images, scale)
     return TwoSidedSVD(U, s, Vt, float(error), bool(error <= tol), n_passes)
+
+
+def _error(error_of, lacking, captured, eps):
+    rounding = _LOST * eps * captured
+    # Of a matrix that is captured but for rounding, rounding is all that can be seen.
+    return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
 
 
 def _lacking(before, gained, n_passes):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from ..linalg.scaling import scale_of
 from ._arrays import to_numpy
 
 # Rows that are taken to float64 at a time.
 _BLOCK = 8192
 
-# Exponents of scales, and the least of these.
-_MOST = 1000
-_LEAST = 2.0**-_MOST
+# Of rows that are zero.
+_LEAST_SCALE = 2.0**-1000
 
 
 class InputMoments:
@@ -39,7 +39,7 @@ class InputMoments:
 
     def __init__(self, width):
         self.count = 0
-        self.scale = _LEAST
+        self.scale = _LEAST_SCALE
         self._origin = None
         self._total = np.zeros(width)
         self._products = np.zeros((width, width))
@@ -61,7 +61,8 @@ class InputMoments:
             block = block.toarray() if sp.issparse(block) else block
             if self._origin is None:
                 self._origin = block.mean(axis=0, dtype=np.float64)
-            self._grow(scale_of(block))
+            if block.any():
+                self._grow(scale_of(block))
             block = (block - self._origin) / self.scale
             self.count += len(block)
             self._total += block.sum(axis=0)
@@ -102,14 +103,6 @@ class InputMoments:
             return covariance
         mean = self._origin / self.scale + offset
         return covariance + np.outer(mean, mean)
-
-
-def scale_of(x) -> float:
-    """Return a power of two near the largest entry of `x`, whose inverse is finite."""
-    largest = max(-x.min(), x.max())
-    if not largest > 0:
-        return _LEAST if x.dtype == np.float64 else 1.0
-    return 2.0 ** int(np.clip(np.frexp(largest)[1], -_MOST, _MOST))
 
 
 def moments_of(activations, name, width) -> InputMoments:

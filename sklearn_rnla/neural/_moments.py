@@ -178,15 +178,15 @@ class JointMoments:
 
 
 def _without_bias(square, product, size):
-    """Return what ``||G||_F^2`` and ``sum |x|^4`` would be of the layer itself.
+    """Return what ``||G||_F^2`` and ``sum |x|^4`` of a layer are, in units of ``tr(G)^2``.
 
-    Of S^T G S, with a Gaussian S of `size` columns and a trace of one, expectations are
-    ``||G||_F^2 (1 + 1 / size) + tr(G)^2 / size`` and, of the squared trace, ``tr(G)^2 + 2
-    ||G||_F^2 / size``; of ``|S^T x|^4``, ``(1 + 2 / size) |x|^4``. Between two layers of
-    independent sketches there is no bias.
+    Given those of S^T G S, with a Gaussian S of `size` columns. Its expectations are
+    ``(1 + 1 / size) ||G||_F^2 + tr(G)^2 / size``, of the squared trace ``tr(G)^2 +
+    2 ||G||_F^2 / size``, and of ``|S^T x|^4``, ``(1 + 2 / size) |x|^4``. Between two
+    layers of independent sketches there is no bias.
     """
-    square = max(0.0, square - 1 / size) / (1 + 1 / size - 2 / size**2)
-    return square, product / (1 + 2 / size)
+    own = max(0.0, square - 1 / size) / (1 + 1 / size - 2 * square / size)
+    return own, product * (1 + 2 * own / size) / (1 + 2 / size)
 
 
 def is_rounding(total, n, mean, dtype, *, shifted):

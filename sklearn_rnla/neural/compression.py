@@ -12,8 +12,9 @@ import numpy as np
 from .._random import draw_seed
 from .._sklearn import Interval, validate_params
 from ..linalg import randomized_svd
+from ..linalg.scaling import scale_of
 from ._arrays import like, to_numpy
-from ._inputs import moments_of, root_of, scale_of
+from ._inputs import moments_of, root_of
 
 # The default ridge, in units of ``n_in / n_samples``. On layers and activations of a
 # transformer, 32 to 1024 samples, held-out errors are within 3 % of those of the best.

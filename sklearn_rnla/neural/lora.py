@@ -14,11 +14,11 @@ from ..linalg import randomized_svd
 from ..linalg.orth import complete_rows, extend_rows, orthonormal_rows
 from ..linalg.right_svd import block_width
 from ..linalg.ritz import RitzBasis
+from ..linalg.scaling import unit_of
 from ..linalg.triangular import inverse_cholesky
 from ..linalg.two_sided import two_sided_krylov
-from ..operators.passes import squared_norm
 from ._arrays import like, to_numpy
-from ._inputs import moments_of, root_of, scale_of
+from ._inputs import moments_of, root_of
 
 # The default ridge, in units of ``n_in / n_samples``, as in `low_rank_factorize`.
 _RIDGE = 0.5
@@ -142,7 +142,7 @@ def lora_init(
         When W has not two dimensions; when W or `activations` has no entry, NaN or
         infinity; when `rank` exceeds ``min(W.shape)``; when `activations` is missing, is
         not n_in wide, or is given with another method; when `alpha` is so small that A or
-        B overflow.
+        B overflow, or W so large that W_residual does.
     TypeError
         When W or `activations` does not hold real numbers.
 
@@ -200,7 +200,7 @@ def lora_init(
     seed = draw_seed(random_state)
     if method == "random":
         return _random_start(W, weight, rank, scale, stream(seed))
-    unit = _unit(weight)
+    unit = unit_of(weight)
     scaled = weight if unit == 1 else weight / unit
     if method == "principal":
         part = _leading_part(scaled, rank, tol, seed)
@@ -212,19 +212,11 @@ def lora_init(
     with np.errstate(over="ignore"):
         A = like((roots[:, np.newaxis] * part.Vt).astype(weight.dtype, copy=False), W)
         B = like((part.U * roots).astype(weight.dtype, copy=False), W)
-    # Of the factors as they are given back: their rounding goes into the residual.
-    residual = (-scale * _finite(B, alpha)) @ _finite(A, alpha)
-    residual += weight
-    s = part.s * np.asarray(unit, part.s.dtype)
-    return LoraInit(A, B, like(residual, W), scale, s, part.error_estimate)
-
-
-def _unit(W):
-    """Return a power of two by which W can be divided to be squared twice."""
-    most = np.finfo(W.dtype).max ** 0.25
-    with np.errstate(over="ignore"):
-        squares = squared_norm(W)
-    return 1.0 if 1 / most < squares < most else scale_of(W)
+        # Of the factors as they are given back: their rounding goes into the residual.
+        residual = (-scale * _finite(B, alpha)) @ _finite(A, alpha)
+        residual += weight
+        s = part.s * np.asarray(unit, part.s.dtype)
+    return LoraInit(A, B, _cast(residual, W), scale, s, part.error_estimate)
 
 
 def _finite(factor, alpha):
@@ -235,6 +227,17 @@ def _finite(factor, alpha):
         raise ValueError(
             f"alpha={alpha} is so small that A or B overflow in the dtype of W."
         ) from None
+
+
+def _cast(residual, W):
+    """Return the residual as W came."""
+    with np.errstate(over="ignore"):
+        cast = like(residual, W)
+    try:
+        to_numpy(cast, "W_residual")
+    except ValueError:
+        raise ValueError("W is so large that W_residual overflows in its dtype.") from None
+    return cast
 
 
 def _check_activations(activations, method, n_in):

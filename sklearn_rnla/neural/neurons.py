@@ -9,8 +9,9 @@ import numpy as np
 
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from ..linalg.pivoting import pivot_columns
+from ..linalg.scaling import scale_of
 from ._arrays import like, to_numpy
-from ._inputs import moments_of, scale_of
+from ._inputs import moments_of
 from .compression import RIDGE
 
 N_NEURONS = [

@@ -173,3 +173,51 @@ NAN = np.full((4, 4), np.nan)
 def test_errors_come_before_any_work(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def dominated(first, n=900, seed=0):
+    """Return a matrix of one huge singular value, all others from 0.7 down, and these."""
+    rng = np.random.default_rng(seed)
+    U, V = (np.linalg.qr(rng.standard_normal((n, n)))[0] for _ in range(2))
+    s = np.arange(1, n + 1) ** -0.5
+    s[0] = first
+    return (U * s) @ V, s
+
+
+@pytest.mark.parametrize("first", [1e5, 1e6, 1e7])
+@pytest.mark.parametrize("algorithm", ["auto", "krylov"])
+def test_one_huge_direction_hides_no_error(first, algorithm):
+    A, s = dominated(first)
+    found = randomized_svd(A, 12, algorithm=algorithm, random_state=0)
+    captured = np.linalg.norm(A @ found.Vt[1:].T) ** 2
+    tail = np.sum(s[12:] ** 2)
+    excess = (np.sum(s[1:12] ** 2) - captured) / (2 * tail)
+    assert excess <= 2 * found.error_estimate + 1e-3 * (algorithm == "auto")
+    if algorithm == "auto":
+        np.testing.assert_allclose(found.singular_values[:6], s[:6], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float64, 1e-200), (np.float64, 1e200), (np.float32, 1e-25), (np.float32, 1e25)],
+)
+@pytest.mark.parametrize("shape", [(60, 40), (700, 600)])
+def test_any_scale_of_a_dense_matrix(shape, dtype, scale):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal(shape).astype(dtype)
+    expected = randomized_svd(A, 4, random_state=0)
+    found = randomized_svd(A * dtype(scale), 4, random_state=0)
+    s = found.singular_values.astype(np.float64) / scale
+    np.testing.assert_allclose(s, expected.singular_values, rtol=1e-3)
+    assert found.error_estimate == pytest.approx(expected.error_estimate, rel=0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "krylov"])
+@pytest.mark.parametrize("shape", [(900, 900), (1500, 400)])
+def test_a_rank_that_is_exactly_that_asked_for_leaves_no_error(shape, algorithm):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((shape[0], 12)) @ rng.standard_normal((12, shape[1]))
+    found = randomized_svd(A, 12, algorithm=algorithm, random_state=0)
+    assert found.error_estimate <= 1e-12
+    product = (found.U * found.singular_values) @ found.Vt
+    np.testing.assert_allclose(product, A, rtol=0, atol=1e-10)

@@ -170,6 +170,13 @@ def test_given_landmarks_that_are_padding_are_left_out():
     )
 
 
+def test_sums_that_overflow_are_no_infinity():
+    torch = pytest.importorskip("torch")
+    large = torch.full((8, 1, 4), torch.finfo(torch.float32).max / 4)
+    q = torch.zeros(8, 1, 4)
+    assert torch.equal(nystroem_attention(q, q, large), large)
+
+
 def test_given_landmarks_that_are_all_padding_are_refused():
     q, k, v = heads(0, 2, 2, 20, 4)
     mask = np.arange(20) < np.array([[20], [15]])

@@ -317,6 +317,17 @@ def test_zero_weights(method, dtype):
     assert not (found.B @ found.A).any()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_residual_that_overflows_is_refused(dtype):
+    # Without its leading direction an entry of W is larger than it was.
+    rng = np.random.default_rng(0)
+    W = (rng.choice([-1.0, 1.0], (60, 40)) * 0.99 * float(np.finfo(dtype).max)).astype(
+        dtype
+    )
+    with pytest.raises(ValueError, match="W is so large that W_residual overflows"):
+        lora_init(W, 2, random_state=0)
+
+
 def test_factors_that_overflow_are_refused():
     W = np.full((30, 20), 100, np.float16)
     with pytest.raises(ValueError, match="alpha=1e-10 is so small that A or B overflow"):

@@ -267,16 +267,19 @@ class Doubled(nn.Linear):
 
 def test_layers_that_compute_something_else_are_refused():
     module = nn.Sequential(nn.Linear(4, 4), Doubled(4, 4))
-    with pytest.raises(ValueError, match="Layer '1' is a Doubled, which computes"):
+    with pytest.raises(ValueError, match="Layer '1', a Doubled, computes"):
         apply_lora(module, ["0", "1"], 2)
     assert type(module[0]) is nn.Linear
+    module[0].forward = lambda x: 2 * x
+    with pytest.raises(ValueError, match="Layer '0', a Linear, computes"):
+        apply_lora(module, "0", 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
 def test_quantised_weights_are_refused(dtype):
     module = nn.Sequential(nn.Linear(4, 4))
     module[0].weight = nn.Parameter(torch.zeros(4, 4).to(dtype), requires_grad=False)
-    with pytest.raises(ValueError, match="layer '0' is quantised: it holds torch"):
+    with pytest.raises(ValueError, match=r"layer '0' holds torch\..*, but floats of two"):
         apply_lora(module, "0", 2)
 
 
@@ -288,12 +291,23 @@ def test_errors_tell_the_layer():
     assert caught.value.__notes__ == ["Layer: 'head'."]
 
 
-def test_an_adapter_in_two_places_is_not_saved(tmp_path):
+def test_an_adapter_of_a_layer_in_two_places_is_not_saved(tmp_path):
     pytest.importorskip("safetensors")
     module = net()
     apply_lora(module, ["shared", "again"], 3, random_state=0)
     with pytest.raises(ValueError, match="two places, 'shared' and 'again'"):
         save_adapter(module, tmp_path)
+    module = net()
+    apply_lora(module, "again", 3, random_state=0)
+    with pytest.raises(ValueError, match="'again' also stood at 'shared'"):
+        save_adapter(module, tmp_path)
+
+
+def test_adapted_layers_are_not_adapted_again():
+    module = net()
+    apply_lora(module, "fc", 2, random_state=0)
+    with pytest.raises(ValueError, match="without an adapter"):
+        apply_lora(module, "fc", 2)
 
 
 def test_modules_without_adapters_are_refused(tmp_path):
@@ -350,6 +364,29 @@ def test_peft_loads_the_adapter_into_the_original_model(method, tmp_path):
     assert_same(loaded(inputs()), after, slack=1e6)
     merge_lora(module)
     assert_same(loaded.merge_and_unload()(inputs()), module(inputs()), slack=1e6)
+
+
+def test_peft_gives_layers_of_like_names_their_own_ranks(tmp_path):
+    pytest.importorskip("safetensors")
+    peft = pytest.importorskip("peft")
+    module = net()
+    original = copy.deepcopy(module)
+    apply_lora(module, "first.fc", 2, alpha=3, random_state=0)
+    inner = nn.ModuleDict(
+        {"first": module.first, "x": nn.ModuleDict({"first": net().first})}
+    )
+    plain = nn.ModuleDict(
+        {"first": original.first, "x": nn.ModuleDict({"first": net().first})}
+    )
+    apply_lora(inner, "x.first.fc", 5, alpha=1, random_state=0)
+    with torch.no_grad():
+        for name in ("first.fc", "x.first.fc"):
+            inner.get_submodule(name).lora_B.mul_(2)
+    save_adapter(inner, tmp_path)
+    loaded = peft.PeftModel.from_pretrained(plain, str(tmp_path)).merge_and_unload()
+    for name in ("first.fc", "x.first.fc"):
+        weight = inner.get_submodule(name).weight
+        assert_same(loaded.get_submodule(name).weight, weight, slack=1e6)
 
 
 def test_peft_adapts_no_layer_whose_name_ends_alike(tmp_path):

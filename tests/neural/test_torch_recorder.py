@@ -244,6 +244,31 @@ def test_sketched_similarity_is_right_on_average(debiased):
     assert (errors <= 4 * spread / 30**0.5 + 2 * spread**2 + 1e-12).all()
 
 
+@pytest.mark.parametrize("size", [8, 32])
+@pytest.mark.parametrize("debiased", [False, True])
+def test_layers_of_one_direction_lose_nothing_in_a_sketch(size, debiased):
+    class Outer(torch.nn.Module):
+        """Two layers that put out multiples of one row each."""
+
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.ModuleList([torch.nn.Identity() for _ in "ab"])
+
+        def forward(self, x):
+            direction = torch.linspace(1, 2, 50, dtype=x.dtype)
+            for layer, column in zip(self.layers, x.T, strict=True):
+                layer(column[:, None] * direction)
+
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0)).double()
+    x[:, 1] += x[:, 0]
+    names = ["layers.0", "layers.1"]
+    exact = record(names, x, Outer(), similarity=True)
+    sketched = record(names, x, Outer(), similarity=True, sketch_size=size, random_state=0)
+    np.testing.assert_allclose(
+        sketched.cka(debiased=debiased), exact.cka(debiased=debiased), rtol=1e-10
+    )
+
+
 def test_layers_no_wider_than_the_sketch_are_exact():
     names, model, x = ["0", "2"], make_model(), data()
     exact = record(names, x, model, similarity=True)

@@ -47,12 +47,15 @@ class LoraLinear(nn.Module):
         write the difference.
     scale : float
         The layer computes ``x residual^T + scale x A^T B^T + bias``.
+    elsewhere : tuple of str
+        Other places of the layer it was made of, which keep that.
     """
 
     def __init__(self, layer, start):
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.scale = start.scale
+        self.elsewhere = ()
         self.residual = nn.Parameter(start.W_residual, requires_grad=False)
         self.bias = layer.bias
         if self.bias is not None:
@@ -197,11 +200,14 @@ def apply_lora(
                 tol=tol,
                 random_state=stream(seed, i),
             )
-        except (TypeError, ValueError) as error:
+        except (NotImplementedError, TypeError, ValueError) as error:
             error.add_note(f"Layer: {name!r}.")
             raise
     made = {layer: LoraLinear(layer, start) for layer, start in starts.items()}
     replaced = {name: made[layer] for name, layer in found.items()}
+    for name, part in module.named_modules(remove_duplicate=False):
+        if part in made and name not in found:
+            made[part].elsewhere += (name,)
     _replace(module, replaced)
     return replaced
 
@@ -261,8 +267,8 @@ def save_adapter(module, path, *, base_model=None):
     Raises
     ------
     ValueError
-        When no layer has an adapter, or when one stands in several places, which PEFT
-        takes for several layers.
+        When no layer has an adapter, or when one stands, or the layer it was made of
+        stood, in several places.
     ImportError
         When safetensors is not installed.
 
@@ -307,6 +313,11 @@ def save_adapter(module, path, *, base_model=None):
                 "PEFT would adapt them apart. Use merge_lora instead."
             )
         places[layer] = name
+        if layer.elsewhere:
+            raise ValueError(
+                f"Layer {name!r} also stood at {layer.elsewhere[0]!r}, without an adapter: "
+                "PEFT would not find it. Use merge_lora instead."
+            )
         A, B = _difference(layer)
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = A
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = B
@@ -347,8 +358,10 @@ def _linear_layers(module, patterns):
     }
     missing = [p for p, found in fitting.items() if not found]
     if missing or not patterns:
+        adapted = any(isinstance(part, LoraLinear) for part in module.modules())
         raise ValueError(
-            f"names={missing} fit none of the linear layers: {', '.join(layers) or 'none'}."
+            f"names={missing} fit none of the linear layers: {', '.join(layers) or 'none'}"
+            f"{' without an adapter' if adapted else ''}."
         )
     chosen = {name for found in fitting.values() for name in found}
     return {name: layer for name, layer in layers.items() if name in chosen}
@@ -360,14 +373,17 @@ def _fits(name, pattern):
 
 def _check_layer(name, layer):
     """Raise an error where an adapter would not do what the layer does."""
-    if type(layer).forward is not nn.Linear.forward:
+    if type(layer).forward is not nn.Linear.forward or "forward" in vars(layer):
         raise ValueError(
-            f"Layer {name!r} is a {type(layer).__name__}, which computes its output in a "
-            "way of its own."
+            f"Layer {name!r}, a {type(layer).__name__}, computes its output in a way of "
+            "its own."
         )
     dtype = layer.weight.dtype
     if not dtype.is_floating_point or dtype.itemsize < 2:
-        raise ValueError(f"The weight of layer {name!r} is quantised: it holds {dtype}.")
+        raise ValueError(
+            f"The weight of layer {name!r} holds {dtype}, but floats of two bytes or more "
+            "are expected, not quantised ones."
+        )
 
 
 def _adapters(module):

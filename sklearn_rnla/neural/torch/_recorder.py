@@ -63,9 +63,10 @@ class ActivationRecorder:
     Notes
     -----
     With independent Gaussian S and T of l columns and variance 1 / l, ``||S^T C T||_F^2``
-    has the expectation ``||C||_F^2``, and with one of them on both sides of a matrix G,
-    ``(1 + 1 / l) ||G||_F^2 + tr(G)^2 / l`` (second moments of a Wishart matrix). The
-    second is corrected for.
+    has the expectation ``||C||_F^2``; with one of them on both sides of a matrix G it is
+    ``(1 + 1 / l) ||G||_F^2 + tr(G)^2 / l``, and that of the squared trace is ``tr(G)^2 +
+    2 ||G||_F^2 / l`` (second moments of a Wishart matrix). The ratio is solved for that of
+    G.
 
     Examples
     --------
