@@ -17,7 +17,7 @@ _SAMPLE_SHARE = 0.05
 
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 0.05
 _SAFETY = 3.5
 
 # The basis is cut back to its leading Ritz vectors beyond this many blocks.
@@ -92,8 +92,9 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     `block_krylov` in the coordinates of the left factor: what a pass has of them, ``A
     V^T``, is kept, so that the last step needs no pass of its own, and is half a power
     further. Memory for that of up to `MAX_BLOCKS` passes. What is lacking is estimated from
-    the last two gains, and in the worst case, a spectrum without decay, converges as the
-    square of the passes (Musco & Musco 2015).
+    the gains of each Ritz value in the last pass, on either side, of which one is half a
+    step ahead of the other; in the worst case, a spectrum without decay, it converges as
+    the square of the passes (Musco & Musco 2015).
     """
     if A.shape[0] < A.shape[1]:
         # Products aside, most work is on right vectors: let them be the short ones.
@@ -109,7 +110,7 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     eps = float(np.finfo(A.dtype).eps)
     basis = _Basis(A.dtype)
     block = _coarse_rows(A, width, scale, rng)
-    captured = gained = 0.0
+    right = left = np.zeros(k)
     error = np.inf
     for n_passes in range(1, max_passes + 1):
         image = (block / scale) @ A.T
@@ -119,10 +120,13 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         energies, C = basis.left_ritz(k)
         if len(energies) < k:
             return None
-        before, gained = gained, max(0.0, float(energies.sum()) - captured)
         captured = float(energies.sum())
+        values = basis.right_energies(k)
+        half_before = np.maximum(values - right, 0.0)
+        gained = np.maximum(energies - left, 0.0)
+        right, left = values, energies
         if n_passes > 1:
-            lacking = _lacking(before, gained, n_passes)
+            lacking = _lacking(gained, half_before, n_passes)
             error = _error(error_of, lacking, captured, eps)
             if error <= tol or lacking <= eps * captured:
                 break
@@ -146,13 +150,16 @@ def _error(error_of, lacking, captured, eps):
     return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
 
 
-def _lacking(before, gained, n_passes):
-    """Return what the passes to come would gain, given what the last two did."""
-    ratio = gained / before if before > 0 else 0.0
-    if n_passes == 2 or ratio >= 1:
-        return gained * n_passes / 2
-    share = np.clip(_SAFETY * ratio / (1 - ratio), _LEAST_SHARE, n_passes / 2)
-    return gained * float(share)
+def _lacking(gained, half_before, n_passes):
+    """Return what the passes to come would gain.
+
+    Given what each value gained in the last pass, and half a pass before.
+    """
+    most = n_passes / 2
+    ratios = gained / np.maximum(half_before, np.finfo(np.float64).tiny)
+    ratios = np.minimum(ratios, 1.0) ** 2
+    shares = _SAFETY * ratios / np.maximum(1 - ratios, _SAFETY / most * ratios)
+    return float(gained @ np.maximum(shares, _LEAST_SHARE))
 
 
 def _coarse_rows(A, width, scale, rng):
@@ -199,6 +206,10 @@ class _Basis:
         T = self._whitening()
         values, vectors = descending_eigh(T @ self.K @ T.T)
         return values[:k], vectors[:k] @ T
+
+    def right_energies(self, k):
+        """Return the energies that the k leading right vectors in the span of V capture."""
+        return np.linalg.eigvalsh(self.H)[: -k - 1 : -1]
 
     def _whitening(self):
         """Return T such that the rows of T Y are orthonormal."""
