@@ -202,7 +202,10 @@ def _dense_svd(rows, k, width, tol, max_passes, budget, rng):
         max_passes=n_passes,
         rng=rng,
     )
-    if found is None or not (found.converged or n_passes == max_passes):
+    if found is None:
+        return None
+    cut_short = n_passes < max_passes or found.n_passes < n_passes
+    if not found.converged and cut_short and np.isfinite(budget):
         return None
     U, V = svd_flip(found.U, found.Vt, u_based_decision=False)
     return SVD(U, found.singular_values, V, found.error_estimate, found.n_passes)
