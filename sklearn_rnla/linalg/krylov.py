@@ -246,6 +246,7 @@ def block_krylov(
             residuals = residuals[norms > noise]
         block = extend_rows(basis.vectors, residuals)
         gained, captured = float(values[:k].sum()) - captured, float(values[:k].sum())
+        ahead = None
         if deep or not len(block):
             estimate = 0.0 if deep else _hidden(values[:k], noise) / (2 * tail)
             estimate = 0.0 if estimate <= _NOISE * np.finfo(A.dtype).eps else estimate
@@ -259,7 +260,8 @@ def block_krylov(
             estimate = gained / (2 * tail)
             last = estimate <= tol
         last = last or stop or n_passes >= max_passes
-        if sample is not None and tol < estimate < _STEP_REACH * tol and ahead.reliable:
+        sees_ahead = ahead is not None and ahead.reliable
+        if sees_ahead and tol < estimate < _STEP_REACH * tol:
             vectors, lacking = ahead.take()
             after = _SAFETY * lacking / (2 * tail)
             if after <= tol or (last and after < estimate):
@@ -272,7 +274,7 @@ def block_krylov(
             if len(block) < width:
                 block = np.concatenate([block, extend_rows(block, V)])[:width]
         else:
-            if sample is not None and not deep and ahead.reliable:
+            if sees_ahead:
                 loss = max(_LOST_GAIN * ahead.gain, _LOST_TOLERANCE * tol * 2 * tail)
                 block = ahead.leading_directions(loss)
             if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:

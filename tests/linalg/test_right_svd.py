@@ -9,7 +9,7 @@ from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.gram import gram_svd
 from sklearn_rnla.linalg.krylov import block_krylov
 from sklearn_rnla.linalg.rank import FixedRank
-from sklearn_rnla.linalg.right_svd import right_svd
+from sklearn_rnla.linalg.right_svd import PairedSample, right_svd
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
 from tests.matrices import coherent, deep, gallery, with_spectrum
@@ -108,6 +108,20 @@ def test_exactly_low_rank_is_found_to_rounding(rank, more, seed):
     _, found = right_svd(rows, FixedRank(rank + more), algorithm="krylov", rng=stream(seed))
     expected = np.append(np.linspace(2, 1, rank), np.zeros(more))
     assert_allclose(found.singular_values[: rank + more], expected, atol=1e-12)
+
+
+def test_an_invariant_start_beside_a_huge_direction_ends_the_iteration(seed):
+    # What is left of the residuals is rounding of the first, not of the others.
+    n = 900
+    s = np.arange(1, n + 1) ** -0.5
+    s[0] = 3e6
+    A = matrix(with_spectrum(s, n, n, seed=seed))
+    start = np.linalg.svd(A.rows.in_memory())[2][:20]
+    sample = PairedSample(A, stream(seed).permutation(A.draw_rows(200, stream(seed))))
+    found = block_krylov(A, start, 12, tol=1e-3, max_passes=5, sample=sample)
+    assert found.stalled
+    assert found.error_estimate > 1e-3
+    assert_orthonormal_rows(found.components)
 
 
 def test_a_report_can_stop_the_iteration():
