@@ -20,14 +20,12 @@ from .peers import (
     best_at_equal_accuracy,
     columns_of,
     fbpca_pca,
-    fbpca_svd,
     fitted,
     lanczos,
     on,
     sklearn_svd,
     streamed,
     torch_pca,
-    torch_svd,
 )
 
 
@@ -82,9 +80,12 @@ def decomposition(report, quick, *, m, n, k, exponent):
     methods = {
         ours: _svd(k),
         **{f"sklearn randomized_svd, n_iter={i}": sklearn_svd(k, i) for i in iterations},
-        **{f"fbpca, n_iter={i}": fbpca_svd(k, i) for i in iterations[:3]},
-        **{f"torch.svd_lowrank, niter={i}": torch_svd(k, i) for i in iterations},
-        "scipy svds": lanczos(k),
+        **{f"fbpca, n_iter={i}": fbpca_pca(k, i, center=False) for i in iterations[:3]},
+        **{
+            f"torch.svd_lowrank, niter={i}": torch_pca(k, i, center=False)
+            for i in iterations
+        },
+        "scipy svds": lanczos(k, center=False),
     }
     runs = race(on(methods, A), rounds=rounds(quick))
     rows = compare(runs, ours, columns_of(accuracy.of_spectrum(A, s, k)))

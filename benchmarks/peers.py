@@ -48,48 +48,34 @@ def streamed(make, batch):
     return fit
 
 
-def fbpca_pca(k, n_iter=2):
+def fbpca_pca(k, n_iter=2, *, center=True):
     fbpca = installed("fbpca")
-    return fbpca and (lambda X: Fit(fbpca.pca(X, k, n_iter=n_iter)[2]))
+    return fbpca and (lambda X: Fit(fbpca.pca(X, k, raw=not center, n_iter=n_iter)[2]))
 
 
-def torch_pca(k, niter):
+def torch_pca(k, niter, *, center=True):
     torch = installed("torch")
 
     def fit(X):
-        V = torch.pca_lowrank(torch.from_numpy(X), q=min(k + 8, *X.shape), niter=niter)[2]
+        function = torch.pca_lowrank if center else torch.svd_lowrank
+        V = function(torch.from_numpy(X), q=min(k + 8, *X.shape), niter=niter)[2]
         return Fit(V.numpy().T[:k])
 
     return torch and fit
 
 
-def lanczos(k):
-    """Run scipy's svds on an explicitly centred copy."""
+def lanczos(k, *, center=True):
+    """Run scipy's svds, on an explicitly centred copy if `center`."""
 
     def fit(X):
         v0 = np.random.default_rng(0).standard_normal(min(X.shape)).astype(X.dtype)
-        return Fit(svds(X - X.mean(axis=0), k, v0=v0)[2])
+        return Fit(svds(X - X.mean(axis=0) if center else X, k, v0=v0)[2])
 
     return fit
 
 
 def sklearn_svd(k, n_iter):
     return lambda X: Fit(randomized_svd(X, k, n_iter=n_iter, random_state=0)[2])
-
-
-def fbpca_svd(k, n_iter):
-    fbpca = installed("fbpca")
-    return fbpca and (lambda X: Fit(fbpca.pca(X, k, raw=True, n_iter=n_iter)[2]))
-
-
-def torch_svd(k, niter):
-    torch = installed("torch")
-
-    def fit(X):
-        V = torch.svd_lowrank(torch.from_numpy(X), q=min(k + 8, *X.shape), niter=niter)[2]
-        return Fit(V.numpy().T[:k])
-
-    return torch and fit
 
 
 def on(methods, X):

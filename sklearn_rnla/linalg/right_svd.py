@@ -146,9 +146,8 @@ def right_svd(
             subspace=algorithm == "subspace",
             report=report,
         )
-        if not result.converged and budget < max_passes:
-            break
-        if result.stalled and np.isfinite(budget):
+        gave_up = result.stalled and np.isfinite(budget)
+        if not result.converged and (budget < max_passes or gave_up):
             break
         s = result.singular_values[:k]
         kept = rule(s, A.moments.squared_norm, A.shape)

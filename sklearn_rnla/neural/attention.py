@@ -22,6 +22,9 @@ from ._softmax import NumpyArrays, namespace_of, softmax_between
 # Ways of choosing landmarks.
 METHODS = ("segment-means", "kmeans", "rpcholesky")
 
+PINV = [StrOptions({"newton", "exact", "checkpoint"})]
+TOL = [Interval(Real, 0, 1, closed="left"), None]
+
 # Landmarks, unless told.
 _N_LANDMARKS = 64
 
@@ -34,8 +37,8 @@ _REMAINDER = 0.03
 @validate_params(
     {
         "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
-        "pinv": [StrOptions({"newton", "exact", "checkpoint"})],
-        "tol": [Interval(Real, 0, 1, closed="left"), None],
+        "pinv": PINV,
+        "tol": TOL,
         "scale": [Interval(Real, 0, None, closed="neither"), None],
     },
     prefer_skip_nested_validation=True,

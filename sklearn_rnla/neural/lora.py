@@ -212,32 +212,22 @@ def lora_init(
     with np.errstate(over="ignore"):
         A = like((roots[:, np.newaxis] * part.Vt).astype(weight.dtype, copy=False), W)
         B = like((part.U * roots).astype(weight.dtype, copy=False), W)
+        overflow = f"alpha={alpha} is so small that A or B overflow in the dtype of W."
         # Of the factors as they are given back: their rounding goes into the residual.
-        residual = (-scale * _finite(B, alpha)) @ _finite(A, alpha)
+        residual = (-scale * _finite(B, overflow)) @ _finite(A, overflow)
         residual += weight
+        residual = like(residual, W)
         s = part.s * np.asarray(unit, part.s.dtype)
-    return LoraInit(A, B, _cast(residual, W), scale, s, part.error_estimate)
+    _finite(residual, "W is so large that W_residual overflows in its dtype.")
+    return LoraInit(A, B, residual, scale, s, part.error_estimate)
 
 
-def _finite(factor, alpha):
-    """Return A or B as numpy has it, where it has not overflowed."""
+def _finite(cast, message):
+    """Return what was cast as W came as numpy has it, where it has not overflowed."""
     try:
-        return to_numpy(factor, "A factor")
+        return to_numpy(cast, "result")
     except ValueError:
-        raise ValueError(
-            f"alpha={alpha} is so small that A or B overflow in the dtype of W."
-        ) from None
-
-
-def _cast(residual, W):
-    """Return the residual as W came."""
-    with np.errstate(over="ignore"):
-        cast = like(residual, W)
-    try:
-        to_numpy(cast, "W_residual")
-    except ValueError:
-        raise ValueError("W is so large that W_residual overflows in its dtype.") from None
-    return cast
+        raise ValueError(message) from None
 
 
 def _check_activations(activations, method, n_in):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 from torch import nn
 
 from ..._sklearn import Interval, StrOptions, validate_params
-from ..attention import METHODS, nystroem_attention
+from ..attention import METHODS, PINV, TOL, nystroem_attention
 
 
 class NystroemAttention(nn.Module):
@@ -76,9 +76,9 @@ class NystroemAttention(nn.Module):
             "num_heads": [Interval(Integral, 1, None, closed="left")],
             "n_landmarks": [Interval(Integral, 1, None, closed="left")],
             "conv_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
-            "pinv": [StrOptions({"newton", "exact", "checkpoint"})],
+            "pinv": PINV,
             "landmarks": [StrOptions(set(METHODS))],
-            "tol": [Interval(Real, 0, 1, closed="left"), None],
+            "tol": TOL,
             "random_state": [Interval(Integral, 0, None, closed="left"), None],
         },
         prefer_skip_nested_validation=True,

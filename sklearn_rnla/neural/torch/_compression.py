@@ -352,8 +352,8 @@ def watch_inputs(model, layers, inputs, function):
     layers : dict of str to torch.nn.Module
     inputs : tensor or iterable
         As of `compress`.
-    function : callable
-        `x` is the first argument of a layer.
+    function : callable or None
+        `x` is the first argument of a layer. None where there are no layers.
 
     Returns
     -------
@@ -380,12 +380,6 @@ def watch_inputs(model, layers, inputs, function):
             for hook in hooks:
                 hook.remove()
     return first
-
-
-def run_once(model, batch):
-    """Run a model on a batch in evaluation mode, without gradients."""
-    with _evaluated(model), torch.no_grad():
-        _call(model, batch)
 
 
 def _call(model, batch):

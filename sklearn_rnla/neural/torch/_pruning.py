@@ -13,7 +13,7 @@ from ..._sklearn import validate_params
 from .._inputs import InputMoments
 from ..compression import RIDGE
 from ..neurons import CRITERION, N_NEURONS, count_of, select_neurons
-from ._compression import floats, run_once, watch_inputs
+from ._compression import floats, watch_inputs
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -156,7 +156,7 @@ def prune_neurons(
 
 def _check_runs(model, batch):
     try:
-        run_once(model, batch)
+        watch_inputs(model, {}, [batch], None)
     except RuntimeError as error:
         raise ValueError(
             "The model does not run with fewer neurons. Normalisations between two layers "

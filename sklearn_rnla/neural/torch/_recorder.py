@@ -209,20 +209,15 @@ class ActivationRecorder:
 
     def _begin(self, *_):
         """Forget what a forward pass that did not come to its end has left."""
-        for group in self._groups():
+        for group in {*self._moments.values(), self._joint} - {None}:
             group.waiting.clear()
-
-    def _groups(self, name=None):
-        """Return the groups that a layer belongs to, of None all there are."""
-        own = self._moments.values() if name is None else [self._moments.get(name)]
-        return {group for group in (*own, self._joint) if group is not None}
 
     def _hook(self, name):
         def record(module, inputs, output):
             rows = self._rows(output, name)
             if not len(rows):
                 return
-            for group in self._groups(name):
+            for group in {self._moments.get(name), self._joint} - {None}:
                 group.add(name, rows)
             if self.n_components is None:
                 return
