@@ -19,6 +19,7 @@ from .._arrays import all_finite
 from .._inputs import InputMoments
 from ..budget import BUDGET, compress_layers, table_of
 from ..compression import RIDGE, low_rank_factorize, rank_of_compression
+from ._errors import of_layer
 
 
 class CompressedModel(NamedTuple):
@@ -409,11 +410,8 @@ def _batches(inputs):
 def _hook(name, function):
     def hook(layer, args, kwargs):
         # What a hook returns would be the layer's input.
-        try:
+        with of_layer(name):
             function(name, layer, args[0] if args else next(iter(kwargs.values())))
-        except (TypeError, ValueError) as error:
-            error.add_note(f"Layer: {name!r}.")
-            raise
 
     return hook
 

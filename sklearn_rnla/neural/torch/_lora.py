@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 
 from ..._random import draw_seed, stream
 from ..lora import lora_init
+from ._errors import of_layer
 
 # What PEFT puts before the names of a module's own parameters.
 _PREFIX = "base_model.model."
@@ -189,7 +190,7 @@ def apply_lora(
         _check_layer(name, layer)
         if method == "activation" and name not in (activations or {}):
             raise ValueError(f"activations has no entry for the layer {name!r}.")
-        try:
+        with of_layer(name):
             starts[layer] = lora_init(
                 layer.weight,
                 rank,
@@ -200,9 +201,6 @@ def apply_lora(
                 tol=tol,
                 random_state=stream(seed, i),
             )
-        except (NotImplementedError, TypeError, ValueError) as error:
-            error.add_note(f"Layer: {name!r}.")
-            raise
     made = {layer: LoraLinear(layer, start) for layer, start in starts.items()}
     replaced = {name: made[layer] for name, layer in found.items()}
     for name, part in module.named_modules(remove_duplicate=False):
