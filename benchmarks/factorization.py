@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn_rnla.linalg.als import als
 from sklearn_rnla.linalg.biases import fit_biases
 from sklearn_rnla.linalg.top import top_n
-from sklearn_rnla.operators._rows import one_blas_thread
+from sklearn_rnla.operators.lanes import one_blas_thread
 from sklearn_rnla.operators.observed import Observed
 
 from .harness import compare, installed, race, rounds

@@ -20,9 +20,9 @@ from ._sklearn import (
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
-from .operators._rows import kernel_jobs
 from .operators.kernel_passes import BLOCK_ROWS
 from .operators.kernels import Kernel, is_kernel_object
+from .operators.lanes import kernel_jobs
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.

@@ -27,10 +27,10 @@ from ._validation import (
 from .linalg.gp_fit import GaussianProcessProblem, fit_gaussian_process
 from .linalg.sparse_gp import evidence
 from .operators import as_row_matrix, is_read_lazily
-from .operators._rows import kernel_jobs
 from .operators.covariance import covariance
 from .operators.evidence_passes import METHODS
 from .operators.kernel_passes import BLOCK_ROWS
+from .operators.lanes import kernel_jobs
 
 # Noise to be learned starts at this share of the variance of y, or of the kernel if that
 # is less; and stays above a share of its start, and below a multiple of the variance.

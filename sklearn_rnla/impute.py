@@ -35,7 +35,7 @@ from .linalg.low_rank import complete_rows, fold_in, predict_pairs
 from .linalg.neighbors import fit_neighbors, refine
 from .linalg.sampling_graph import describe_sampling, obstacles
 from .linalg.top import largest_entries
-from .operators._rows import kernel_jobs
+from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 
 # Dense data with at most so many columns have all their covariances estimated.

@@ -21,7 +21,7 @@ from ._sklearn import (
 )
 from ._validation import check_penalties, check_rows, check_target
 from .linalg.least_squares import solve
-from .operators._rows import kernel_jobs
+from .operators.lanes import kernel_jobs
 from .operators.passes import project
 
 

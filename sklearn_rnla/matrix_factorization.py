@@ -21,7 +21,7 @@ from ._validation import check_n_recommended, check_target
 from .linalg.completion import CONSTRAINTS, complete, why_not_converged
 from .linalg.low_rank import fold_in, predict_pairs
 from .linalg.top import largest_entries
-from .operators._rows import kernel_jobs
+from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 
 

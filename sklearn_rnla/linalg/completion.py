@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._sklearn import Interval, StrOptions
-from ..operators._rows import one_blas_thread
+from ..operators.lanes import one_blas_thread
 from .als import als
 from .biases import Biases, fit_biases
 from .gibbs import gibbs

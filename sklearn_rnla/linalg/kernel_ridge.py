@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators import kernel_passes
-from ..operators._rows import one_blas_thread
+from ..operators.lanes import one_blas_thread
 from .pcg import pcg
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky

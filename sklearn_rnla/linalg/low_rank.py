@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._sklearn import svd_flip
-from ..operators._rows import run_lanes, split
+from ..operators.lanes import run_lanes, split
 
 # Pairs predicted at a time.
 _PAIRS = 2**16

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix
-from ..operators._rows import kernel_jobs
+from ..operators.lanes import kernel_jobs
 from .least_squares import solve
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from ..operators._rows import kernel_jobs, run_lanes, split
+from ..operators.lanes import kernel_jobs, run_lanes, split
 
 # Reference rows at most, and those that an entry is averaged over.
 _ROWS, _COUNT = 2**14, 24

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..operators._rows import one_blas_thread
+from ..operators.lanes import one_blas_thread
 
 # A round proposes this share of the pivots still wanted, within these bounds: more
 # proposals mean larger products and fewer rounds, and more that are rejected.

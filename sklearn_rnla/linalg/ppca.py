@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..operators._rows import add_states, kernel_jobs, one_blas_thread, run_lanes, split
+from ..operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
+from ..operators.rows import add_states
 from .low_rank import LowRankModel, RowPrior
 
 # Rows of a block, the unit of threads and of summation.

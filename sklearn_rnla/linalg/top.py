@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operators._rows import run_lanes
+from ..operators.lanes import run_lanes
 
 # A tile of scores has so many rows and columns: it stays in cache for the selection.
 _ROWS = 256

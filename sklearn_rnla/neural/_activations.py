@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
 from ..operators import as_row_matrix, is_read_lazily
-from ..operators._rows import add_states, split
+from ..operators.lanes import split
+from ..operators.rows import add_states
 from ..operators.sources import dense_block_rows, is_dask
 from ._arrays import is_tensor, to_numpy
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..operators import passes
-from ..operators._rows import add_states
+from ..operators.rows import add_states
 
 # Rounding of a mean, in units of eps.
 _ROUNDING = 10

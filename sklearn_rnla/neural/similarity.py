@@ -12,7 +12,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from ..linalg.orth import complete_rows, orthonormal_rows
 from ..operators import CenteredMatrix, passes
-from ..operators._rows import add_states
+from ..operators.rows import add_states
 from ._activations import WIDEST, PairedRows, in_process, sample_gram
 from ._arrays import to_numpy
 from ._moments import JointMoments, cka_of, fold_joint, is_constant, typical_square

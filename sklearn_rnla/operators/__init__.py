@@ -1,9 +1,9 @@
 """The data matrix: row blocks, their sources, and passes over them."""
 
-from ._rows import Block, RowMatrix
 from .centered import CenteredMatrix, Moments
 from .kernels import Kernel
 from .psd import KernelMatrix
+from .rows import Block, RowMatrix
 from .sources import as_row_matrix, is_read_lazily
 
 __all__ = [

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
-from ._rows import add_states
 from .kernel_passes import add_gram, features
 from .kernels import Kernel, tile_rows
+from .rows import add_states
 
 # A degree below this share of a row's affinity to itself counts as lost: that of a sample
 # is at least the whole of it, and of a new row it means that samples are far.

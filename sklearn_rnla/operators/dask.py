@@ -7,7 +7,7 @@ from copy import deepcopy
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import Block, RowMatrix, add_states, working_dtype
+from .rows import Block, RowMatrix, add_states, working_dtype
 
 # States merged by one task of the tree reduction.
 _FAN_IN = 4

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._rows import add_states
 from .kernel_passes import FeatureMap, features
+from .rows import add_states
 
 # What the diagonal holds besides the noise, and whether the evidence pays for the rest.
 METHODS = ("variational", "fitc", "dtc")

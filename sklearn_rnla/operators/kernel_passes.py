@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._rows import add_states
 from .kernels import tile_rows
+from .rows import add_states
 
 # Rows of a block whose kernel is evaluated: a few tiles for every thread.
 BLOCK_ROWS = 4096

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import run_lanes
+from .lanes import run_lanes
 
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
 _LANES = 32

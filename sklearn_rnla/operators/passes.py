@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from ._rows import add_states
+from .rows import add_states
 
 # Entries summed by one BLAS dot product: bounds the rounding error of float32 sums.
 _DOT_ENTRIES = 2**16

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import kernel_jobs, run_lanes, split, working_dtype
 from .kernels import tile_rows
+from .lanes import kernel_jobs, run_lanes, split
+from .rows import working_dtype
 
 # Rows chosen at a time, as the tiles are sized for.
 _TYPICAL_COLUMNS = 64

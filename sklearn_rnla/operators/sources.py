@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix, working_dtype
+from .rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix, working_dtype
 
 # Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
 _SPARSE_BLOCK_ROWS = 2**17

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from ._rows import Block, RowMatrix, add_states, working_dtype
+from .rows import Block, RowMatrix, add_states, working_dtype
 
 
 class StreamRows(RowMatrix):
