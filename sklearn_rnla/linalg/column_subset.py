@@ -10,10 +10,11 @@ import numpy as np
 from .._random import draw_seed, stream
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix, passes
+from ..operators import CenteredMatrix
+from ..operators.rows import add_states
 from ..sketching import SparseSign
 from .leverage import leading_right
-from .pivoting import Pivots, pivot_columns, squared_norms, swap_columns
+from .pivoting import Pivots, lu_pivots, pivot_columns, squared_norms, swap_columns
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
@@ -95,8 +96,7 @@ class Root(NamedTuple):
         """
         if self.sketch is not None:
             return self.sketch @ Y
-        A.n_passes += 1
-        products = A.rows.fold(passes.fold_products, Y)[0]
+        products = A.fold(fold_products, Y)[0]
         return np.linalg.lstsq(self.B.T, products, rcond=None)[0]
 
     def estimates(self, pivots) -> np.ndarray:
@@ -114,6 +114,13 @@ class Root(NamedTuple):
         size = len(self.B)
         left = np.maximum(size - np.arange(len(errors)), 1)
         return np.minimum(errors / total * np.sqrt(size / left), 1.0)
+
+
+def fold_products(state, block, Y):
+    """Products of the columns of B with those of Y: ``[B^T Y]``, float64."""
+    rows = slice(block.start, block.start + block.values.shape[0])
+    part = block.values.T @ Y[rows].astype(block.values.dtype, copy=False)
+    return add_states(state, [np.asarray(part, dtype=np.float64)])
 
 
 def sketch_size_of(k, method, refine) -> int:
@@ -144,8 +151,8 @@ def root_of(A, size, rng) -> Root:
     S = SparseSign(size, n_rows).sample(rng)
     if A.center:
         return Root(A.sketch(S).astype(np.float64), S, rounding)
-    A.n_passes += 1
-    return Root(_finite((S @ A.rows).astype(np.float64)), S, rounding)
+    # It is not centred: the sketch of the rows as they are.
+    return Root(_finite((S @ A).astype(np.float64)), S, rounding)
 
 
 def about_origin(A, root) -> Root:
@@ -271,7 +278,7 @@ def _pivots(A, root, k, method, target, rng):
     if method in ORDERED_METHODS:
         return pivot_columns(B, k, target=target, rounding=rounding)
     if method == "lupp":
-        return pivot_columns(B, k, first=passes.lu_pivots(B.T), rounding=rounding)
+        return pivot_columns(B, k, first=lu_pivots(B.T), rounding=rounding)
     if method == "qdeim":
         V = _leading(A, root, k, rng)
         first = pivot_columns(V, len(V)).indices

@@ -12,9 +12,15 @@ import scipy.optimize
 from .._random import draw_seed, stream
 from .._sklearn import Interval, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix, passes
+from ..operators import CenteredMatrix
 from .column_subset import CONSTRAINTS, check_n_columns
-from .interpolation import gather_columns, pivot_rows, pseudo_inverse, take_rows
+from .interpolation import (
+    fold_squared_products,
+    gather_columns,
+    pivot_rows,
+    pseudo_inverse,
+    take_rows,
+)
 
 
 class CUR(NamedTuple):
@@ -99,8 +105,7 @@ def row_weights(A, R) -> np.ndarray:
     ``w^T H w - 2 g^T w`` and a constant. One pass for g.
     """
     dense = (R if isinstance(R, np.ndarray) else R.toarray()).astype(np.float64)
-    A.n_passes += 1
-    g = A.rows.fold(passes.fold_squared_products, np.ascontiguousarray(dense.T))[0]
+    g = A.fold(fold_squared_products, np.ascontiguousarray(dense.T))[0]
     H = (dense @ dense.T) ** 2
     # Scaled to a unit diagonal, and as a least squares problem by a root of H.
     scale = np.sqrt(np.diagonal(H))

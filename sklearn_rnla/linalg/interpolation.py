@@ -12,9 +12,10 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
+from ..operators.rows import add_states
 from ..sketching import SparseSign
 from .column_subset import about_origin, select_columns, sketch_size_of
-from .pivoting import pivot_columns, swap_columns
+from .pivoting import lu_pivots, pivot_columns, swap_columns
 from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
@@ -142,9 +143,8 @@ def _gather(A, root, pivots, keep):
     indices, k = pivots.indices, len(pivots.indices)
     T = np.linalg.qr(root.B[:, indices], mode="r")[:k]
     inverse = triangular_inverse(T.T).T
-    A.n_passes += 1
     gather = keep and not A.rows.lazy
-    H, Z, squares, blocks = A.rows.fold(passes.fold_interpolation, indices, inverse, gather)
+    H, Z, squares, blocks = A.fold(fold_interpolation, indices, inverse, gather)
     passes.check_finite(squares, A.dtype)
     whiten = inverse_cholesky(H)
     captured, basis = whiten @ Z, inverse @ whiten.T
@@ -161,10 +161,52 @@ def _gather(A, root, pivots, keep):
     return Gathered(indices, C, basis, captured, norm, errors)
 
 
+def fold_interpolation(state, block, indices, inverse, keep):
+    """Fold the normal equations for A in the columns ``Q = A[:, indices] inverse``.
+
+    State: ``[Q^T Q, Q^T A, squared norm of A, blocks of A[:, indices]]``, the last empty
+    unless `keep`.
+    """
+    values = block.values
+    is_dense = isinstance(values, np.ndarray)
+    columns = values[:, indices]
+    Q = (columns if is_dense else columns.toarray()).astype(np.float64) @ inverse
+    Qt = np.ascontiguousarray(Q.T, dtype=values.dtype)
+    part = [
+        Q.T @ Q,
+        (Qt @ values if is_dense else (values.T @ Qt.T).T).astype(np.float64),
+        passes.squared_norm(values if is_dense else values.data),
+        [columns] if keep else [],
+    ]
+    return add_states(state, part)
+
+
 def _stack(blocks):
     if isinstance(blocks[0], np.ndarray):
         return np.concatenate(blocks)
     return sp.csr_array(sp.vstack(blocks, format="csr"))
+
+
+def fold_pivot_rows(state, block, inverse):
+    """Tournament of rows of ``Q = C inverse``, for blocks of C: ``[indices, rows]``.
+
+    The rows that LU with partial pivoting takes from a block are candidates; those
+    that it takes from two lots of candidates go on (Grigori, Demmel & Xiang 2011).
+    """
+    Q = np.asarray(passes.take_columns(block.values, slice(None)), np.float64) @ inverse
+    indices = block.start + np.arange(len(Q))
+    return winners(state, winners(None, [indices, Q]))
+
+
+def winners(left, right):
+    """Return the winners of two lots of candidates, ``[indices, rows]``, in order."""
+    if left is not None:
+        right = [np.concatenate(pair) for pair in zip(left, right, strict=True)]
+    indices, rows = right
+    if not len(indices):
+        return right
+    pivots = lu_pivots(rows)
+    return [indices[pivots], rows[pivots]]
 
 
 def pivot_rows(columns, n_jobs) -> np.ndarray:
@@ -187,8 +229,8 @@ def pivot_rows(columns, n_jobs) -> np.ndarray:
     a whole. Sorensen & Embree (2016) pivot singular vectors so.
     """
     C = as_row_matrix(columns.C, n_jobs=n_jobs)
-    winners = C.fold(passes.fold_pivot_rows, columns.basis, combine=passes.pivot_rows)[0]
-    return np.asarray(winners, dtype=np.intp)
+    indices = C.fold(fold_pivot_rows, columns.basis, combine=winners)[0]
+    return np.asarray(indices, dtype=np.intp)
 
 
 def take_rows(rows, indices):
@@ -287,6 +329,12 @@ def interpolative(
     return Interpolation(indices, J, X, Z, error)
 
 
+def fold_squared_products(state, block, V):
+    """Squared norms of the columns of ``B V``: ``[(l,)]``."""
+    Y = np.asarray(block.values @ V, dtype=np.float64)
+    return add_states(state, [np.einsum("ij,ij->j", Y, Y)])
+
+
 def _row_interpolation(A, k, refine, rng):
     """Choose rows by pivoting ``(A S^T)^T``, a sketch of the columns."""
     rows, n_columns = A.rows, A.shape[1]
@@ -303,7 +351,7 @@ def _row_interpolation(A, k, refine, rng):
     if refine == "swap":
         indices = swap_columns(B, indices, rounding=rounding)
     V, inverse = pseudo_inverse(take_rows(rows, indices))
-    squares = rows.fold(passes.fold_squared_products, V)[0]
+    squares = A.fold(fold_squared_products, V)[0]
     X = rows.map(passes.project, inverse.astype(rows.dtype), 0.0, n_columns=len(indices))
     if not rows.lazy:
         X[indices] = np.eye(len(indices))

@@ -89,7 +89,7 @@ def leverage_scores(
     rng = stream(draw_seed(random_state))
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.
-    matrix.moments  # noqa: B018
+    matrix.find_moments()
     if of == "columns":
         V = _right_vectors(matrix, n_components, rng)
         return np.einsum("ij,ij->j", V, V)

@@ -79,7 +79,6 @@ def one_view_right_svd(A, k, *, rng):
         [Gaussian(size, n_features).sample(rng).to_dense() for size in (width, core_size)]
     ).T.astype(A.dtype)
     shift = A.provisional_mean()
-    A.n_passes += 1
     (
         corange,
         probe,
@@ -90,7 +89,7 @@ def one_view_right_svd(A, k, *, rng):
         ones_core,
         ones_probe,
         *moments,
-    ) = A.rows.fold(fold_sketches, left, right, shift)
+    ) = A.fold(fold_sketches, left, right, shift)
     A.set_moments(moments, shift)
     right = right.astype(np.float64)
     if A.center:

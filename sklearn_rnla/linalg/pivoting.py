@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from .triangular import triangular_inverse
 
@@ -243,3 +244,13 @@ def swap_columns(B, indices, *, target=None, rounding=None) -> np.ndarray:
 def _basis(columns):
     Q, T = np.linalg.qr(columns)
     return np.ascontiguousarray(Q.T), T
+
+
+def lu_pivots(A):
+    """Return the rows of A that LU with partial pivoting takes, in order."""
+    # The driver would warn of a singular factor; pivots are all that is wanted.
+    _, swaps, _ = scipy.linalg.lapack.dgetrf(A)
+    order = np.arange(len(A))
+    for i, j in enumerate(swaps):
+        order[[i, j]] = order[[j, i]]
+    return order[: min(A.shape)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..operators import CenteredMatrix, passes
+from ..operators.rows import add_states
 
 _EPS = np.finfo(np.float64).eps
 
@@ -62,9 +63,7 @@ class RidgeProblem:
         """Return ``S A`` and ``S Y``, in one pass."""
         # Sparse blocks are not shifted: their mean is corrected for in the sketch.
         shift = None if self.rows.sparse else self._near()
-        SA, SY, total, sums = self.rows.fold(
-            passes.fold_sketch_with_targets, S, shift, self.Y
-        )
+        SA, SY, total, sums = self.rows.fold(fold_sketch_with_targets, S, shift, self.Y)
         self._set_mean(total, sums, shift)
         if self.center:
             offset = self.mean if shift is None else self.mean - shift
@@ -80,7 +79,7 @@ class RidgeProblem:
         all in matrix products.
         """
         shift = self.mean if self.center and self._known else self._near()
-        G, FY, total, sums = self.rows.fold(passes.fold_normal_equations, W, shift, self.Y)
+        G, FY, total, sums = self.rows.fold(fold_normal_equations, W, shift, self.Y)
         passes.check_finite(np.trace(G), np.float64)
         if self.center:
             G -= np.outer(sums, sums / total)
@@ -145,7 +144,7 @@ class RidgeProblem:
     def _product(self, C, Y):
         shift = self.mean if self._far else None
         offset = 0.0 if self._far else self.mean @ C
-        out, sums, squares = self.rows.fold(passes.fold_gradient, C, offset, shift, Y)
+        out, sums, squares = self.rows.fold(fold_gradient, C, offset, shift, Y)
         if not self._far:
             out -= np.outer(self.mean, sums)
         penalty = self.alphas * C
@@ -171,3 +170,82 @@ def _about_mean(Y, weight):
     counted = Y if weight is None else Y[weight > 0]
     Y[:, np.abs(counted).max(axis=0) <= _CONSTANT * _EPS * np.abs(mean)] = 0.0
     return Y, mean
+
+
+def fold_sketch_with_targets(state, block, sketch, shift, Y):
+    """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
+
+    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], total weight, weighted sum of rows]``.
+    """
+    values, root = _double_rows(block, shift), _root_weight(block)
+    n, p = values.shape
+    Y = Y[block.start : block.start + n]
+    others = np.concatenate([np.ones((n, 1)), Y], axis=1)
+    total, sums = _weighted_sum(values, block.weight)
+    if root is not None:
+        values, others = passes.scale_rows(values, root), others * root
+    if isinstance(values, np.ndarray):
+        # One product: the columns of the sketch are drawn once.
+        both = sketch.apply(np.concatenate([values, others], axis=1), block.start)
+        part = [both[:, :p], both[:, p:]]
+    else:
+        part = [sketch.apply(values, block.start), sketch.apply(others, block.start)]
+    return add_states(state, [*part, total, sums])
+
+
+def _weighted_sum(values, weight):
+    """Return the total weight and the weighted sum of the rows, in float64."""
+    n = values.shape[0]
+    weight = np.ones(n) if weight is None else weight.astype(np.float64)
+    return float(weight.sum()), weight @ values
+
+
+def fold_normal_equations(state, block, W, shift, Y):
+    """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
+
+    W is None for the rows themselves. Sparse blocks are made dense, one at a time. State:
+    ``[F^T F, F^T Y, total weight, weighted sum of F's rows]``.
+    """
+    F, root = passes.dense_rows(_double_rows(block, shift)), _root_weight(block)
+    Y = Y[block.start : block.start + len(F)]
+    F = F if W is None else F @ W
+    total, sums = _weighted_sum(F, block.weight)
+    if root is not None:
+        F, Y = F * root, Y * root
+    # numpy halves the work of a product of an array with itself.
+    return add_states(state, [F.T @ F, F.T @ Y, total, sums])
+
+
+def fold_gradient(state, block, C, offset, shift, Y):
+    """``[B^T R, sum of R's rows, squares of R]`` of ``R = W (Y - B C + offset)``.
+
+    Reads the block once. With Y None, ``R = W (B C - offset)``: a product with the
+    Gram matrix. `shift` is taken from the rows of dense blocks, a copy of the block.
+    """
+    values = _double_rows(block, shift)
+    R = values @ C
+    R -= offset
+    if Y is not None:
+        np.subtract(Y[block.start : block.start + len(R)], R, out=R)
+    weighted = R if block.weight is None else R * block.weight[:, np.newaxis]
+    part = [
+        values.T @ weighted,
+        weighted.sum(axis=0),
+        np.einsum("ij,ij->j", weighted, R),
+    ]
+    return add_states(state, part)
+
+
+def _double_rows(block, shift):
+    """Return the rows less `shift`, if any, which makes them dense, in float64."""
+    values = block.values
+    if shift is not None:
+        values = passes.dense_rows(values) - shift
+    return values.astype(np.float64, copy=False)
+
+
+def _root_weight(block):
+    """Return the square roots of the weights, a column; None where all are one."""
+    if block.weight is None:
+        return None
+    return np.sqrt(block.weight.astype(np.float64))[:, np.newaxis]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import passes
+from .rows import add_states
 
 
 class Moments(NamedTuple):
@@ -85,11 +86,21 @@ class CenteredMatrix:
     def moments(self) -> Moments:
         """Exact moments; a pass of their own when no product has brought them yet."""
         if self._moments is None:
-            # About the mean of a first sweep's rows there is no cancellation.
-            shift = self.provisional_mean()
-            self.n_passes += 1
-            self.set_moments(self.rows.fold(passes.fold_moments, shift), shift)
+            self.find_moments()
         return self._moments
+
+    def fold(self, function, *args, combine=add_states):
+        """Fold `function` over the blocks of the rows as they are, and count the pass.
+
+        See `RowMatrix.fold`.
+        """
+        self.n_passes += 1
+        return self.rows.fold(function, *args, combine=combine)
+
+    def find_moments(self):
+        """Make the moments known, by a pass that raises where they are not finite."""
+        shift = self.provisional_mean()
+        self.set_moments(self.fold(passes.fold_moments, shift), shift)
 
     def provisional_mean(self):
         """Return a point near the data, to shift by.
@@ -147,7 +158,7 @@ class CenteredMatrix:
         V = np.ascontiguousarray(V, dtype=self.dtype)
         first = self._moments is None
         if first and self._near is None:
-            self.moments  # noqa: B018 - the pass is its effect
+            self.find_moments()
             first = False
         about = self._near if first else self._moments
         center = about.mean if self.center else np.zeros(self.shape[1])
@@ -158,8 +169,7 @@ class CenteredMatrix:
             > _EXPLICIT_RATIO[self.dtype] * about.squared_norm
         )
         shift = center.astype(self.dtype)
-        self.n_passes += 1
-        Z, H, t, *moments = self.rows.fold(
+        Z, H, t, *moments = self.fold(
             passes.fold_gram_product,
             self._layout(V),
             V @ shift,
@@ -200,9 +210,8 @@ class CenteredMatrix:
         """
         V = np.ascontiguousarray(V, dtype=self.dtype)
         mean = self.moments.mean if self.center else np.zeros(self.shape[1])
-        self.n_passes += 1
         offset = V @ mean.astype(self.dtype)
-        return self.rows.fold(passes.fold_projected_gram, self._layout(V), offset)[0]
+        return self.fold(passes.fold_projected_gram, self._layout(V), offset)[0]
 
     def _layout(self, V):
         return np.ascontiguousarray(V.T) if self.rows.sparse else V
@@ -216,8 +225,7 @@ class CenteredMatrix:
             Summed over blocks in float64; n_rows n_features^2 flops.
         """
         shift = self.provisional_mean()
-        self.n_passes += 1
-        gram, *moments = self.rows.fold(passes.fold_gram, shift)
+        gram, *moments = self.fold(passes.fold_gram, shift)
         self.set_moments(moments, shift)
         if self.center:
             # Of rows taken about the shift, the mean is what is left of it.
@@ -250,8 +258,7 @@ class CenteredMatrix:
             V = np.ascontiguousarray(V, dtype=self.dtype)
             offset = V.astype(np.float64) @ mean
             layout = self._layout(V)
-        self.n_passes += 1
-        return self.rows.fold(passes.fold_qr, layout, offset, mean, combine=passes.stack_qr)
+        return self.fold(passes.fold_qr, layout, offset, mean, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
         """Return ``S A``, in one pass that brings the moments too.
@@ -267,8 +274,7 @@ class CenteredMatrix:
             The sketch of the centred, weighted rows.
         """
         shift = self.provisional_mean()
-        self.n_passes += 1
-        SB, S1, *moments = self.rows.fold(passes.fold_sketch, S, shift)
+        SB, S1, *moments = self.fold(passes.fold_sketch, S, shift)
         self.set_moments(moments, shift)
         if not self.center:
             return SB
