@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._sklearn import Interval, StrOptions, _fit_context, undone_on_failure
 from ._validation import check_reduced, check_rows
 from .operators import is_read_lazily
+from .operators.stacking import stack_rows
 from .sketching import SRTT, Gaussian, SparseSign
 from .sketching._base import fold_sparse_projection, project_rows
 
@@ -216,7 +217,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             drawn = drawn.astype(rows.dtype, copy=False)
         if rows.sparse and not rows.lazy and self._keeps_sparse():
             (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
-            return _stacked(parts)
+            return stack_rows(parts)
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
     def inverse_transform(self, X):
@@ -333,15 +334,3 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _stacked(parts):
-    """Return CSR parts as one, with indices of 32 bits where they do: scipy widens them."""
-    if len(parts) == 1:
-        return parts[0]
-    stacked = sp.csr_array(sp.vstack(parts, format="csr"))
-    if stacked.nnz <= np.iinfo(np.int32).max:
-        stacked.indptr = stacked.indptr.astype(np.int32, copy=False)
-        stacked.indices = stacked.indices.astype(np.int32, copy=False)
-    stacked.has_canonical_format = True
-    return stacked

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from .._random import stream
 from ..operators import Moments, passes
+from ..operators.stacking import stack_rows
 from .gram import leading_eigh
 from .krylov import RightSVD
 from .orth import complete_rows
@@ -193,11 +194,10 @@ def _batches(blocks, n_rows):
 def _join(blocks):
     if len(blocks) == 1:
         return blocks[0].values, blocks[0].weight
-    stack = np.concatenate if isinstance(blocks[0].values, np.ndarray) else sp.vstack
     weight = None
     if blocks[0].weight is not None:
         weight = np.concatenate([block.weight for block in blocks])
-    return stack([block.values for block in blocks]), weight
+    return stack_rows([block.values for block in blocks]), weight
 
 
 def _stack_double(stacked, n_wanted):

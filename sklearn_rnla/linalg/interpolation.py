@@ -6,13 +6,13 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.rows import add_states
+from ..operators.stacking import stack_rows
 from ..sketching import SparseSign
 from .column_subset import about_origin, select_columns, sketch_size_of
 from .pivoting import lu_pivots, pivot_columns, swap_columns
@@ -155,7 +155,7 @@ def _gather(A, root, pivots, keep):
     errors[lost] = np.minimum(errors, root.estimates(pivots))[lost]
     C = None
     if gather:
-        C = _stack(blocks)
+        C = stack_rows(blocks)
     elif keep:
         C = A.rows.map(passes.take_columns, indices, n_columns=k)
     return Gathered(indices, C, basis, captured, norm, errors)
@@ -179,12 +179,6 @@ def fold_interpolation(state, block, indices, inverse, keep):
         [columns] if keep else [],
     ]
     return add_states(state, part)
-
-
-def _stack(blocks):
-    if isinstance(blocks[0], np.ndarray):
-        return np.concatenate(blocks)
-    return sp.csr_array(sp.vstack(blocks, format="csr"))
 
 
 def fold_pivot_rows(state, block, inverse):

@@ -12,6 +12,7 @@ from ..operators import as_row_matrix, is_read_lazily
 from ..operators.lanes import split
 from ..operators.rows import add_states
 from ..operators.sources import dense_block_rows, is_dask
+from ..operators.stacking import stack_rows
 from ._arrays import is_tensor, to_numpy
 
 # Up to this many rows or columns, a Gram matrix of them is formed and solved whole.
@@ -182,14 +183,6 @@ def _aligned(left, right):
             missing -= parts[-1].shape[0]
             rest = rest[parts[-1].shape[0] :]
         if parts:
-            yield block.values, _stacked(parts)
+            yield block.values, stack_rows(parts)
     if (rest is not None and rest.shape[0]) or next(right, None) is not None:
         raise ValueError("Y has more rows than X.")
-
-
-def _stacked(parts):
-    if len(parts) == 1:
-        return parts[0]
-    return (
-        sp.vstack(parts, format="csr") if sp.issparse(parts[0]) else np.concatenate(parts)
-    )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-import scipy.sparse as sp
 
 from .lanes import MAX_LANES, run_lanes, split
+from .stacking import stack_rows
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.
@@ -142,10 +142,7 @@ class RowMatrix(ABC):
         ndarray or csr_array of shape (n_rows, n_features)
             In this process.
         """
-        parts = [block.values for block in self.blocks()]
-        if isinstance(parts[0], np.ndarray):
-            return np.concatenate(parts)
-        return sp.csr_array(sp.vstack(parts, format="csr"))
+        return stack_rows([block.values for block in self.blocks()])
 
     @abstractmethod
     def map(self, function, *args, n_columns, dtype=None):

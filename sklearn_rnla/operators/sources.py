@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix, working_dtype
+from .stacking import stack_rows
 
 # Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
 _SPARSE_BLOCK_ROWS = 2**17
@@ -92,7 +93,7 @@ class ArrayRows(LocalRowMatrix):
             taken = np.asarray(self._X[indices], dtype=self.dtype)
         else:
             # Lazy arrays index slowly, or not at all, by a list: read block by block.
-            taken = np.concatenate(
+            taken = stack_rows(
                 [
                     self.values(rows)[_within(indices, rows)]
                     for lane in self._lanes
