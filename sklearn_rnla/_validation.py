@@ -23,6 +23,7 @@ from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
 from .operators.kernel_passes import BLOCK_ROWS
 from .operators.kernels import Kernel, is_kernel_object
 from .operators.lanes import kernel_jobs
+from .operators.rows import refuse_masked
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -96,6 +97,7 @@ def check_rows(
                 f"minimum of {min_samples} is required by {type(estimator).__name__}."
             )
     else:
+        refuse_masked(X)
         X = validate_data(
             estimator,
             X,
@@ -242,6 +244,7 @@ def check_matrix(A, *, block_size=None, n_jobs=None):
         Those of `sklearn.utils.validation.check_array`.
     """
     if not is_read_lazily(A):
+        refuse_masked(A)
         A = check_array(
             A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
         )

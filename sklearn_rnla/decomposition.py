@@ -510,7 +510,8 @@ class RandomizedPCA(
     def _set_results(self, k, result, moments, n_samples, dtype):
         s = result.singular_values[:k]
         V = svd_flip(None, result.components[:k].copy(), u_based_decision=False)[1]
-        total, mean, squared_norm = moments
+        total, mean = moments.total_weight, moments.mean
+        squared_norm = moments.squared_norm
         degrees = total - 1 if self.with_mean else total
         # A first batch of one sample has no variance yet.
         degrees = degrees if degrees > 0 else np.inf

@@ -333,7 +333,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             kernel = ConstantKernel(scale, (1e-5 * scale, 1e5 * scale)) * RBF()
         else:
             kernel = clone(self.kernel)
-        prior, head = covariance(kernel), np.asarray(rows.head(), np.float64)
+        prior, head = covariance(kernel), np.asarray(rows.some_rows(), np.float64)
         is_noisy = prior.has_noise and bool(np.any(prior.noise(head) > 0))
         learned = self.optimizer is not None and self.learn_noise
         if learned and not is_noisy and np.ndim(alpha) == 0:

@@ -215,7 +215,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         drawn = self._drawn
         if self.sketch == "gaussian":
             drawn = drawn.astype(rows.dtype, copy=False)
-        if rows.sparse and not rows.lazy and self._keeps_sparse():
+        if not rows.lazy and rows.sparse and self._keeps_sparse():
             (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
             return stack_rows(parts)
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 from .._random import stream
 from ..operators import Moments, passes
+from ..operators.moments import full_and_far, shift_rows
 from ..operators.stacking import stack_rows
 from .gram import leading_eigh
 from .krylov import RightSVD
@@ -77,7 +78,7 @@ class RowSummary:
     @property
     def moments(self):
         """Moments of the rows seen."""
-        return Moments(self.total_weight, self.mean, self.squared_norm)
+        return Moments.at_mean(self.total_weight, self.mean, self.squared_norm)
 
     def right_svd(self, rule):
         """Return how many triplets `rule` keeps, and a `RightSVD` of as many.
@@ -130,12 +131,18 @@ class RowSummary:
         if added == 0:
             return replace(self, n_rows=self.n_rows + n_rows)
         dtype, values = values.dtype, values.astype(np.float64)
+        is_sparse, shift = sp.issparse(values), None
+        if is_sparse and center:
+            shift = full_and_far(values, np.float64)
+            values = shift_rows(values, shift)
         mean = (root**2 @ values) / added
+        mean = mean if shift is None else mean + shift
         total = self.total_weight + added
         origin = mean if center else np.zeros_like(mean)
         step = np.sqrt(self.total_weight * added / total) * (mean - self.mean)
         extra = step[np.newaxis][: int(center and self.total_weight > 0)]
-        if sp.issparse(values):
+        if is_sparse:
+            origin = origin if shift is None else origin - shift
             s2, factor, squares = _stack_sparse(
                 self.factor, values, root, origin, extra, n_kept
             )

@@ -230,7 +230,7 @@ def pivot_rows(columns, n_jobs) -> np.ndarray:
 def take_rows(rows, indices):
     """Return rows of a row matrix in the order of `indices`."""
     if not len(indices):
-        return rows.head()[:0]
+        return rows.some_rows()[:0]
     order = np.argsort(indices)
     return rows.take(indices[order]).in_memory()[np.argsort(order)]
 

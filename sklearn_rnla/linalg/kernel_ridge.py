@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..operators import kernel_passes
+from ..operators import Moments, kernel_passes
 from ..operators.lanes import one_blas_thread
 from .pcg import pcg
 from .ritz import descending_eigh
@@ -146,7 +146,7 @@ def centered_targets(G, FY, YY, sums):
     """Return the normal equations about the means; drop the target of ones."""
     mean = sums[:-1] / sums[-1]
     F1, FY = FY[:, -1], FY[:, :-1]
-    centered = G - np.outer(F1, F1) / sums[-1]
+    centered = Moments(sums[-1], F1, G).about_mean().squares
     return centered, FY - np.outer(F1, mean), YY[:-1] - sums[-1] * mean**2
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operators import passes
+from ..operators import Moments, passes
+from ..operators.moments import shift_rows
+from ..operators.rows import add_states
 from ..sketching import Gaussian, SparseSign
 from .krylov import RightSVD
 from .orth import complete_rows
@@ -17,13 +19,11 @@ def fold_sketches(state, block, left, right, shift):
     """Fold the linear sketches ``S (B - 1 shift^T)`` and ``(B - 1 shift^T) R``.
 
     The left sketches are those of the co-range, the core and the error probe. State:
-    ``S A`` for the first and last, ``S Y`` for the second with ``Y = A R``; ``Y^T Y`` and
-    the sum of the rows of Y; ``S 1`` for each; the moments about the shift.
+    ``S A`` for the first and last, ``S Y`` for the second with ``Y = A R``; the moments of
+    Y, with ``Y^T Y``; ``S 1`` for each; the moments about the shift.
     """
-    values, weight = block.values, block.weight
-    dense = isinstance(values, np.ndarray)
-    if dense and shift is not None:
-        values = values - shift
+    values, weight = shift_rows(block.values, shift), block.weight
+    moments = passes.block_moments(values, weight, shift)
     Y = np.asarray(values @ right, dtype=np.float64)
     ones = np.ones((len(Y), 1))
     if weight is not None:
@@ -35,12 +35,11 @@ def fold_sketches(state, block, left, right, shift):
         corange.apply(values, block.start).astype(np.float64),
         probe.apply(values, block.start).astype(np.float64),
         core.apply(Y, block.start),
-        Y.T @ Y,
-        (ones * Y).sum(axis=0),
+        Moments(moments.total_weight, (ones * Y).sum(axis=0), Y.T @ Y),
         *[S.apply(ones, block.start) for S in left],
-        *passes.block_moments(block, shift if dense else None),
+        moments,
     ]
-    return passes.add_states(state, part)
+    return add_states(state, part)
 
 
 def one_view_right_svd(A, k, *, rng):
@@ -78,32 +77,29 @@ def one_view_right_svd(A, k, *, rng):
     right = np.concatenate(
         [Gaussian(size, n_features).sample(rng).to_dense() for size in (width, core_size)]
     ).T.astype(A.dtype)
-    shift = A.provisional_mean()
     (
         corange,
         probe,
         core_Y,
-        gram_Y,
-        sum_Y,
+        moments_Y,
         ones_corange,
         ones_core,
         ones_probe,
-        *moments,
-    ) = A.fold(fold_sketches, left, right, shift)
-    A.set_moments(moments, shift)
+        moments,
+    ) = A.fold(fold_sketches, left, right, A.shift)
+    A.set_moments(moments)
     right = right.astype(np.float64)
     if A.center:
-        offset = A.moments.mean if shift is None else A.moments.mean - shift
+        offset = moments.offset
         offset_Y = offset @ right
         corange -= ones_corange * offset
         probe -= ones_probe * offset
         core_Y -= ones_core * offset_Y
-        gram_Y -= np.outer(offset_Y, sum_Y) + np.outer(sum_Y, offset_Y)
-        gram_Y += A.moments.total_weight * np.outer(offset_Y, offset_Y)
+        moments_Y = moments_Y.about(offset_Y)
     eps = np.finfo(np.float64).eps
     P = _range(corange.T, eps)
     # Q = Y T is orthonormal; what squaring lost is left out.
-    range_gram = gram_Y[:width, :width]
+    range_gram = moments_Y.squares[:width, :width]
     values, vectors = np.linalg.eigh(range_gram)
     keep = values > len(values) * eps * max(values[-1], 0.0)
     T = vectors[:, keep] / np.sqrt(values[keep])

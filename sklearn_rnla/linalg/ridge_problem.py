@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..operators import CenteredMatrix, passes
+from ..operators.moments import Moments, point_near, shift_rows
 from ..operators.rows import add_states
 
 _EPS = np.finfo(np.float64).eps
@@ -61,14 +64,11 @@ class RidgeProblem:
 
     def sketch(self, S):
         """Return ``S A`` and ``S Y``, in one pass."""
-        # Sparse blocks are not shifted: their mean is corrected for in the sketch.
-        shift = None if self.rows.sparse else self._near()
-        SA, SY, total, sums = self.rows.fold(fold_sketch_with_targets, S, shift, self.Y)
-        self._set_mean(total, sums, shift)
+        SA, SY, moments = self.rows.fold(fold_sketch_with_targets, S, self._near, self.Y)
+        self._set_mean(moments)
         if self.center:
-            offset = self.mean if shift is None else self.mean - shift
-            SA = SA - np.outer(SY[:, 0], offset)
-        self._look_at_spread(_squares(SA), total)
+            SA = SA - np.outer(SY[:, 0], moments.offset)
+        self._look_at_spread(_squares(SA), moments.total_weight)
         SA[:, self.constant] = 0.0
         return SA, SY[:, 1:]
 
@@ -78,14 +78,13 @@ class RidgeProblem:
         2 n_rows n_features r flops for the product and n_rows r^2 for its Gram matrix,
         all in matrix products.
         """
-        shift = self.mean if self.center and self._known else self._near()
-        G, FY, total, sums = self.rows.fold(fold_normal_equations, W, shift, self.Y)
-        passes.check_finite(np.trace(G), np.float64)
-        if self.center:
-            G -= np.outer(sums, sums / total)
+        shift = self.mean if self.center and self._known else self._near
+        moments, FY = self.rows.fold(fold_normal_equations, W, shift, self.Y)
+        passes.check_finite(moments.squared_norm, np.float64)
+        G = (moments.about_mean() if self.center else moments).squares
         if W is None:
-            self._set_mean(total, sums, shift)
-            self._look_at_spread(np.diagonal(G), total)
+            self._set_mean(moments)
+            self._look_at_spread(np.diagonal(G), moments.total_weight)
             G[:, self.constant] = 0.0
             G[self.constant] = 0.0
         return G, FY
@@ -113,19 +112,16 @@ class RidgeProblem:
             self.mean, self._known = moments.mean, True
         return np.sqrt(moments.squared_norm)
 
+    @cached_property
     def _near(self):
-        """Return a point near the rows to shift by, None without centring."""
-        if not self.center:
-            return None
-        head = self.rows.head()
-        head = head if isinstance(head, np.ndarray) else head.toarray()
-        return head.mean(axis=0, dtype=np.float64)
+        """A point near the rows to take them about, see `point_near`; in float64."""
+        point = point_near(self.rows) if self.center else None
+        return None if point is None else point.astype(np.float64)
 
-    def _set_mean(self, total, sums, shift):
-        passes.check_finite(sums.sum(), np.float64)
+    def _set_mean(self, moments):
+        passes.check_finite(moments.sums.sum(), np.float64)
         if self.center and not self._known:
-            self.mean = sums / total if shift is None else shift + sums / total
-            self._known = True
+            self.mean, self._known = moments.mean, True
 
     def _look_at_spread(self, squares, total):
         """Tell far and constant columns from the squared norms of those of A."""
@@ -142,11 +138,14 @@ class RidgeProblem:
         return self._product(P, None)[0]
 
     def _product(self, C, Y):
-        shift = self.mean if self._far else None
-        offset = 0.0 if self._far else self.mean @ C
+        # What is not taken from the rows themselves is taken from the products.
+        shift, rest = (self.mean, None) if self._far else (None, self.mean)
+        if self.rows.sparse and self._near is not None:
+            shift, rest = self._near, self.mean - self._near
+        offset = 0.0 if rest is None else rest @ C
         out, sums, squares = self.rows.fold(fold_gradient, C, offset, shift, Y)
-        if not self._far:
-            out -= np.outer(self.mean, sums)
+        if rest is not None:
+            out -= np.outer(rest, sums)
         penalty = self.alphas * C
         return (out + penalty if Y is None else out - penalty), squares
 
@@ -175,13 +174,13 @@ def _about_mean(Y, weight):
 def fold_sketch_with_targets(state, block, sketch, shift, Y):
     """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
 
-    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], total weight, weighted sum of rows]``.
+    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], moments]``, without the squares.
     """
     values, root = _double_rows(block, shift), _root_weight(block)
     n, p = values.shape
     Y = Y[block.start : block.start + n]
     others = np.concatenate([np.ones((n, 1)), Y], axis=1)
-    total, sums = _weighted_sum(values, block.weight)
+    moments = _sums(values, block.weight, shift)
     if root is not None:
         values, others = passes.scale_rows(values, root), others * root
     if isinstance(values, np.ndarray):
@@ -190,30 +189,32 @@ def fold_sketch_with_targets(state, block, sketch, shift, Y):
         part = [both[:, :p], both[:, p:]]
     else:
         part = [sketch.apply(values, block.start), sketch.apply(others, block.start)]
-    return add_states(state, [*part, total, sums])
+    return add_states(state, [*part, moments])
 
 
-def _weighted_sum(values, weight):
-    """Return the total weight and the weighted sum of the rows, in float64."""
+def _sums(values, weight, shift):
+    """Return the moments of rows less `shift` in float64, without the squares."""
     n = values.shape[0]
     weight = np.ones(n) if weight is None else weight.astype(np.float64)
-    return float(weight.sum()), weight @ values
+    return Moments(float(weight.sum()), weight @ values, 0.0, shift)
 
 
 def fold_normal_equations(state, block, W, shift, Y):
     """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
 
     W is None for the rows themselves. Sparse blocks are made dense, one at a time. State:
-    ``[F^T F, F^T Y, total weight, weighted sum of F's rows]``.
+    ``[moments of F, F^T Y]``, with the Gram matrix, and about the shift of F.
     """
-    F, root = passes.dense_rows(_double_rows(block, shift)), _root_weight(block)
+    F = shift_rows(passes.dense_rows(block.values), shift).astype(np.float64, copy=False)
+    root = _root_weight(block)
     Y = Y[block.start : block.start + len(F)]
-    F = F if W is None else F @ W
-    total, sums = _weighted_sum(F, block.weight)
+    F, shift = (F, shift) if W is None else (F @ W, None)
+    moments = _sums(F, block.weight, shift)
     if root is not None:
         F, Y = F * root, Y * root
     # numpy halves the work of a product of an array with itself.
-    return add_states(state, [F.T @ F, F.T @ Y, total, sums])
+    moments.squares = F.T @ F
+    return add_states(state, [moments, F.T @ Y])
 
 
 def fold_gradient(state, block, C, offset, shift, Y):
@@ -237,11 +238,8 @@ def fold_gradient(state, block, C, offset, shift, Y):
 
 
 def _double_rows(block, shift):
-    """Return the rows less `shift`, if any, which makes them dense, in float64."""
-    values = block.values
-    if shift is not None:
-        values = passes.dense_rows(values) - shift
-    return values.astype(np.float64, copy=False)
+    """Return the rows less `shift`, if any, in float64."""
+    return shift_rows(block.values, shift).astype(np.float64, copy=False)
 
 
 def _root_weight(block):

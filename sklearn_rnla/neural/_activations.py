@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array
 
 from ..operators import as_row_matrix, is_read_lazily
 from ..operators.lanes import split
-from ..operators.rows import add_states
+from ..operators.rows import add_states, refuse_masked
 from ..operators.sources import dense_block_rows, is_dask
 from ..operators.stacking import stack_rows
 from ._arrays import is_tensor, to_numpy
@@ -48,6 +48,7 @@ def _checked(X, name):
         return _TensorRows(X, name)
     if is_read_lazily(X):
         return X
+    refuse_masked(X)
     return check_array(
         X, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name=name
     )

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..linalg.scaling import scale_of
+from ..operators import Moments
 from ._arrays import to_numpy
 
 # Rows that are taken to float64 at a time.
@@ -25,55 +26,47 @@ class InputMoments:
 
     Attributes
     ----------
-    count : int
-        Rows so far.
     scale : float
         A power of two near the largest entry, by which rows are divided before they are
         squared.
 
     Notes
     -----
-    Summed about the mean of the first block, so that a mean far from zero costs no
-    digits.
+    Each block is taken about its own mean, so that a mean far from zero costs no digits.
     """
 
     def __init__(self, width):
-        self.count = 0
+        self.width = width
         self.scale = _LEAST_SCALE
-        self._origin = None
-        self._total = np.zeros(width)
-        self._products = np.zeros((width, width))
+        self._moments = Moments.at_mean(0.0, np.zeros(width), np.zeros((width, width)))
 
     @property
-    def width(self) -> int:
-        """Entries of a row."""
-        return len(self._total)
+    def count(self) -> int:
+        """Rows so far."""
+        return int(self._moments.total_weight)
 
     @property
     def mean(self) -> np.ndarray:
         """Mean of the rows."""
-        return self._origin + self._total / self.count * self.scale
+        return self._moments.mean * self.scale
 
     def add(self, rows):
         """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
         for start in range(0, rows.shape[0], _BLOCK):
             block = rows[start : start + _BLOCK]
             block = block.toarray() if sp.issparse(block) else block
-            if self._origin is None:
-                self._origin = block.mean(axis=0, dtype=np.float64)
             if block.any():
                 self._grow(scale_of(block))
-            block = (block - self._origin) / self.scale
-            self.count += len(block)
-            self._total += block.sum(axis=0)
-            self._products += block.T @ block
+            mean = block.mean(axis=0, dtype=np.float64)
+            block = (block - mean) / self.scale
+            self._moments += Moments.at_mean(
+                float(len(block)), mean / self.scale, block.T @ block
+            )
         return self
 
     def _grow(self, scale):
         if scale > self.scale:
-            ratio = self.scale / scale
-            self._total *= ratio
-            self._products *= ratio**2
+            self._moments = self._moments.scaled(self.scale / scale)
             self.scale = scale
 
     def second(self, center) -> np.ndarray:
@@ -97,12 +90,8 @@ class InputMoments:
                 "activations are one sample, but where there is a bias at least two are "
                 "needed: it could do for all that they tell."
             )
-        offset = self._total / self.count
-        covariance = self._products / self.count - np.outer(offset, offset)
-        if center:
-            return covariance
-        mean = self._origin / self.scale + offset
-        return covariance + np.outer(mean, mean)
+        moments = self._moments.about_mean() if center else self._moments.about()
+        return moments.squares / self.count
 
 
 def moments_of(activations, name, width) -> InputMoments:

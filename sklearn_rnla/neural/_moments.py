@@ -9,7 +9,9 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from ..operators import passes
+from ..operators import Moments
+from ..operators.moments import shift_rows
+from ..operators.passes import check_finite, dense_rows
 from ..operators.rows import add_states
 
 # Rounding of a mean, in units of eps.
@@ -19,56 +21,57 @@ _ROUNDING = 10
 def fold_joint(state, parts, shift, units):
     """Fold moments of the same samples in several layers, about `shift`.
 
-    State, of n samples Z of all layers side by side, and of N with the squared norms of
-    the samples in each layer, in units of its own: ``[n, 1^T Z, Z^T Z, N^T N, N^T Z]``.
+    State, of samples Z of all layers side by side, and of N with the squared norms of the
+    samples in each layer, in units of its own: ``[moments of Z, N^T N, N^T Z]``, the
+    moments with the Gram matrix.
 
     Parameters
     ----------
     state : list or None
     parts : list of ndarray or csr_array of shape (b, width of the layer)
-    shift : list of ndarray or None
-        A point near the samples of each layer; None is the origin, which sparse parts
-        want.
+    shift : ndarray of shape (n_features,) or None
+        A point near the samples of all layers, side by side; None is the origin. Sparse
+        parts want what `point_near` returns.
     units : list of float
         A typical squared norm of each layer, as of `typical_square`. In these no fourth
         power overflows.
     """
-    is_sparse = all(sp.issparse(part) for part in parts)
-    Z = sp.hstack(parts, format="csr") if is_sparse else _side_by_side(parts, shift)
     edges = np.cumsum([0, *(part.shape[1] for part in parts)])
+    is_sparse = all(sp.issparse(part) for part in parts)
+    if is_sparse:
+        Z = shift_rows(sp.csr_array(sp.hstack(parts, format="csr")), shift)
+    else:
+        Z = _side_by_side(parts, edges, shift)
     norms = [_row_squares(Z[:, a:b]) for a, b in pairwise(edges)]
     norms = np.stack(norms, axis=1).astype(np.float64) / units
     gram = Z.T @ Z
-    ones = np.ones(Z.shape[0], Z.dtype)
+    gram = gram.toarray() if is_sparse else gram
+    if state is None:
+        gram = gram.astype(np.float64, copy=False)
+    sums = (np.ones(Z.shape[0], Z.dtype) @ Z).astype(np.float64)
     part = [
-        float(Z.shape[0]),
-        (ones @ Z).astype(np.float64),
-        gram.toarray() if is_sparse else gram,
+        Moments(float(Z.shape[0]), sums, gram, shift),
         norms.T @ norms,
         np.asarray(norms.T.astype(Z.dtype) @ Z, dtype=np.float64),
     ]
-    if state is None:
-        part[2] = part[2].astype(np.float64, copy=False)
     return add_states(state, part)
 
 
 def typical_square(values, shift=None):
     """Return the mean squared norm of rows about `shift`; 1 where that is no scale."""
-    values = values.astype(np.float64)
-    if shift is not None:
-        values = (values.toarray() if sp.issparse(values) else values) - shift
+    values = shift_rows(values.astype(np.float64), shift)
     with np.errstate(invalid="ignore", over="ignore"):
         mean = float(_row_squares(values).mean())
     return mean if np.isfinite(mean) and mean > 0 else 1.0
 
 
-def _side_by_side(parts, shift):
-    dtype = np.result_type(*(part.dtype for part in parts))
-    edges = np.cumsum([0, *(part.shape[1] for part in parts)])
-    Z = np.empty((parts[0].shape[0], edges[-1]), dtype)
-    for i, (part, (a, b)) in enumerate(zip(parts, pairwise(edges), strict=True)):
-        dense = part.toarray() if sp.issparse(part) else part
-        np.subtract(dense, 0 if shift is None else shift[i], out=Z[:, a:b])
+def _side_by_side(parts, edges, shift):
+    Z = np.empty(
+        (parts[0].shape[0], edges[-1]), np.result_type(*(part.dtype for part in parts))
+    )
+    for part, (a, b) in zip(parts, pairwise(edges), strict=True):
+        point = 0 if shift is None else shift[a:b]
+        np.subtract(dense_rows(part), point, out=Z[:, a:b])
     return Z
 
 
@@ -108,13 +111,13 @@ class JointMoments:
     sketch_sizes: Sequence[int | None]
 
     @classmethod
-    def of_state(cls, state, shift, units, widths, dtype, sketch_sizes=None):
+    def of_state(cls, state, units, widths, dtype, sketch_sizes=None):
         """Return the moments that `fold_joint` has summed, taken to the mean."""
-        n, sums, gram, NN, NZ = state
+        moments, NN, NZ = state
+        n, gram, d = moments.total_weight, moments.squares, moments.offset
         units = np.asarray(units)
-        passes.check_finite(np.trace(gram), dtype)
+        check_finite(moments.squared_norm, dtype)
         edges = np.cumsum([0, *widths])
-        d = sums / n
         layers = np.arange(len(widths)).repeat(widths)
         # D[:, i] is the mean of layer i in its own columns.
         D = np.zeros((len(d), len(widths)))
@@ -126,19 +129,18 @@ class JointMoments:
         half = np.outer(totals, squares) - 2 * NZ @ D
         products = NN + half + half.T + 4 * D.T @ gram @ D
         products -= 3 * n * np.outer(squares, squares)
-        mean = d if shift is None else np.concatenate(shift).astype(np.float64) + d
-        gram = gram - n * np.outer(d, d)
+        centered = moments.about_mean()
         sizes = sketch_sizes or [None] * len(widths)
-        moments = cls(int(n), edges, mean, gram, products, units, sizes)
-        moments._clear_rounding(dtype, shifted=shift is not None)
-        return moments
+        joint = cls(int(n), edges, centered.mean, centered.squares, products, units, sizes)
+        joint._clear_rounding(dtype, d)
+        return joint
 
-    def _clear_rounding(self, dtype, *, shifted):
+    def _clear_rounding(self, dtype, offset):
         """Set to zero, in place, the moments of layers that are constant."""
         for i in range(len(self.products)):
             columns = self._columns(i)
             total, mean = np.trace(self.block(i, i)), self.mean[columns]
-            if is_rounding(total, self.n_samples, mean, dtype, shifted=shifted):
+            if is_rounding(total, self.n_samples, mean, dtype, offset=offset[columns]):
                 self.gram[columns] = self.gram[:, columns] = 0.0
                 self.products[i] = self.products[:, i] = 0.0
 
@@ -189,20 +191,26 @@ def _without_bias(square, product, size):
     return own, product * (1 + 2 * own / size) / (1 + 2 / size)
 
 
-def is_rounding(total, n, mean, dtype, *, shifted):
+def is_rounding(total, n, mean, dtype, *, offset=None):
     """Whether a sum of squares of n rows about their mean is no more than rounding.
 
-    That of a mean taken away from the rows (`shifted`) is relative to it, that of a
-    difference of sums of squares to its square.
+    That of a point taken away from the rows is relative to it, that of a difference of
+    sums of squares to the square of `offset`, the mean less that point.
     """
     rounding = _ROUNDING * float(np.finfo(dtype).eps)
-    return total <= n * float(mean @ mean) * (rounding**2 if shifted else rounding)
+    squares = rounding**2 * float(mean @ mean)
+    if offset is not None:
+        squares += rounding * float(offset @ offset)
+    return total <= n * squares
 
 
 def is_constant(A):
     """Whether the rows of a `CenteredMatrix` are equal, but for rounding."""
-    total, mean, squared_norm = A.moments
-    return is_rounding(squared_norm, total, mean, A.dtype, shifted=not A.rows.sparse)
+    mean = A.moments.mean
+    offset = mean if A.shift is None else mean - A.shift
+    return is_rounding(
+        A.moments.squared_norm, A.moments.total_weight, mean, A.dtype, offset=offset
+    )
 
 
 def cka_of(cross, squares, traces, products, n):

@@ -226,7 +226,7 @@ def _is_constant(summary):
     total, n, mean = summary.squared_norm, summary.n_rows, summary.mean
     # The mean of a batch is a plain sum: of equal rows, its rounding grows with them.
     growth = 1 + min(n, _MOST_ROUNDED) / 100
-    return is_rounding(total / growth**2, n, mean, np.float64, shifted=True)
+    return is_rounding(total / growth**2, n, mean, np.float64)
 
 
 def spectrum_of_gram(gram, n_samples, *, center):

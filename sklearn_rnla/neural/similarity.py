@@ -12,6 +12,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from ..linalg.orth import complete_rows, orthonormal_rows
 from ..operators import CenteredMatrix, passes
+from ..operators.moments import point_near, shift_rows
 from ..operators.rows import add_states
 from ._activations import WIDEST, PairedRows, in_process, sample_gram
 from ._arrays import to_numpy
@@ -170,21 +171,22 @@ def _kernel(A):
 
 
 def _by_features(pair):
+    both = pair.X, pair.Y
+    points = [point_near(rows) for rows in both]
+    units = [
+        typical_square(rows.some_rows(), point)
+        for rows, point in zip(both, points, strict=True)
+    ]
+    widths = [rows.shape[1] for rows in both]
     shift = None
-    if not (pair.X.sparse and pair.Y.sparse):
-        shift = [_head_mean(rows) for rows in (pair.X, pair.Y)]
-    heads = zip((pair.X, pair.Y), shift or (None, None), strict=True)
-    units = [typical_square(rows.head(), mean) for rows, mean in heads]
+    if any(point is not None for point in points):
+        pairs = zip(points, both, strict=True)
+        shift = np.concatenate(
+            [np.zeros(rows.shape[1], rows.dtype) if p is None else p for p, rows in pairs]
+        )
     state = pair.fold(_fold_pair, shift, units)
-    widths = pair.X.shape[1], pair.Y.shape[1]
     dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
-    return JointMoments.of_state(state, shift, units, widths, dtype).cka(0, 1)
-
-
-def _head_mean(rows):
-    head = rows.head()
-    # A sparse matrix may give a np.matrix.
-    return np.asarray(head.mean(axis=0), dtype=rows.dtype).ravel()
+    return JointMoments.of_state(state, units, widths, dtype).cka(0, 1)
 
 
 def _fold_pair(state, x, y, shift, units):
@@ -202,11 +204,11 @@ def _sketched(pair, size, eps, rng):
         _squares_of(A.gram_product(U).Z / trace)
         for A, U, trace in zip((X, Y), (V, W), traces, strict=True)
     ]
-    means = [A.moments.mean.astype(A.dtype) for A in (X, Y)]
-    crossed, sums, *products = pair.fold(_fold_cross, V, *means, *traces)
-    if pair.Y.sparse:
-        # Sparse rows were not centred.
-        crossed = crossed - np.outer(sums, means[1].astype(np.float64))
+    centers = [_center_of(A) for A in (X, Y)]
+    crossed, sums, *products = pair.fold(_fold_cross, V, *centers, *traces)
+    if centers[1][1] is not None:
+        # What was not taken from the rows is taken from the product.
+        crossed = crossed - np.outer(sums, centers[1][1])
     crossed = crossed / (np.sqrt(traces[0]) * np.sqrt(traces[1]))
     values, errors = zip(_squares_of(crossed), *squares, strict=True)
     n = pair.X.shape[0]
@@ -243,17 +245,28 @@ def _squares_of(images):
     return known + float(rest.mean()), float(rest.std(ddof=1)) / np.sqrt(_PROBES)
 
 
-def _fold_cross(state, x, y, V, x_mean, y_mean, x_trace, y_trace):
+def _center_of(A):
+    """Return what `_fold_cross` takes from the rows, and what is then left of the mean.
+
+    Of dense rows, the mean; of sparse ones, see `point_near`.
+    """
+    mean = A.moments.mean
+    if not A.rows.sparse:
+        return mean.astype(A.dtype), None
+    return A.shift, mean if A.shift is None else mean - A.shift
+
+
+def _fold_cross(state, x, y, V, x_center, y_center, x_trace, y_trace):
     """Products with Y of X on the rows of V: ``[P^T Y, 1^T P, products of norms]``.
 
     Squared norms are shares of the trace.
     """
-    x, x_norms = _centered(x, x_mean)
-    y, y_norms = _centered(y, y_mean)
+    x, x_norms = _centered(x, *x_center)
+    y, y_norms = _centered(y, *y_center)
     x_norms, y_norms = x_norms / x_trace, y_norms / y_trace
     P = np.asarray(x @ V.T)
-    if sp.issparse(x):
-        P -= V @ x_mean
+    if x_center[1] is not None:
+        P -= (V @ x_center[1]).astype(P.dtype)
     part = [
         np.asarray(P.T @ y, dtype=np.float64),
         P.sum(axis=0, dtype=np.float64),
@@ -264,17 +277,13 @@ def _fold_cross(state, x, y, V, x_mean, y_mean, x_trace, y_trace):
     return add_states(state, part)
 
 
-def _centered(values, mean):
-    """Return dense rows about the mean, sparse ones as they are, and their norms about it.
-
-    Squared norms, in float64.
-    """
-    if sp.issparse(values):
-        squares = np.asarray(values.multiply(values).sum(axis=1), float).ravel()
-        mean = mean.astype(np.float64)
-        return values, squares - 2 * (values @ mean) + mean @ mean
-    rest = values - mean
-    return rest, np.einsum("ij,ij->i", rest, rest).astype(np.float64)
+def _centered(values, shift, rest):
+    """Return rows less `shift`, and their squared norms less `rest` too, in float64."""
+    values = shift_rows(values, shift)
+    if not sp.issparse(values):
+        return values, np.einsum("ij,ij->i", values, values).astype(np.float64)
+    squares = np.asarray(values.multiply(values).sum(axis=1), float).ravel()
+    return values, squares - 2 * (values @ rest) + rest @ rest
 
 
 @validate_params(

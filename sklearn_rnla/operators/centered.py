@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from . import passes
+from .moments import Moments, point_near
 from .rows import add_states
-
-
-class Moments(NamedTuple):
-    """First and second moments of a weighted row matrix.
-
-    Attributes
-    ----------
-    total_weight : float
-        Sum of the row weights; the number of rows without weights.
-    mean : ndarray of shape (n_features,)
-        Weighted mean of the rows.
-    squared_norm : float
-        Weighted sum of squares about the centre: the squared Frobenius norm.
-    """
-
-    total_weight: float
-    mean: np.ndarray
-    squared_norm: float
 
 
 class GramProduct(NamedTuple):
@@ -84,7 +69,11 @@ class CenteredMatrix:
 
     @property
     def moments(self) -> Moments:
-        """Exact moments; a pass of their own when no product has brought them yet."""
+        """Exact moments; a pass of their own when no product has brought them yet.
+
+        About the mean, or about the origin without centring: their squared norm is that
+        of the matrix.
+        """
         if self._moments is None:
             self.find_moments()
         return self._moments
@@ -99,40 +88,53 @@ class CenteredMatrix:
 
     def find_moments(self):
         """Make the moments known, by a pass that raises where they are not finite."""
-        shift = self.provisional_mean()
-        self.set_moments(self.fold(passes.fold_moments, shift), shift)
+        self.set_moments(*self.fold(passes.fold_moments, self.shift))
 
-    def provisional_mean(self):
-        """Return a point near the data, to shift by.
+    @cached_property
+    def shift(self):
+        """A point near the rows to take them about, see `point_near`.
 
-        Returns
-        -------
-        ndarray of shape (n_features,) or None
-            The mean of the first rows; None for sparse rows or without centring.
+        None without centring, and for sparse rows that are best taken as they are.
         """
-        if not self.center or self.rows.sparse:
-            return None
-        return self.rows.head().mean(axis=0)
+        return point_near(self.rows) if self.center else None
 
-    def set_moments(self, state, shift):
-        """Take the moments from a pass.
+    def set_moments(self, moments):
+        """Take the moments that a pass has summed, about whatever point.
+
+        Raises
+        ------
+        ValueError
+            When they show that the data are not finite.
+        """
+        passes.check_finite(moments.squared_norm, self.dtype)
+        found = moments.about_mean() if self.center else moments.about()
+        self._moments = replace(found, squares=found.squared_norm)
+
+    def _center_by(self, moments):
+        """Return what to take from the blocks, and what is then left of the mean.
 
         Parameters
         ----------
-        state : list
-            What `passes.block_moments` leaves, summed over the blocks.
+        moments : Moments
+            Of these rows, or of rows like them.
+
+        Returns
+        -------
         shift : ndarray of shape (n_features,) or None
-            What it was taken about; None is the origin.
+            In the data's dtype. None where taking the mean from products with the rows
+            is as accurate.
+        rest : ndarray of shape (n_features,)
+            In float64; zeros without centring.
         """
-        total, sums, squares = state
-        passes.check_finite(squares, self.dtype)
-        offset = sums / total
-        mean = offset if shift is None else shift.astype(np.float64) + offset
-        if self.center:
-            squares -= total * float(offset @ offset)
-        elif shift is not None:
-            squares += total * float(shift @ shift) + 2 * float(shift @ sums)
-        self._moments = Moments(total, mean, max(squares, 0.0))
+        if not self.center:
+            return None, np.zeros(self.shape[1])
+        mean = moments.mean
+        shift = self.shift if self.rows.sparse else None
+        if not self.rows.sparse:
+            far = _EXPLICIT_RATIO[self.dtype] * moments.squared_norm
+            if moments.total_weight * float(mean @ mean) > far:
+                shift = mean.astype(self.dtype)
+        return shift, mean if shift is None else mean - shift
 
     def gram_product(self, V) -> GramProduct:
         """Return ``V A^T A`` and ``V A^T A V^T`` in one pass.
@@ -149,49 +151,34 @@ class CenteredMatrix:
 
         Notes
         -----
-        4 n_rows n_features l flops. With the rows' provisional mean c, the exact one mu
+        4 n_rows n_features l flops. With a point c near the rows, their exact mean mu
         and d = mu - c, the product about c is corrected by
         ``Z - (V d) s^T - t mu^T``, where s and t sum the rows of B and of its
         projection. The projection is centred before the second product, so rounding is
         relative to it and not to the mean.
         """
         V = np.ascontiguousarray(V, dtype=self.dtype)
-        first = self._moments is None
-        if first and self._near is None:
+        if self._moments is None and self._near is None:
             self.find_moments()
-            first = False
-        about = self._near if first else self._moments
-        center = about.mean if self.center else np.zeros(self.shape[1])
-        explicit = (
-            self.center
-            and not self.rows.sparse
-            and about.total_weight * float(center @ center)
-            > _EXPLICIT_RATIO[self.dtype] * about.squared_norm
-        )
-        shift = center.astype(self.dtype)
+        first = self._moments is None
+        shift, rest = self._center_by(self._near if first else self._moments)
+        rest = rest.astype(self.dtype)
         Z, H, t, *moments = self.fold(
-            passes.fold_gram_product,
-            self._layout(V),
-            V @ shift,
-            shift,
-            explicit,
-            first,
+            passes.fold_gram_product, self._layout(V), V @ rest, shift, first
         )
         if self.rows.sparse:
             Z = np.ascontiguousarray(Z.T)
-        shift = shift.astype(np.float64)
         if first:
-            self.set_moments(moments, shift)
+            self.set_moments(*moments)
         if not self.center:
             return GramProduct(Z, H)
-        total, mean, _ = self._moments
-        d = mean - shift
-        Vd = (V @ d.astype(self.dtype)).astype(np.float64)
+        total, mean = self._moments.total_weight, self._moments.mean
+        # Of the rows as they were multiplied.
+        mean = mean if shift is None else mean - shift
+        Vd = (V @ (mean - rest).astype(self.dtype)).astype(np.float64)
         t = t - total * Vd
         H = H - total * np.outer(Vd, Vd) - np.outer(Vd, t) - np.outer(t, Vd)
-        # Explicit blocks were shifted, so their own row sum and mean are about the shift.
-        row_sum, row_mean = (total * d, d) if explicit else (total * mean, mean)
-        left, right = np.stack([Vd, t], axis=1), np.stack([row_sum, row_mean])
+        left, right = np.stack([Vd, t], axis=1), np.stack([total * mean, mean])
         Z -= left.astype(self.dtype) @ right.astype(self.dtype)
         return GramProduct(Z, H)
 
@@ -209,9 +196,9 @@ class CenteredMatrix:
             ``V A^T A V^T``, in float64.
         """
         V = np.ascontiguousarray(V, dtype=self.dtype)
-        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
-        offset = V @ mean.astype(self.dtype)
-        return self.fold(passes.fold_projected_gram, self._layout(V), offset)[0]
+        shift, rest = self._center_by(self.moments)
+        offset = V @ rest.astype(self.dtype)
+        return self.fold(passes.fold_projected_gram, self._layout(V), offset, shift)[0]
 
     def _layout(self, V):
         return np.ascontiguousarray(V.T) if self.rows.sparse else V
@@ -224,15 +211,9 @@ class CenteredMatrix:
         ndarray of shape (n_features, n_features)
             Summed over blocks in float64; n_rows n_features^2 flops.
         """
-        shift = self.provisional_mean()
-        gram, *moments = self.fold(passes.fold_gram, shift)
-        self.set_moments(moments, shift)
-        if self.center:
-            # Of rows taken about the shift, the mean is what is left of it.
-            total, mean, _ = self._moments
-            d = mean if shift is None else mean - shift
-            gram -= total * np.outer(d, d)
-        return gram
+        (moments,) = self.fold(passes.fold_gram, self.shift)
+        self.set_moments(moments)
+        return (moments.about_mean() if self.center else moments).squares
 
     def triangular_factor(self, V=None) -> np.ndarray:
         """Return R of ``A V^T = Q R`` in one pass.
@@ -252,13 +233,12 @@ class CenteredMatrix:
         Its singular values are those of ``A V^T`` to eps times the largest, where those
         from the Gram matrix are accurate to sqrt(eps) only.
         """
-        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
-        layout, offset = None, None
+        shift, offset, layout = *self._center_by(self.moments), None
         if V is not None:
             V = np.ascontiguousarray(V, dtype=self.dtype)
-            offset = V.astype(np.float64) @ mean
+            offset = V.astype(np.float64) @ offset
             layout = self._layout(V)
-        return self.fold(passes.fold_qr, layout, offset, mean, combine=passes.stack_qr)
+        return self.fold(passes.fold_qr, layout, offset, shift, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
         """Return ``S A``, in one pass that brings the moments too.
@@ -273,13 +253,9 @@ class CenteredMatrix:
         ndarray of shape (S.shape[0], n_features)
             The sketch of the centred, weighted rows.
         """
-        shift = self.provisional_mean()
-        SB, S1, *moments = self.fold(passes.fold_sketch, S, shift)
-        self.set_moments(moments, shift)
-        if not self.center:
-            return SB
-        offset = self.moments.mean if shift is None else self.moments.mean - shift
-        return SB - (S1 * offset).astype(self.dtype)
+        SB, S1, moments = self.fold(passes.fold_sketch, S, self.shift)
+        self.set_moments(moments)
+        return SB - (S1 * moments.offset).astype(self.dtype) if self.center else SB
 
     def project(self, V):
         """Return ``(B - 1 mean^T) V^T``, in one pass.
@@ -295,10 +271,10 @@ class CenteredMatrix:
             Rows are not weighted; a lazy array where the source is lazy.
         """
         Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
-        mean = self.moments.mean if self.center else np.zeros(self.shape[1])
-        offset = (mean @ V.T.astype(np.float64)).astype(self.dtype)
+        shift, rest = self._center_by(self.moments)
+        offset = (rest @ V.T.astype(np.float64)).astype(self.dtype)
         self.n_passes += 1
-        return self.rows.map(passes.project, Vt, offset, n_columns=len(V))
+        return self.rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
 
     def dense(self) -> np.ndarray:
         """Return the matrix itself, for small ones in memory.

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import Block, RowMatrix, add_states, working_dtype
+from .rows import (
+    FEW_ROWS,
+    Block,
+    RowMatrix,
+    add_states,
+    check_block,
+    first_of_weight,
+    of_weight,
+    working_dtype,
+)
 
 # States merged by one task of the tree reduction.
 _FAN_IN = 4
@@ -48,18 +58,37 @@ class DaskRows(RowMatrix):
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.shape = (int(self._starts[-1]), X.shape[1])
         self.dtype = working_dtype(X.dtype)
-        self.sparse = sp.issparse(getattr(X, "_meta", None))
-        self.nnz = self.shape[0] * self.shape[1]
-        if self.sparse:
-            counts = [dask.delayed(_nnz)(block) for block in self._blocks]
-            self.nnz = sum(dask.compute(*counts))
         self.weight = weight
+
+    @cached_property
+    def sparse(self):
+        """Whether the chunks are sparse: where dask was not told so, the first one says."""
+        return sp.issparse(self._X._meta) or sp.issparse(self._first_rows)
+
+    @cached_property
+    def nnz(self):
+        """Number of stored entries."""
+        if not self.sparse:
+            return self.shape[0] * self.shape[1]
+        import dask
+
+        return sum(dask.compute(*[dask.delayed(_nnz)(block) for block in self._blocks]))
+
+    @property
+    def _kind(self):
+        """What `check_block` is to make of every chunk."""
+        return {"n_features": self.shape[1], "dtype": self.dtype, "sparse": self.sparse}
+
+    @cached_property
+    def _first_rows(self):
+        return self._rows_from(0)
 
     def fold(self, function, *args, combine=add_states):
         import dask
 
         step = dask.delayed(_fold_block, pure=False)
         merge = dask.delayed(_merge, pure=False)
+        kind = self._kind
         # Delayed once, the arguments are one node of the graph, sent to a worker once.
         arguments = dask.delayed(args, traverse=False)
         states = [
@@ -67,7 +96,7 @@ class DaskRows(RowMatrix):
                 function,
                 block,
                 int(start),
-                self.dtype,
+                kind,
                 None if self.weight is None else self.weight[start:stop],
                 arguments,
             )
@@ -87,17 +116,24 @@ class DaskRows(RowMatrix):
             self._blocks, self._starts[:-1], self._starts[1:], strict=True
         ):
             weight = None if self.weight is None else self.weight[start:stop]
-            yield Block(int(start), _as_block(block.compute(), self.dtype), weight)
+            yield Block(int(start), check_block(block.compute(), **self._kind), weight)
 
     def map(self, function, *args, n_columns, dtype=None):
         return map_rows(self._X, function, *args, n_columns=n_columns, dtype=dtype)
 
-    def head(self):
+    def some_rows(self):
+        start = first_of_weight(self.weight)
+        rows = self._rows_from(start) if start else self._first_rows
+        return of_weight(rows, self.weight, start)
+
+    def _rows_from(self, start):
+        """Return a few rows of a chunk, from row `start` of all on."""
         import dask
 
-        first = int(np.searchsorted(self._starts, 0, side="right")) - 1
-        rows = dask.delayed(_take_rows)(self._blocks[first], slice(16), self.dtype)
-        return rows.compute()
+        chunk = int(np.searchsorted(self._starts, start, side="right")) - 1
+        first = start - int(self._starts[chunk])
+        rows = slice(first, first + FEW_ROWS)
+        return dask.delayed(_take_rows)(self._blocks[chunk], rows, self.dtype).compute()
 
     def take(self, indices):
         """Return the rows `indices`, kept in the memory of the workers."""
@@ -118,7 +154,9 @@ class DaskRows(RowMatrix):
             for rows, (_, n) in zip(persisted, parts, strict=True)
         ]
         weight = None if self.weight is None else self.weight[indices]
-        return DaskRows(da.concatenate(arrays), weight=weight)
+        taken = DaskRows(da.concatenate(arrays), weight=weight)
+        taken.sparse = self.sparse
+        return taken
 
 
 def map_rows(X, function, *args, n_columns, dtype=None):
@@ -142,17 +180,11 @@ def _n_rows(values):
 
 
 def _nnz(values):
-    return values.nnz
+    return values.nnz if sp.issparse(values) else values.size
 
 
-def _as_block(values, dtype):
-    if sp.issparse(values):
-        return sp.csr_array(values, dtype=dtype)
-    return np.asarray(values, dtype=dtype)
-
-
-def _fold_block(function, values, start, dtype, weight, arguments):
-    block = Block(start, _as_block(values, dtype), weight)
+def _fold_block(function, values, start, kind, weight, arguments):
+    block = Block(start, check_block(values, **kind), weight)
     with np.errstate(invalid="ignore", over="ignore"):
         return function(None, block, *arguments)
 
@@ -166,8 +198,8 @@ def _merge(combine, states):
 
 
 def _take_rows(values, indices, dtype):
-    return _as_block(values[indices], dtype)
+    return check_block(values[indices], dtype=dtype)
 
 
 def _map_block(values, function, args, dtype):
-    return function(_as_block(values, dtype), *args)
+    return function(check_block(values, dtype=dtype), *args)

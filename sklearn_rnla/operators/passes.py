@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from .moments import Moments, shift_rows
 from .rows import add_states
 
 # Entries summed by one BLAS dot product: bounds the rounding error of float32 sums.
@@ -43,36 +44,25 @@ def check_finite(squares, dtype):
         )
 
 
-def block_moments(block, shift):
-    """Return ``[total weight, weighted sum, weighted sum of squares about shift]``."""
-    values, weight = block.values, block.weight
+def block_moments(values, weight, shift):
+    """Return the moments of rows from which `shift`, if any, was taken already."""
     n_rows = values.shape[0]
     total = float(n_rows) if weight is None else float(weight.sum(dtype=np.float64))
     ones = np.ones(n_rows, values.dtype) if weight is None else weight
     sums = (ones @ values).astype(np.float64)
     if weight is None:
-        entries = values.data if not isinstance(values, np.ndarray) else values
-        squares = squared_norm(entries)
+        squares = squared_norm(values if isinstance(values, np.ndarray) else values.data)
     elif isinstance(values, np.ndarray):
         squares = float(weight @ np.einsum("ij,ij->i", values, values))
     else:
         squares = float(weight @ values.multiply(values).sum(axis=1))
-    if shift is not None:
-        squares += total * float(shift @ shift) - 2 * float(shift @ sums)
-        sums = sums - total * shift
-    return [total, sums, squares]
+    return Moments(total, sums, squares, shift)
 
 
 def fold_moments(state, block, shift):
     """Moments of the rows about `shift`, None for the origin."""
-    return add_states(state, block_moments(_shifted(block, shift), None))
-
-
-def _shifted(block, shift):
-    """Return the block with `shift`, if any, taken from each row: a block-sized copy."""
-    if shift is None:
-        return block
-    return type(block)(block.start, block.values - shift, block.weight)
+    values = shift_rows(block.values, shift)
+    return add_states(state, [block_moments(values, block.weight, shift)])
 
 
 def _project_transposed(values, V):
@@ -84,90 +74,74 @@ def _project_transposed(values, V):
     return V @ values.T if values.dtype == np.float64 else (values @ V.T).T
 
 
-def fold_projected_gram(state, block, V, offset):
-    """``[Y^T Y]`` with ``Y = B V^T - offset``: half of a fused Gram product."""
-    Yt = _project_transposed(block.values, V)
+def fold_projected_gram(state, block, V, offset, shift):
+    """``[Y^T Y]`` with ``Y = (B - shift) V^T - offset``: half of a fused Gram product."""
+    Yt = _project_transposed(shift_rows(block.values, shift), V)
     Yt -= offset[:, np.newaxis]
     weighted = Yt if block.weight is None else Yt * block.weight
     return add_states(state, [(weighted @ Yt.T).astype(np.float64)])
 
 
-def fold_gram_product(state, block, V, offset, shift, explicit, moments):
-    """Fused Gram product: ``Z += Y^T B``, ``G += Y^T Y`` with ``Y = B V^T - offset``.
+def fold_gram_product(state, block, V, offset, shift, moments):
+    """Fused Gram product: ``Z += Y^T B``, ``H += Y^T Y`` with ``Y = B V^T - offset``.
 
-    Reads the block once. `offset` is ``V shift``; with `explicit` the block itself is
-    shifted instead, which costs a copy of the block and saves cancellation when the mean
-    is much larger than the standard deviation. With `moments`, those ride along.
+    B are the rows less `shift`, if any, which costs a copy of the block and saves
+    cancellation where the mean is much larger than the standard deviation. Reads the
+    block once. With `moments`, those ride along.
 
-    State: ``[Z, G, sum of Y's rows]`` and the three moments about the shift.
+    State: ``[Z, H, sum of Y's rows]``, and the moments about the shift.
     """
-    if explicit:
-        block = _shifted(block, shift)
-    values, weight = block.values, block.weight
-    dense = isinstance(values, np.ndarray)
+    values, weight = shift_rows(block.values, shift), block.weight
     Yt = _project_transposed(values, V)
-    if not explicit:
-        Yt -= offset[:, np.newaxis]
+    Yt -= offset[:, np.newaxis]
     weighted = Yt if weight is None else Yt * weight
     part = [
-        weighted @ values if dense else values.T @ weighted.T,
+        weighted @ values if isinstance(values, np.ndarray) else values.T @ weighted.T,
         (weighted @ Yt.T).astype(np.float64),
         weighted.sum(axis=1, dtype=np.float64),
     ]
     if moments:
-        part += block_moments(block, None if explicit else shift)
+        part.append(block_moments(values, weight, shift))
     return add_states(state, part)
 
 
 def fold_gram(state, block, shift):
-    """Gram matrix and moments about `shift`: ``[B^T B, *moments]``.
-
-    Dense blocks are shifted by a copy; for sparse ones the caller corrects the product,
-    which is taken about the origin.
-    """
-    values, weight = block.values, block.weight
-    if isinstance(values, np.ndarray):
-        block = _shifted(block, shift)
-        values = block.values
-        # numpy halves the work of a product of an array with itself.
-        scaled = values if weight is None else scale_rows(values, weight[:, np.newaxis])
-        gram = values.T @ scaled
-        moments = block_moments(block, None)
-    else:
-        scaled = values if weight is None else scale_rows(values, weight[:, np.newaxis])
-        gram = np.asarray((values.T @ scaled).todense())
-        moments = block_moments(block, shift)
+    """Moments about `shift`, with the Gram matrix: ``[moments]``."""
+    values, weight = shift_rows(block.values, shift), block.weight
+    # numpy halves the work of a product of an array with itself.
+    scaled = values if weight is None else scale_rows(values, weight[:, np.newaxis])
+    gram = values.T @ scaled
+    gram = gram if isinstance(gram, np.ndarray) else gram.toarray()
     if state is None:
-        return [gram.astype(np.float64), *moments]
-    return add_states(state, [gram, *moments])
+        # The sum is in float64, whatever the terms are.
+        gram = gram.astype(np.float64)
+    moments = block_moments(values, weight, shift)
+    moments.squares = gram
+    return add_states(state, [moments])
 
 
 def fold_sketch(state, block, sketch, shift):
     """Sketch of the rows and of a column of ones, and moments, about `shift`."""
-    block = _shifted(block, shift)
-    values = block.values
+    values = shift_rows(block.values, shift)
+    moments = block_moments(values, block.weight, shift)
     ones = np.ones((values.shape[0], 1))
     if block.weight is not None:
         ones = np.sqrt(block.weight.astype(np.float64))[:, np.newaxis]
         values = scale_rows(values, ones)
-    part = [
-        sketch.apply(values, block.start),
-        sketch.apply(ones, block.start),
-        *block_moments(block, None),
-    ]
+    part = [sketch.apply(values, block.start), sketch.apply(ones, block.start), moments]
     return add_states(state, part)
 
 
-def fold_qr(state, block, V, offset, mean):
-    """Triangular factor of ``A V^T`` (of ``A`` itself where V is None) by TSQR.
+def fold_qr(state, block, V, offset, shift):
+    """Triangular factor of ``(B - shift) V^T - offset`` by TSQR; V None is the identity.
 
     Householder QR of each block stacked under the factor so far: backward stable, unlike
     the Gram matrix, whose rounding errors are relative to the largest singular value
     squared.
     """
-    values = block.values
+    values = shift_rows(block.values, shift)
     if V is None:
-        Y = values - mean if isinstance(values, np.ndarray) else values.toarray() - mean
+        Y = dense_rows(values) - offset
     else:
         Y = values @ (V.T if isinstance(values, np.ndarray) else V) - offset
     Y = Y.astype(np.float64, copy=False)
@@ -184,9 +158,9 @@ def stack_qr(upper, lower):
     ]
 
 
-def project(values, Vt, offset):
-    """Return ``B V^T - offset``, the block in the coordinates of the rows of V."""
-    return values @ Vt - offset
+def project(values, Vt, offset, shift=None):
+    """Return ``(B - shift) V^T - offset``, the block in the coordinates of V's rows."""
+    return shift_rows(values, shift) @ Vt - offset
 
 
 def take_columns(values, indices):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+import scipy.sparse as sp
 
 from .lanes import MAX_LANES, run_lanes, split
 from .stacking import stack_rows
@@ -20,12 +21,99 @@ from .stacking import stack_rows
 # block in cache, large enough that BLAS runs at speed.
 BLOCK_BYTES = 8 * 2**20
 
+# Rows that tell where the data lie.
+FEW_ROWS = 64
+
 
 def working_dtype(dtype) -> np.dtype:
-    """Return float32 for float32 and narrower floats, float64 for all else."""
+    """Return float32 for float32 and narrower floats, float64 for other real numbers.
+
+    Raises
+    ------
+    ValueError
+        When it is not a dtype of real numbers.
+    """
     dtype = np.dtype(dtype)
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: the dtype is {dtype}.")
+    if dtype.kind not in "fiub":
+        raise ValueError(f"Numbers are needed, but the dtype is {dtype}.")
     narrow = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if narrow else np.float64)
+
+
+def refuse_masked(X):
+    """Raise ValueError where X is an array with masked entries."""
+    if np.ma.is_masked(X):
+        raise ValueError(
+            "X is a masked array with masked entries: fill them, or use MatrixCompleter, "
+            "where a mask is a missing entry."
+        )
+
+
+def check_block(values, n_features=None, *, dtype=None, sparse=None):
+    """Return rows as all passes expect them; every source calls this for what it reads.
+
+    Parameters
+    ----------
+    values : array-like or sparse matrix
+        What a source gave.
+    n_features : int, default=None
+        Columns that it must have.
+    dtype : numpy dtype, default=None
+        Of the result; None is the `working_dtype`.
+    sparse : bool, default=None
+        Whether the result is to be sparse; None leaves it as it is.
+
+    Returns
+    -------
+    ndarray or csr_array
+        A view where possible. Sparse rows are canonical: entries are sorted, and
+        duplicates summed, in a copy.
+
+    Raises
+    ------
+    ValueError
+        When they are not two-dimensional, of other columns, masked, or not real numbers.
+    """
+    refuse_masked(values)
+    is_sparse = sp.issparse(values)
+    values = values if is_sparse else np.asarray(values)
+    working = working_dtype(values.dtype)
+    dtype = working if dtype is None else dtype
+    if values.ndim != 2:
+        raise ValueError(f"Expected 2D blocks, got {values.ndim}D block instead.")
+    if n_features is not None and values.shape[1] != n_features:
+        raise ValueError(
+            f"A block has {values.shape[1]} features, but the first block has "
+            f"{n_features} features."
+        )
+    if is_sparse and sparse is False:
+        values = values.toarray()
+    if isinstance(values, np.ndarray) and not sparse:
+        return values.astype(dtype, copy=False)
+    values = sp.csr_array(values).astype(dtype, copy=False)
+    if not values.has_canonical_format:
+        values = values.copy()
+        values.sum_duplicates()
+    return values
+
+
+def first_of_weight(weight) -> int:
+    """Return the first index whose weight is no less than half the mean weight."""
+    return 0 if weight is None else int(np.argmax(is_typical(weight)))
+
+
+def is_typical(weight):
+    """Return a mask of the weights that are no less than half their mean: never empty."""
+    return weight >= weight.mean(dtype=np.float64) / 2
+
+
+def of_weight(values, weight, start):
+    """Return those of consecutive rows from `start` on whose weight is typical."""
+    if weight is None:
+        return values
+    return values[is_typical(weight)[start : start + values.shape[0]]]
 
 
 @dataclass(frozen=True)
@@ -166,8 +254,11 @@ class RowMatrix(ABC):
         """
 
     @abstractmethod
-    def head(self):
-        """Return the first few rows, at least one."""
+    def some_rows(self):
+        """Return a few rows that have weight, at least one, as an ndarray or csr_array.
+
+        They tell where the data lie: rows of next to no weight may lie anywhere.
+        """
 
     @abstractmethod
     def take(self, indices) -> RowMatrix:
@@ -201,8 +292,10 @@ class LocalRowMatrix(RowMatrix):
     def values(self, rows: slice):
         """Return the rows as an ndarray or a csr_array, as a view where possible."""
 
-    def head(self):
-        return self.values(slice(0, min(16, self.shape[0])))
+    def some_rows(self):
+        start = first_of_weight(self.weight)
+        rows = slice(start, min(start + FEW_ROWS, self.shape[0]))
+        return of_weight(self.values(rows), self.weight, start)
 
     def in_memory(self):
         return self.values(slice(0, self.shape[0]))

@@ -7,8 +7,18 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import BLOCK_BYTES, LocalRowMatrix, RowMatrix, working_dtype
+from .rows import (
+    BLOCK_BYTES,
+    FEW_ROWS,
+    LocalRowMatrix,
+    RowMatrix,
+    check_block,
+    is_typical,
+    working_dtype,
+)
 from .stacking import stack_rows
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 # Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
 _SPARSE_BLOCK_ROWS = 2**17
@@ -28,8 +38,8 @@ def is_dask(X) -> bool:
 def is_row_sliceable(X) -> bool:
     """Whether `X` is a lazy two-dimensional array, such as zarr's and h5py's.
 
-    That is: not an ndarray or a sparse matrix, but with a shape of length two, a numeric
-    numpy dtype and row slicing. Data frames and torch tensors are not.
+    That is: not an ndarray or a sparse matrix, but with a shape of length two, a numpy
+    dtype and row slicing. Data frames and torch tensors are not.
     """
     if isinstance(X, np.ndarray) or sp.issparse(X) or not hasattr(X, "__getitem__"):
         return False
@@ -37,9 +47,10 @@ def is_row_sliceable(X) -> bool:
     if not isinstance(shape, tuple) or len(shape) != 2 or dtype is None:
         return False
     try:
-        return np.dtype(dtype).kind in "fiub"
+        np.dtype(dtype)
     except TypeError:
         return False
+    return True
 
 
 def is_read_lazily(X) -> bool:
@@ -67,16 +78,23 @@ class ArrayRows(LocalRowMatrix):
     """Rows of an ndarray, a memmap or any two-dimensional object with row slicing.
 
     Blocks of a float32 or float64 ndarray are views. Blocks of other types and of lazy
-    arrays are read, and converted, one at a time.
+    arrays are read, and converted, one at a time; those of a lazy array may be sparse.
     """
-
-    sparse = False
 
     def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
         self._X = X
         dtype = working_dtype(X.dtype)
         n_rows, n_features = X.shape
         self.nnz = n_rows * n_features
+        self.sparse = False
+        if not isinstance(X, np.ndarray):
+            some = X[: min(FEW_ROWS, n_rows)]
+            self.sparse = sp.issparse(some)
+            if self.sparse:
+                # An estimate: all of it is not counted before it is read.
+                self.nnz = some.nnz * n_rows // max(1, some.shape[0])
+        if not block_rows and self.sparse:
+            block_rows = _sparse_block_rows(self.nnz, X.shape)
         super().__init__(
             (n_rows, n_features),
             dtype,
@@ -86,11 +104,19 @@ class ArrayRows(LocalRowMatrix):
         )
 
     def values(self, rows):
-        return np.asarray(self._X[rows], dtype=self.dtype)
+        return check_block(
+            self._X[rows], self.shape[1], dtype=self.dtype, sparse=self.sparse
+        )
+
+    def some_rows(self):
+        if isinstance(self._X, np.memmap) or not isinstance(self._X, np.ndarray):
+            return super().some_rows()
+        chosen = _spread(self.shape[0], self.weight)
+        return check_block(self._X[chosen], dtype=self.dtype)
 
     def take(self, indices):
         if isinstance(self._X, np.ndarray):
-            taken = np.asarray(self._X[indices], dtype=self.dtype)
+            taken = check_block(self._X[indices], dtype=self.dtype)
         else:
             # Lazy arrays index slowly, or not at all, by a list: read block by block.
             taken = stack_rows(
@@ -100,7 +126,8 @@ class ArrayRows(LocalRowMatrix):
                     for rows in lane
                 ]
             )
-        return ArrayRows(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
+        source = SparseRows if self.sparse else ArrayRows
+        return source(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
 
 
 class SparseRows(LocalRowMatrix):
@@ -109,18 +136,14 @@ class SparseRows(LocalRowMatrix):
     sparse = True
 
     def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
-        X = sp.csr_array(X)
-        dtype = working_dtype(X.dtype)
-        self._X = X if X.dtype == dtype else X.astype(dtype)
+        self._X = X = check_block(X)
         self.nnz = X.nnz
-        if block_rows is None:
-            # A block's transposed product writes n_features rows: give it many times
-            # as many entries to earn that back, while its projection fits in memory.
-            entries = max(2**18, 40 * X.shape[1])
-            block_rows = int(entries * X.shape[0] / max(1, X.nnz))
-            block_rows = max(1, min(block_rows, _SPARSE_BLOCK_ROWS))
         super().__init__(
-            X.shape, dtype, block_rows=block_rows, weight=weight, n_jobs=n_jobs
+            X.shape,
+            X.dtype,
+            block_rows=block_rows or _sparse_block_rows(X.nnz, X.shape),
+            weight=weight,
+            n_jobs=n_jobs,
         )
 
     def values(self, rows):
@@ -128,7 +151,7 @@ class SparseRows(LocalRowMatrix):
         if rows.start == 0 and rows.stop == X.shape[0]:
             return X
         first, last = X.indptr[rows.start], X.indptr[rows.stop]
-        return sp.csr_array(
+        block = sp.csr_array(
             (
                 X.data[first:last],
                 X.indices[first:last],
@@ -136,11 +159,39 @@ class SparseRows(LocalRowMatrix):
             ),
             shape=(rows.stop - rows.start, X.shape[1]),
         )
+        block.has_canonical_format = True
+        return block
+
+    def some_rows(self):
+        return self._X[_spread(self.shape[0], self.weight)]
 
     def take(self, indices):
         return SparseRows(
             self._X[indices], weight=_take(self.weight, indices), n_jobs=self.n_jobs
         )
+
+
+def _sparse_block_rows(nnz, shape) -> int:
+    """Rows of a sparse block.
+
+    The transposed product of a block writes n_features rows: it has many times as many
+    entries to earn that back, while its projection fits in memory.
+    """
+    n_rows, n_features = shape
+    entries = max(2**18, 40 * n_features)
+    return max(1, min(int(entries * n_rows / max(1, nnz)), _SPARSE_BLOCK_ROWS))
+
+
+def _spread(n_rows, weight):
+    """Return a few indices from all over the rows of typical weight, in order."""
+    chosen = None if weight is None else np.flatnonzero(is_typical(weight))
+    n = n_rows if weight is None else len(chosen)
+    if n > FEW_ROWS:
+        # Multiples of the golden ratio, modulo 1: even, and in step with no period.
+        places = np.sort((np.arange(FEW_ROWS) * _GOLDEN % 1 * n).astype(np.intp))
+    else:
+        places = np.arange(n)
+    return places if chosen is None else chosen[places]
 
 
 def _take(weight, indices):

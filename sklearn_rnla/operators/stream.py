@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import Block, RowMatrix, add_states, working_dtype
+from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block
 
 
 class StreamRows(RowMatrix):
@@ -30,10 +30,10 @@ class StreamRows(RowMatrix):
         first = next(blocks, None)
         if first is None:
             raise ValueError("Found an iterator with 0 block(s): no rows to fit.")
-        self._first = first = _checked(first)
+        self._first = first = check_block(first)
         self._blocks = itertools.chain([first], blocks)
         self.shape = (None, first.shape[1])
-        self.dtype = working_dtype(first.dtype)
+        self.dtype = first.dtype
         self.sparse = sp.issparse(first)
         self.weight = None
         self.nnz = 0
@@ -47,17 +47,7 @@ class StreamRows(RowMatrix):
         blocks, self._blocks = self._blocks, None
         start = 0
         for block in blocks:
-            values = _checked(block)
-            if values.shape[1] != self.shape[1]:
-                raise ValueError(
-                    f"A block has {values.shape[1]} features, but the first block has "
-                    f"{self.shape[1]} features."
-                )
-            if self.sparse:
-                values = sp.csr_array(values, dtype=self.dtype)
-            else:
-                values = values.toarray() if sp.issparse(values) else values
-                values = np.asarray(values, dtype=self.dtype)
+            values = check_block(block, self.shape[1], dtype=self.dtype, sparse=self.sparse)
             yield Block(start, values)
             start += values.shape[0]
         self.shape = (start, self.shape[1])
@@ -72,15 +62,8 @@ class StreamRows(RowMatrix):
         parts = [function(block.values, *args) for block in self.blocks()]
         return np.concatenate(parts, dtype=dtype)
 
-    def head(self):
-        return np.asarray(self._first[:16], dtype=self.dtype)
+    def some_rows(self):
+        return self._first[:FEW_ROWS]
 
     def take(self, indices):
         raise RuntimeError("Rows of an iterator cannot be taken out of order.")
-
-
-def _checked(block):
-    block = block if sp.issparse(block) else np.asarray(block)
-    if block.ndim != 2:
-        raise ValueError(f"Expected 2D blocks, got {block.ndim}D block instead.")
-    return block

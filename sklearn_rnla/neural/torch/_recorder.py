@@ -297,9 +297,9 @@ class _Group:
         if len(set(counts.values())) > 1:
             raise ValueError(f"Layers differ in their numbers of rows: {counts}.")
         if self._shift is None:
-            self._shift = [part.mean(axis=0) for part in parts]
-            pairs = zip(parts, self._shift, strict=True)
-            self._units = [typical_square(*pair) for pair in pairs]
+            means = [part.mean(axis=0) for part in parts]
+            self._units = [typical_square(*pair) for pair in zip(parts, means, strict=True)]
+            self._shift, self._widths = np.concatenate(means), [len(mean) for mean in means]
         self._state = fold_joint(self._state, parts, self._shift, self._units)
 
     def joint(self):
@@ -308,10 +308,9 @@ class _Group:
             raise ValueError(f"Layers {self.names} have not put out anything yet.")
         return JointMoments.of_state(
             self._state,
-            self._shift,
             self._units,
-            widths=[len(shift) for shift in self._shift],
-            dtype=self._shift[0].dtype,
+            widths=self._widths,
+            dtype=self._shift.dtype,
             sketch_sizes=[
                 self._sketch_size if name in self._sketches else None for name in self.names
             ],
