@@ -215,3 +215,56 @@ def test_sparse_data_with_empty_rows_and_columns():
     data.eliminate_zeros()
     ours, dense = (RandomizedPCA(4).fit(d) for d in (data, data.toarray()))
     assert_close_to_scale(ours.components_, dense.components_, float, 1e4)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "krylov", "gram"])
+@pytest.mark.parametrize(
+    ("dtype", "mean", "spread"),
+    [(np.float32, 2020, 3), (np.float32, 1e4, 3), (np.float64, 1.7e9, 1e5)],
+)
+@pytest.mark.parametrize("gaps", [0, 40])
+def test_sparse_columns_far_from_zero_do_not_cancel(algorithm, dtype, mean, spread, gaps):
+    rng = np.random.default_rng(0)
+    Z = sp.random(5000, 30, density=0.2, random_state=0).toarray()
+    Z[:, 0] = rng.normal(mean, spread, 5000)
+    Z[:gaps, 0] = 0
+    Z = Z.astype(dtype)
+    B = Z.astype(float) - Z.astype(float).mean(axis=0)
+    s = np.linalg.svd(B, compute_uv=False)
+    pca = RandomizedPCA(3, algorithm=algorithm, random_state=0)
+    pca.fit(sp.csr_array(Z))
+    # An iteration stops once the others are nothing beside the first.
+    k = 1 if algorithm == "krylov" else 3
+    variance, ratio = s[:k] ** 2 / 4999, s[:k] ** 2 / np.sum(s**2)
+    np.testing.assert_allclose(pca.explained_variance_[:k], variance, rtol=1e-5)
+    np.testing.assert_allclose(pca.explained_variance_ratio_[:k], ratio, rtol=1e-5)
+    streamed = RandomizedPCA(3).fit(
+        sp.csr_array(Z[a : a + 500]) for a in range(0, 5000, 500)
+    )
+    np.testing.assert_allclose(streamed.explained_variance_[:1], variance[:1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, Lazy])
+@pytest.mark.parametrize("bad", [1e8, -999])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_head_of_rows_without_weight_changes_no_variance(make, bad, dtype):
+    Z = X.astype(dtype)
+    w = np.ones(len(Z))
+    w[:16], Z[:16] = 0, bad
+    expected = RandomizedPCA(3).fit(Z[16:]).explained_variance_
+    found = RandomizedPCA(3).fit(make(Z), sample_weight=w).explained_variance_
+    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == np.float32 else 1e-9)
+
+
+def test_masked_entries_are_refused():
+    masked = np.ma.masked_array(X, mask=X > 0)
+    with pytest.raises(ValueError, match="fill them, or use MatrixCompleter"):
+        RandomizedPCA(3).fit(masked)
+    whole = RandomizedPCA(3).fit(np.ma.masked_array(X, mask=False))
+    np.testing.assert_array_equal(whole.mean_, RandomizedPCA(3).fit(X).mean_)
+
+
+@pytest.mark.parametrize("make", [on_disk, lambda X, _: Lazy(X), lambda X, _: iter([X])])
+def test_complex_numbers_keep_no_real_part_alone(make, tmp_path):
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        RandomizedPCA(3).fit(make(X * (1 + 1j), tmp_path))

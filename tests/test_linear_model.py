@@ -431,3 +431,31 @@ def test_a_fitted_estimator_pickles():
     other = pickle.loads(pickle.dumps(ridge))
     np.testing.assert_array_equal(other.predict(X), ridge.predict(X))
     assert clone(ridge).get_params() == ridge.get_params()
+
+
+@EACH_SOLVER
+@pytest.mark.parametrize("alpha", [0, 1.0])
+def test_sparse_columns_far_from_zero_are_as_good_as_dense_ones(solver, alpha):
+    rng = np.random.default_rng(0)
+    Z = sp.random(5000, 30, density=0.2, random_state=0).toarray()
+    Z[:, 0] = rng.normal(1.7e9, 1e5, 5000)
+    target = Z @ rng.standard_normal(30) + rng.standard_normal(5000)
+    model = SketchedRidge(alpha, solver=solver, random_state=0)
+    dense, sparse = (
+        clone(model).fit(make(Z), target) for make in (np.asarray, sp.csr_array)
+    )
+    apart = (Z - Z.mean(axis=0)) @ (dense.coef_ - sparse.coef_)
+    assert np.linalg.norm(apart) < 1e-14 * np.linalg.norm(target - target.mean())
+
+
+@EACH_SOLVER
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_a_head_of_rows_without_weight_changes_nothing(solver, make):
+    weight = W.copy()
+    weight[:64] = 0
+    spoiled = X.copy()
+    spoiled[:64] = 1e8
+    model = SketchedRidge(0.5, solver=solver, random_state=0)
+    found = clone(model).fit(make(spoiled), y, weight)
+    theirs = Ridge(0.5, solver="svd").fit(X[64:], y[64:], weight[64:])
+    assert_same_model(found, theirs)

@@ -207,3 +207,163 @@ def test_adding_states_changes_no_result_of_another_task():
 
     _merge(passes.add_states, [first, [np.ones(2), 2.0]])
     assert first[0].tolist() == [1, 1]
+
+
+def test_sparse_columns_far_from_zero_are_centred_as_dense_ones(tmp_path):
+    for dtype, mean, spread in ((np.float32, 1e4, 3), (np.float64, 1.7e9, 1e5)):
+        X = data(np.float64)
+        X[:, 0] = np.random.default_rng(2).normal(mean, spread, M)
+        X[:, 1] = np.random.default_rng(3).normal(-mean, spread, M)
+        X[::50, 1] = 0
+        X[:, 2] = mean
+        X = X.astype(dtype)
+        B = X.astype(float) - X.astype(float).mean(axis=0)
+        V = np.linalg.qr(np.random.default_rng(1).standard_normal((N, 4)))[0].T
+        S = Gaussian(6, M).sample(0)
+        for name in ("csr_array", "csc_matrix", "dask sparse"):
+            rows = as_row_matrix(SOURCES[name](X, tmp_path), block_size=97)
+
+            def matrix(rows=rows):
+                return CenteredMatrix(rows)
+
+            near = matrix()
+            near.near(near.take(np.arange(0, M, 3)).moments)
+            found = (
+                (matrix().moments.squared_norm, np.sum(B**2)),
+                (matrix().gram(), B.T @ B),
+                (matrix().gram_product(V).Z, V @ B.T @ B),
+                (near.gram_product(V).H, V @ B.T @ B @ V.T),
+                (near.moments.squared_norm, np.sum(B**2)),
+                (matrix().projected_gram(V), V @ B.T @ B @ V.T),
+                (matrix().project(V), B @ V.T),
+                (matrix().sketch(S), S.to_dense() @ B),
+            )
+            for actual, desired in found:
+                assert_close_to_scale(actual, desired, dtype, slack=1000)
+            R = matrix().triangular_factor(V)
+            assert_close_to_scale(R.T @ R, V @ B.T @ B @ V.T, dtype, slack=1000)
+            # The constant column has no rounding errors left.
+            assert np.all(matrix().gram()[2] == 0)
+
+
+@pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("bad", [1e8, -999])
+def test_rows_of_no_weight_do_not_say_where_the_data_lie(make, bad, tmp_path):
+    X = data(np.float32)
+    X[:16] = bad
+    w = np.ones(M, np.float32)
+    w[:16] = 0
+    rows = as_row_matrix(make(X, tmp_path), block_size=97).with_weight(w)
+    B = X[16:].astype(float) - X[16:].astype(float).mean(axis=0)
+    A = CenteredMatrix(rows)
+    assert_close_to_scale(A.moments.squared_norm, np.sum(B**2), np.float32)
+    assert_close_to_scale(CenteredMatrix(rows).gram(), B.T @ B, np.float32)
+
+
+class SparseSlices:
+    """Rows on disk whose slices are sparse, as a backed AnnData has them."""
+
+    def __init__(self, X):
+        self._X, self.shape, self.dtype = sp.csr_matrix(X), X.shape, X.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self._X[rows]
+
+
+def unannounced(X, n_rows=130):
+    """Return a dask array of sparse chunks that does not say so."""
+    parts = [
+        da.from_delayed(
+            dask.delayed(sp.csr_matrix)(X[a : a + n_rows]),
+            shape=X[a : a + n_rows].shape,
+            dtype=X.dtype,
+        )
+        for a in range(0, len(X), n_rows)
+    ]
+    return da.concatenate(parts)
+
+
+@pytest.mark.parametrize("make", [SparseSlices, unannounced])
+@pytest.mark.parametrize("center", [True, False])
+def test_slices_and_chunks_that_turn_out_sparse_are_sparse_blocks(make, center):
+    X = data(np.float64)
+    rows = as_row_matrix(make(X))
+    assert rows.sparse
+    assert all(isinstance(block.values, sp.csr_array) for block in rows.blocks())
+    B = X - X.mean(axis=0) if center else X
+    V = np.eye(3, N)
+    A = CenteredMatrix(rows, center=center)
+    assert_close_to_scale(A.gram_product(V).Z, V @ B.T @ B, np.float64)
+    assert_close_to_scale(np.asarray(A.project(V)), B @ V.T, np.float64)
+    taken = rows.take(np.array([0, 200, 699]))
+    np.testing.assert_array_equal(taken.in_memory().toarray(), X[[0, 200, 699]])
+
+
+READERS = {
+    "ndarray": lambda X, _: X,
+    "memmap": on_disk,
+    "lazy": lambda X, _: Lazy(X),
+    "iterator": lambda X, _: iter([X]),
+    "later block": lambda X, _: iter([X.real.astype(float), X]),
+    "dask": lambda X, _: da.from_array(X, chunks=(150, 10)),
+    "dask that lies": lambda X, _: da.from_delayed(
+        dask.delayed(lambda: X)(), shape=X.shape, dtype=float
+    ),
+}
+
+
+@pytest.mark.parametrize("make", READERS.values(), ids=READERS)
+def test_complex_numbers_are_refused_by_every_source(make, tmp_path):
+    X = data(np.float64) * (1 + 1j)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        CenteredMatrix(as_row_matrix(make(X, tmp_path))).gram()
+
+
+@pytest.mark.parametrize("dtype", [object, "U8", "M8[s]"])
+@pytest.mark.parametrize("make", [lambda X: X, Lazy, lambda X: iter([X])])
+def test_what_is_no_number_is_refused_by_every_source(make, dtype):
+    X = np.ones((20, 3)).astype(int).astype(dtype)
+    with pytest.raises(ValueError, match="Numbers are needed, but the dtype is"):
+        CenteredMatrix(as_row_matrix(make(X))).gram()
+
+
+@pytest.mark.parametrize("bad", [np.ones((5, 4)), np.ones(3), np.ones((2, 5, 3))])
+def test_blocks_of_another_shape_are_refused(bad):
+    blocks = (block for block in (np.ones((5, 3)), bad))
+    with pytest.raises(ValueError, match=r"features|2D blocks"):
+        CenteredMatrix(as_row_matrix(blocks)).gram()
+    chunk = da.from_delayed(dask.delayed(lambda: bad)(), shape=(5, 3), dtype=float)
+    with pytest.raises(ValueError, match=r"features|2D blocks"):
+        CenteredMatrix(as_row_matrix(chunk)).gram()
+
+
+@pytest.mark.parametrize("make", ["ndarray", "lazy", "iterator", "dask"])
+def test_masked_entries_are_refused_and_none_masked_are_not(make, tmp_path):
+    X = np.ma.masked_array(data(np.float64), mask=False)
+    for masked in (False, True):
+        X.mask[5, 3] = masked
+        source = READERS[make](X, tmp_path)
+        if not masked:
+            CenteredMatrix(as_row_matrix(source)).gram()
+            continue
+        with pytest.raises(ValueError, match="fill them, or use MatrixCompleter"):
+            CenteredMatrix(as_row_matrix(source)).gram()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_duplicates_are_summed_in_a_copy(streamed):
+    X = sp.csr_array(([1.0, 2.0, 5.0, 4.0], [1, 1, 2, 0], [0, 2, 4]), shape=(2, 3))
+    before = X.data.copy(), X.indices.copy(), X.indptr.copy()
+    rows = as_row_matrix(iter([X]) if streamed else X)
+    (block,) = rows.blocks()
+    assert block.values.has_canonical_format
+    assert block.values.toarray().tolist() == [[0, 3, 0], [4, 0, 5]]
+    for kept, now in zip(before, (X.data, X.indices, X.indptr), strict=True):
+        np.testing.assert_array_equal(kept, now)
+    assert CenteredMatrix(rows, center=False).rows.sparse
+
+
+def test_canonical_rows_are_not_copied():
+    X = sp.csr_array(data(np.float64))
+    assert np.shares_memory(as_row_matrix(X).in_memory().data, X.data)
