@@ -12,8 +12,8 @@ from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, passes
 from ..sketching import SparseSign
-from .leverage import leading_right
 from .pivoting import Pivots, pivot_columns, squared_norms, swap_columns
+from .right_svd import leading_right
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
