@@ -18,8 +18,8 @@ from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
-from .linalg.leverage import leading_right
 from .linalg.pivoting import squared_norms
+from .linalg.right_svd import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 
 

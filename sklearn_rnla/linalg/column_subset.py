@@ -13,8 +13,8 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.rows import add_states
 from ..sketching import SparseSign
-from .leverage import leading_right
 from .pivoting import Pivots, lu_pivots, pivot_columns, squared_norms, swap_columns
+from .right_svd import leading_right
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 

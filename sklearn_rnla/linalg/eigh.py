@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -13,12 +14,9 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
-from .orth import complete_rows, extend_rows, orthonormal_rows, product64
+from .orth import complete_rows, orthonormal_rows, product64
 from .right_svd import block_width
-from .ritz import RitzBasis
-
-# The basis is cut back to its leading Ritz vectors beyond this many blocks.
-_MAX_BLOCKS = 8
+from .ritz import RitzBasis, krylov_steps
 
 
 class Eigh(NamedTuple):
@@ -116,28 +114,30 @@ def randomized_eigh(
     dtype = np.dtype(np.float32 if A.dtype == np.float32 else np.float64)
     rng = stream(draw_seed(random_state))
     width = block_width(k, n_oversamples, A.shape)
-    basis = RitzBasis(dtype, by_magnitude=which == "magnitude")
-    block = orthonormal_rows(rng.standard_normal((width, n)).astype(dtype))
-    _check_symmetric(A, block[:2])
-    n_products = 0
-    while n_products < max_products:
-        n_products += 1
-        image = _product(A, block)
-        if not np.isfinite(image).all():
-            raise ValueError("A product with A contains NaN or infinity.")
-        basis.add(block, image, product64(block, image))
-        values, V, images = basis.rotate(width)
-        residuals = images - values[:, np.newaxis].astype(dtype) * V
-        norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64))
-        block = extend_rows(basis.vectors, residuals)
-        scale = np.abs(values).max()
-        if norms[:k].max() <= tol * scale or not len(block):
+    start = orthonormal_rows(rng.standard_normal((width, n)).astype(dtype))
+    _check_symmetric(A, start[:2])
+    basis = RitzBasis(width, dtype, by_magnitude=which == "magnitude")
+    steps = krylov_steps(basis, start, partial(_projected_product, A))
+    for n_products, step in enumerate(steps, 1):
+        values, V, _ = step.ritz
+        # By Weyl's theorem, an eigenvalue of A is no further from each Ritz value.
+        squares = np.einsum("ij,ij->i", step.residuals, step.residuals, dtype=np.float64)
+        norms = np.sqrt(squares)
+        found = norms[:k].max() <= tol * np.abs(values).max()
+        if found or n_products == max_products:
             break
-        if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
-            basis.restart(2 * width)
     V = complete_rows(V, k, rng)
     V = svd_flip(None, V[:k].copy(), u_based_decision=False)[1]
-    return Eigh(values[:k].astype(dtype), V.T, norms[:k].astype(dtype), n_products)
+    values, norms = values[:k].astype(dtype), norms[:k].astype(dtype)
+    return Eigh(values, V.T, residual_norms=norms, n_products=n_products)
+
+
+def _projected_product(A, V):
+    """Return ``V A`` and ``V A V^T``."""
+    image = _product(A, V)
+    if not np.isfinite(image).all():
+        raise ValueError("A product with A contains NaN or infinity.")
+    return image, product64(V, image)
 
 
 def _product(A, V):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from .krylov import RightSVD, refine_values, squaring_loses
+from .krylov import RightSVD, accurate_values, squaring_loses
 from .orth import complete_rows, orthonormal_rows
 from .ritz import descending_eigh
 
@@ -59,10 +59,12 @@ def gram_svd(A, k, *, rng):
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
-    return RightSVD(s, V, float(np.finfo(A.dtype).eps), True)
+    rounding = float(np.finfo(A.dtype).eps)
+    return RightSVD(s, V, error_estimate=rounding, converged=True)
 
 
 def _tall(A, k):
+    """Return at least the k leading singular values that are not zero, from A^T A."""
     H = A.gram()
     scale = np.trace(H)
     if scale <= 0:
@@ -73,10 +75,8 @@ def _tall(A, k):
         s = np.sqrt(np.maximum(values, 0.0))
     elif squaring_loses(values, min(k, len(values)), A.dtype, _LOST_LIMIT):
         s, V = _reached(*np.linalg.svd(A.triangular_factor(), full_matrices=False)[1:])
-    elif squaring_loses(values, k, A.dtype):
-        s, V = refine_values(A, V.astype(A.dtype))
     else:
-        s = np.sqrt(np.maximum(values, 0.0))
+        s, V = accurate_values(A, values, V.astype(A.dtype), k)
     return s[:margin], V[:margin].astype(A.dtype)
 
 
@@ -87,6 +87,7 @@ def _reached(s, V):
 
 
 def _wide(A, k):
+    """Return at most the k leading singular values and right vectors, from A A^T."""
     B = A.dense().astype(np.float64)
     values, U = leading_eigh(B @ B.T, k)
     if values[0] <= 0:

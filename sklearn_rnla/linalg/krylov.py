@@ -1,4 +1,8 @@
-"""Block Krylov iteration on the Gram matrix, stopped by an estimate of its error."""
+"""Block Krylov iteration on the Gram matrix, stopped by an estimate of its error.
+
+Its start is drawn in ``start.py``. After each pass, `_outlook` estimates the error, and
+`_is_last` decides whether there is another one.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .orth import extend_rows, orthonormal_rows, product64
-from .ritz import RitzBasis, descending_eigh
+from .ritz import RitzBasis, bordered, descending_eigh, krylov_steps
 
 # Ritz values this close to the squared rounding error of the largest come from a QR
 # factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
@@ -22,9 +26,6 @@ _NOISE = 50
 
 # Passes after which a tail lost in rounding is taken for converged.
 _DEEP_PASSES = 3
-
-# The basis is cut back to its leading Ritz vectors beyond this many blocks.
-_MAX_BLOCKS = 6
 
 # A step on the sample is worth trying where the error is within this factor of the
 # tolerance.
@@ -78,6 +79,16 @@ def refine_values(A, V):
     return s, rotation.astype(V.dtype) @ V
 
 
+def accurate_values(A, squared_values, V, k):
+    """Return singular values and vectors, by one more pass where squaring loses them.
+
+    Given those of the Gram matrix, of which the first k are wanted.
+    """
+    if squaring_loses(squared_values, min(k, len(squared_values)), A.dtype):
+        return refine_values(A, V)
+    return np.sqrt(np.maximum(squared_values, 0.0)), V
+
+
 class _Ahead:
     """The next Rayleigh-Ritz step, taken on a row sample.
 
@@ -92,7 +103,8 @@ class _Ahead:
         Whether the sample does not contradict what is known exactly.
     """
 
-    def __init__(self, values, V, images, W, k, sample):
+    def __init__(self, ritz, W, k, sample):
+        values, V, images = ritz
         self.basis = np.concatenate([V, W])
         self.k = k
         self.sample = sample
@@ -103,19 +115,22 @@ class _Ahead:
         self._H = self._matrix(sum(self._halves))
         ritz, coefficients = descending_eigh(self._H)
         self.values, self._coefficients = ritz[:k], coefficients[:k]
-        sampled = float(self.values.sum() - values[:k].sum())
-        # Of A W, what lies in the range of A V is known exactly: at least that is gained,
-        # whatever rows the sample missed.
+        captured = float(values[:k].sum())
+        sampled, certain = self.values.sum() - captured, self._certain(values) - captured
+        self.gain = max(0.0, float(sampled), float(certain))
+        self.reliable = bool(certain <= sampled)
+
+    def _certain(self, values):
+        """Return what the step captures at least, whatever rows the sample missed."""
+        # Of A W, what lies in the range of A V is known exactly.
         floor = np.finfo(self.basis.dtype).eps * values[0]
         inverse = np.where(values > floor, 1 / np.maximum(values, floor), 0.0)
         seen = (self._cross.T * inverse) @ self._cross
-        certain = np.linalg.eigvalsh(_bordered(self._known, self._cross, seen))
-        certain = float(certain[-k:].sum() - values[:k].sum())
-        self.gain = max(0.0, sampled, certain)
-        self.reliable = certain <= sampled
+        H = bordered(self._known, self._cross, seen)
+        return np.linalg.eigvalsh(H)[-self.k :].sum()
 
     def _matrix(self, sampled):
-        return _bordered(self._known, self._cross, self.sample.scale * sampled)
+        return bordered(self._known, self._cross, self.sample.scale * sampled)
 
     def leading_directions(self, loss):
         """Return the fewest directions of the next block that gain all but `loss`.
@@ -130,7 +145,7 @@ class _Ahead:
         enough = self.values.sum() - loss
 
         def suffices(r):
-            H = _bordered(self._known, cross[:, :r], sampled[:r, :r])
+            H = bordered(self._known, cross[:, :r], sampled[:r, :r])
             return np.linalg.eigvalsh(H)[-self.k :].sum() >= enough
 
         sizes = range(_NARROW_MULTIPLE, len(directions), _NARROW_MULTIPLE)
@@ -159,13 +174,66 @@ class _Ahead:
         if len(W):
             cross = product64(images, W)
             sampled = scale * sum(self.sample.projected_grams(W))
-            following = np.linalg.eigvalsh(_bordered(np.diag(self.values), cross, sampled))
+            following = np.linalg.eigvalsh(bordered(np.diag(self.values), cross, sampled))
             lacking += following[-k:].sum() - self.values.sum()
         return vectors, max(0.0, float(lacking))
 
 
-def _bordered(known, cross, sampled):
-    return np.block([[known, cross], [cross.T, sampled]])
+class _Energy:
+    """How the squared norm of the matrix is split after a pass.
+
+    Attributes
+    ----------
+    leading : ndarray of shape (k,)
+        Squared singular values so far, of those wanted.
+    captured : float
+        Their sum.
+    total : float
+        The squared Frobenius norm.
+    tail : float
+        What is left of it: the squared error.
+    tail_is_lost : bool
+        Whether that is a difference of rounding errors.
+    noise : float
+        The norm of residuals that are rounding.
+    eps : float
+        Relative rounding error of the data.
+    """
+
+    def __init__(self, A, leading):
+        self.eps = float(np.finfo(A.dtype).eps)
+        self.leading = leading
+        self.captured = float(leading.sum())
+        self.total = A.moments.squared_norm
+        self.tail = max(0.0, self.total - self.captured)
+        self.tail_is_lost = self.tail <= _TAIL_LIMIT * self.eps * self.total
+        self.noise = _NOISE * self.eps * float(leading[0])
+
+
+class _Outlook(NamedTuple):
+    """What more passes are estimated to bring.
+
+    Attributes
+    ----------
+    excess : float
+        Estimated excess error now: the gain of all that is to come, relative to the tail.
+    tail : float
+        Squared error of the best rank k, as far as it is known.
+    ahead : _Ahead or None
+        The next step as seen on the sample, where that is reliable.
+    """
+
+    excess: float
+    tail: float
+    ahead: _Ahead | None = None
+
+
+class _Found(NamedTuple):
+    """Ritz values and vectors to return, and their excess error."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    excess: float
 
 
 def block_krylov(
@@ -222,77 +290,112 @@ def block_krylov(
       ``A V^T``, one more pass of half the flops. If the tail is lost in rounding too,
       that factor is taken on the whole basis, after three passes at least.
     """
-    width = len(start)
-    basis = RitzBasis(A.dtype)
-    block = start
-    n_passes = 0
+    basis = RitzBasis(len(start), A.dtype)
     captured = 0.0
-    while True:
-        product = A.gram_product(block)
-        n_passes += 1
-        if subspace:
-            basis = RitzBasis(A.dtype)
-        basis.add(block, product.Z, product.H)
-        stop = report is not None and report()
-        values, V, images = basis.rotate(width)
-        total = A.moments.squared_norm
-        tail = max(0.0, total - float(values[:k].sum()))
-        deep = tail <= _TAIL_LIMIT * np.finfo(A.dtype).eps * total
-        residuals = images - values[:, np.newaxis].astype(A.dtype) * V
-        noise = _NOISE * np.finfo(A.dtype).eps * values[0]
-        if not deep:
-            # Rounding has a direction too, but not one worth a pass.
-            norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
-            residuals = residuals[norms > noise]
-        block = extend_rows(basis.vectors, residuals)
-        gained, captured = float(values[:k].sum()) - captured, float(values[:k].sum())
-        ahead = None
-        if deep or not len(block):
-            estimate = 0.0 if deep else _hidden(values[:k], noise) / (2 * tail)
-            estimate = 0.0 if estimate <= _NOISE * np.finfo(A.dtype).eps else estimate
-            last = not len(block) or n_passes >= _DEEP_PASSES
-        else:
-            if sample is not None:
-                ahead = _Ahead(values, V, images, block, k, sample)
-                gained = _SAFETY * ahead.gain
-                tail = max(tail - ahead.gain, np.finfo(A.dtype).eps * total)
-            # Without a sample: the next pass will gain less than the last.
-            estimate = gained / (2 * tail)
-            last = estimate <= tol
-        last = last or stop or n_passes >= max_passes
-        sees_ahead = ahead is not None and ahead.reliable
-        if sees_ahead and tol < estimate < _STEP_REACH * tol:
-            vectors, lacking = ahead.take()
-            after = _SAFETY * lacking / (2 * tail)
-            if after <= tol or (last and after < estimate):
-                values, V = ahead.values, orthonormal_rows(vectors)
-                estimate, last = after, True
-        if last:
+    for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
+        interrupted = report is not None and report()
+        # The first pass over the data brings their squared norm with it.
+        energy = _Energy(A, step.ritz.values[:k])
+        if not energy.tail_is_lost:
+            # Rounding has a direction as well, but not one that is worth a pass. Only where
+            # all that is left is as small as rounding, any direction may be wanted.
+            step.residuals = _above_noise(step.residuals, energy.noise)
+        gained, captured = energy.captured - captured, energy.captured
+        outlook = _outlook(step, energy, gained, sample)
+        last = interrupted or n_passes >= max_passes
+        last = last or _is_last(n_passes, outlook, energy, step.block, tol)
+        found = _sampled_step(outlook, tol, last)
+        if found is not None or last:
             break
         if subspace:
-            block = orthonormal_rows(images)
-            if len(block) < width:
-                block = np.concatenate([block, extend_rows(block, V)])[:width]
-        else:
-            if sees_ahead:
-                loss = max(_LOST_GAIN * ahead.gain, _LOST_TOLERANCE * tol * 2 * tail)
-                block = ahead.leading_directions(loss)
-            if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
-                basis.restart(2 * width)
-    if deep and A.moments.squared_norm > 0:
-        s, V = refine_values(A, basis.vectors)
-        s, V = s[:width], V[:width]
-    elif squaring_loses(values, min(k, len(values)), A.dtype):
-        s, V = refine_values(A, V)
+            step.block = _image_block(step.ritz, basis.width)
+            basis.clear()
+        elif outlook.ahead is not None:
+            step.block = _narrowed(outlook, tol)
+    if found is None:
+        found = _Found(step.ritz.values, step.ritz.vectors, outlook.excess)
+    if energy.tail_is_lost and energy.total > 0:
+        # Their Ritz values are rounding, so any vector of the basis may be wanted.
+        s, V = (part[: basis.width] for part in refine_values(A, basis.vectors))
     else:
-        s = np.sqrt(np.maximum(values, 0.0))
-    stalled = not len(block) and estimate > tol
-    return RightSVD(s, V, float(estimate), bool(estimate <= tol), bool(stalled))
+        s, V = accurate_values(A, found.values, found.vectors, k)
+    excess = float(found.excess)
+    stalled = excess > tol and not len(step.block)
+    return RightSVD(s, V, error_estimate=excess, converged=excess <= tol, stalled=stalled)
 
 
-def _hidden(values, noise):
-    """Return what Ritz values may lack where their residuals are no more than noise.
+def _above_noise(residuals, noise):
+    """Return the residuals that are more than rounding."""
+    norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
+    return residuals[norms > noise]
 
-    That is quadratic in the residuals as long as these are smaller than the values.
+
+def _outlook(step, energy, gained, sample):
+    """Estimate the excess error of the directions found so far.
+
+    The error ``||A - A V^T V||_F`` is the root of the tail. So its relative excess is, to
+    first order, half of what the passes to come will take from the tail. That is estimated
+    from the next pass, as far as it can be seen on the sample, or else from the last one.
     """
-    return float(np.sum(np.minimum(noise, noise**2 / np.maximum(values, noise))))
+    if energy.tail_is_lost or not len(step.block):
+        return _Outlook(_excess_in_rounding(energy), energy.tail)
+    if sample is None:
+        # The passes to come will gain less than the last.
+        return _Outlook(gained / (2 * energy.tail), energy.tail)
+    ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
+    tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
+    excess = _SAFETY * ahead.gain / (2 * tail)
+    return _Outlook(excess, tail, ahead if ahead.reliable else None)
+
+
+def _excess_in_rounding(energy):
+    """Return the excess error that may be hidden where all residuals are rounding.
+
+    The error of a Ritz value is quadratic in its residual, as long as that is smaller than
+    the value.
+    """
+    if energy.tail_is_lost:
+        return 0.0
+    noise = energy.noise
+    lacking = np.minimum(noise, noise**2 / np.maximum(energy.leading, noise))
+    excess = float(lacking.sum()) / (2 * energy.tail)
+    return excess if excess > _NOISE * energy.eps else 0.0
+
+
+def _is_last(n_passes, outlook, energy, block, tol):
+    """Whether to stop: no direction is left, or the error is within the tolerance."""
+    if not len(block):
+        return True
+    if energy.tail_is_lost:
+        # The estimate is blind to directions of this size. A few passes find them.
+        return n_passes >= _DEEP_PASSES
+    return outlook.excess <= tol
+
+
+def _sampled_step(outlook, tol, last):
+    """Return what the next pass would find, as the sample tells, if that is good enough.
+
+    So a pass is saved. None where the pass has to be made, or is not needed.
+    """
+    if outlook.ahead is None or not tol < outlook.excess < _STEP_REACH * tol:
+        return None
+    vectors, lacking = outlook.ahead.take()
+    excess = _SAFETY * lacking / (2 * outlook.tail)
+    if excess <= tol or (last and excess < outlook.excess):
+        return _Found(outlook.ahead.values, orthonormal_rows(vectors), excess)
+    return None
+
+
+def _narrowed(outlook, tol):
+    """Return the next block without directions that gain less than their products cost."""
+    enough = _LOST_TOLERANCE * tol * 2 * outlook.tail
+    return outlook.ahead.leading_directions(max(_LOST_GAIN * outlook.ahead.gain, enough))
+
+
+def _image_block(ritz, width):
+    """Return the next block of subspace iteration: the images, orthonormal."""
+    block = orthonormal_rows(ritz.images)
+    if len(block) < width:
+        # Where rounding took directions from the images, the vectors still have them.
+        block = np.concatenate([block, extend_rows(block, ritz.vectors)])[:width]
+    return block

@@ -12,8 +12,7 @@ from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..sketching import Gaussian, SparseSign
-from .rank import FixedRank
-from .right_svd import right_svd
+from .right_svd import leading_right
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4
@@ -109,27 +108,6 @@ def leverage_scores(
         whiten = V.T @ _inverse_root(matrix.triangular_factor(V), max(rows.shape))
     scores = rows.map(_row_squares, whiten, n_columns=1)
     return np.asarray(scores)[:, 0].astype(np.float64)
-
-
-def leading_right(A, k, rng):
-    """Return at most k right singular vectors, as rows, whose values are not rounding.
-
-    Parameters
-    ----------
-    A : CenteredMatrix
-    k : int
-        At most the smaller of the shape of A.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of shape (r, n_columns)
-        In float64.
-    """
-    _, result = right_svd(A, FixedRank(k), rng=rng)
-    s = result.singular_values[:k]
-    floor = max(A.shape) * np.finfo(A.dtype).eps * s.max(initial=0.0)
-    return result.components[:k][s > floor].astype(np.float64)
 
 
 def _right_vectors(A, k, rng):

@@ -120,9 +120,12 @@ def range_finder(
     check_rank("size", size, rows.shape)
     rng = stream(draw_seed(random_state))
     n_columns = rows.shape[1]
+    # The test matrix of algorithm 4.1, as rows.
     omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()
     omega = omega.astype(rows.dtype)
     matrix = CenteredMatrix(rows, center=False)
+    # Algorithm 4.4 from the right: (A^T A)^q Omega, orthonormal in between, so that A is
+    # read by rows, once in each iteration.
     for _ in range(n_power_iterations):
         omega = orthonormal_rows(matrix.gram_product(orthonormal_rows(omega)).Z)
         omega = complete_rows(omega, size, rng)
@@ -133,13 +136,12 @@ def range_finder(
     passes.check_finite(passes.squared_norm(Y), rows.dtype)
     Qt = orthonormal_rows(Y[:, :size].T)
     images = Y[:, size:]
+    # What Q misses of the images of vectors that it was not made from.
     rest = (images - Qt.T @ (Qt @ images)).astype(np.float64)
     squares = np.einsum("ij,ij->j", rest, rest)
-    return Range(
-        Qt.T,
-        float(np.sqrt(squares.mean())),
-        float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max())),
-    )
+    frobenius = float(np.sqrt(squares.mean()))
+    bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
+    return Range(Qt.T, frobenius_error=frobenius, spectral_bound=bound)
 
 
 def _columns(V):
@@ -191,4 +193,5 @@ def projection_error(A, V, *, n_jobs=None):
     H = matrix.gram_product(V).H
     total = matrix.moments.squared_norm
     rest = math.sqrt(max(0.0, total - float(np.trace(H))))
-    return ProjectionError(rest, rest / math.sqrt(total) if total > 0 else 0.0)
+    relative = rest / math.sqrt(total) if total > 0 else 0.0
+    return ProjectionError(frobenius=rest, relative=relative)

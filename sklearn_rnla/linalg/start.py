@@ -7,8 +7,17 @@ import numpy as np
 from ..sketching import make_distribution
 from .orth import complete_rows, orthonormal_rows
 
+# A row sample is this share of the rows, within bounds.
+_SAMPLE_SHARE = 0.05
+_SAMPLE_ROWS = 20_000
+
 # Passes over the row sample that an iteration starts from.
 _SAMPLE_PASSES = 3
+
+
+def sample_rows(n_rows, width) -> int:
+    """Return the number of rows in a sample that `width` vectors are iterated on."""
+    return min(n_rows, max(4 * width, min(int(_SAMPLE_SHARE * n_rows), _SAMPLE_ROWS)))
 
 
 class PairedSample:
@@ -38,6 +47,41 @@ class PairedSample:
         return first
 
 
+def draw_start(A, width, sketch, *, n_rows, known, rng):
+    """Return orthonormal rows to start from.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+    width : int
+        How many.
+    sketch : str
+        "row_sampling" is `coarse_start`, the name of a distribution `sketched_start`.
+    n_rows : int
+        Rows to sample; 0 where there are too few, and the sketch is Gaussian instead.
+    known : RightSVD or None
+        Go on from these vectors, whatever the sketch.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (width, n_features)
+    """
+    if known is not None:
+        return complete_rows(known.components[:width], width, rng)
+    if sketch == "row_sampling" and n_rows:
+        return coarse_start(A, width, n_rows=n_rows, rng=rng)
+    by = "gaussian" if sketch == "row_sampling" else sketch
+    return sketched_start(A, width, by, rng=rng)
+
+
+def draw_sample(A, width, *, n_rows, rng):
+    """Draw `n_rows` rows to look ahead on, None where they are too few for the width."""
+    indices = A.draw_rows(n_rows, rng)
+    # Fewer come where most weights are zero.
+    return PairedSample(A, rng.permutation(indices)) if len(indices) >= 4 * width else None
+
+
 def coarse_start(A, width, *, n_rows, rng):
     """Solve on a row sample: a start close to the leading singular vectors.
 
@@ -50,13 +94,31 @@ def coarse_start(A, width, *, n_rows, rng):
     -----
     Subspace iteration on `n_rows` rows drawn uniformly, from a Gaussian matrix; what the
     sample does not know no further iteration would tell. A is told the sample's moments,
-    so that its first pass can bring the exact ones.
+    so that its first pass can bring the exact ones. `coarse_rows` does the same for an
+    array, which has no moments, with fewer products.
     """
     sample = A.sample(n_rows, rng)
     start = rng.standard_normal((width, A.shape[1]), np.float32).astype(A.dtype)
     for _ in range(_SAMPLE_PASSES):
         start = orthonormal_rows(sample.gram_product(start).Z)
     A.near(sample.moments)
+    return complete_rows(start, width, rng)
+
+
+def coarse_rows(A, width, scale, rng):
+    """Solve on a row sample of an array, ``A / scale``, as `coarse_start` does.
+
+    There are two reasons not to call that. Each of its passes is summed over row blocks and
+    brings moments, which takes longer than the products where A is small. And one pass and
+    a half is enough here: the iteration on both sides is half a power ahead of the other.
+    """
+    indices = np.sort(rng.choice(len(A), sample_rows(len(A), width), replace=False))
+    sample = A[indices]
+    sample /= scale
+    # The half pass: Gaussian combinations of rows, already in the row space.
+    mixed = rng.standard_normal((width, len(indices)), np.float32)
+    start = orthonormal_rows(mixed.astype(A.dtype, copy=False) @ sample, n_rounds=1)
+    start = orthonormal_rows((start @ sample.T) @ sample)
     return complete_rows(start, width, rng)
 
 

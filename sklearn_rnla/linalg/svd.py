@@ -11,13 +11,11 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
-from .krylov import RightSVD
 from .one_view import one_view_right_svd
 from .orth import complete_rows, orthonormal_rows
 from .rank import FixedRank
-from .right_svd import block_width, pass_budget, right_svd
+from .right_svd import right_svd, two_sided_svd
 from .scaling import unit_of
-from .two_sided import MAX_BLOCKS, two_sided_krylov
 
 
 class SVD(NamedTuple):
@@ -142,79 +140,53 @@ def randomized_svd(
     if unit != 1:
         rows = check_matrix(rows.in_memory() / unit, block_size=block_size, n_jobs=n_jobs)
     matrix = CenteredMatrix(rows, center=False)
-    if algorithm in ("auto", "krylov") and sketch == "row_sampling" and is_dense:
-        width = block_width(k, n_oversamples, rows.shape)
-        budget = np.inf
-        if algorithm == "auto":
-            budget = pass_budget(matrix, width, min(rows.shape))
-        found = _dense_svd(rows, k, width, tol, max_passes, budget, rng)
-        if found is not None:
-            return _in_unit(found, unit)
-    _, result = right_svd(
-        matrix,
-        FixedRank(k),
-        algorithm=algorithm,
-        tol=tol,
-        max_passes=max_passes,
-        n_oversamples=n_oversamples,
-        sketch=sketch,
-        rng=rng,
-    )
-    s, V = result.singular_values[:k], result.components[:k]
-    if rows.lazy:
-        # The triangular factor of ``A V^T``, not the product, comes back.
-        _, s, rotation = np.linalg.svd(matrix.triangular_factor(V))
-        V = svd_flip(None, rotation.astype(rows.dtype) @ V, u_based_decision=False)[1]
-        inverse = 1 / np.where(s > 0, s, np.inf)
-        U = matrix.project(V * inverse.astype(rows.dtype)[:, np.newaxis])
+    options = {
+        "algorithm": algorithm,
+        "tol": tol,
+        "max_passes": max_passes,
+        "n_oversamples": n_oversamples,
+        "rng": rng,
+    }
+    both = None
+    if is_dense and sketch == "row_sampling":
+        both = two_sided_svd(matrix, k, **options)
+    if both is not None:
+        U, V = svd_flip(both.U, both.Vt, u_based_decision=False)
+        s, error, n_passes = both.singular_values, both.error_estimate, both.n_passes
     else:
-        Y = matrix.project(V)
-        Qt = orthonormal_rows(Y.T)
-        rotation, s, right = np.linalg.svd(Qt.astype(np.float64) @ Y, full_matrices=False)
-        Ut = complete_rows(rotation.T.astype(rows.dtype) @ Qt, k, rng)
-        s = np.concatenate([s, np.zeros(k - len(s))])
-        V = complete_rows(right.astype(rows.dtype) @ V, k, rng)
-        U, V = svd_flip(Ut.T, V, u_based_decision=False)
-    found = SVD(U, s.astype(rows.dtype), V, result.error_estimate, matrix.n_passes)
-    return _in_unit(found, unit)
+        _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
+        U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
+        error, n_passes = right.error_estimate, matrix.n_passes
+    s = s.astype(rows.dtype) * rows.dtype.type(unit)
+    return SVD(U, s, V, error_estimate=error, n_passes=n_passes)
 
 
-def _in_unit(found, unit):
-    s = found.singular_values
-    return found if unit == 1 else found._replace(singular_values=s * s.dtype.type(unit))
+def _both_sides(A, right, k, rng):
+    """Return U, s and V^T, given right singular vectors, by one more pass."""
+    V = right.components[:k]
+    Y = A.project(V)
+    # The singular values of A V^T, not the roots of its Gram matrix: squaring loses half
+    # of the digits.
+    Qt = orthonormal_rows(Y.T)
+    rotation, s, turn = np.linalg.svd(Qt.astype(np.float64) @ Y, full_matrices=False)
+    Ut = complete_rows(rotation.T.astype(A.dtype) @ Qt, k, rng)
+    s = np.concatenate([s, np.zeros(k - len(s))])
+    V = complete_rows(turn.astype(A.dtype) @ V, k, rng)
+    U, V = svd_flip(Ut.T, V, u_based_decision=False)
+    return U, s, V
 
 
-def _dense_svd(rows, k, width, tol, max_passes, budget, rng):
-    """Return the decomposition of a matrix in memory by iterating on both sides.
+def _lazy_svd(A, right, k, rng):
+    """Return a lazy U, s and V^T, by one more pass now, and another where U is computed.
 
-    None where there is no memory for that, or it does not lead to the tolerance.
+    Not the product ``A V^T``, but its triangular factor comes back to this process.
     """
-    n_passes = int(min(max_passes, budget))
-    n_entries = sum(rows.shape) * width * MAX_BLOCKS
-    if n_passes < 2 or n_entries > 2 * rows.shape[0] * rows.shape[1]:
-        return None
-    found = two_sided_krylov(
-        rows.in_memory(),
-        k,
-        width,
-        tol=tol,
-        error_of=_excess,
-        max_passes=n_passes,
-        rng=rng,
-    )
-    if found is None:
-        return None
-    cut_short = n_passes < max_passes or found.n_passes < n_passes
-    if not found.converged and cut_short and np.isfinite(budget):
-        return None
-    U, V = svd_flip(found.U, found.Vt, u_based_decision=False)
-    return SVD(U, found.singular_values, V, found.error_estimate, found.n_passes)
-
-
-def _excess(lacking, captured):
-    """Return the excess Frobenius error, given shares of the squared norm."""
-    tail = 1 - captured - lacking
-    return lacking / (2 * tail) if tail > 0 else np.inf
+    V = right.components[:k]
+    _, s, rotation = np.linalg.svd(A.triangular_factor(V))
+    V = svd_flip(None, rotation.astype(A.dtype) @ V, u_based_decision=False)[1]
+    inverse = 1 / np.where(s > 0, s, np.inf)
+    U = A.project(V * inverse.astype(A.dtype)[:, np.newaxis])
+    return U, s, V
 
 
 @validate_params(
@@ -272,4 +244,4 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     matrix = CenteredMatrix(rows, center=False)
     result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
     V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
-    return RightSVD(result.singular_values, V, *result[2:])
+    return result._replace(components=V)

@@ -8,20 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators import passes
-from .orth import complete_rows, extend_rows, orthonormal_rows, product64
-from .ritz import descending_eigh
+from .orth import orthonormal_rows, product64
+from .ritz import RitzBasis, bordered, descending_eigh, krylov_steps
+from .start import coarse_rows
 from .triangular import inverse_cholesky
-
-# The iteration starts from this share of the rows.
-_SAMPLE_SHARE = 0.05
 
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
 _LEAST_SHARE = 0.05
 _SAFETY = 3.5
-
-# The basis is cut back to its leading Ritz vectors beyond this many blocks.
-MAX_BLOCKS = 8
 
 # Squared norms within this many eps of the largest, or of all, are lost in rounding.
 _LOST = 10
@@ -91,9 +86,9 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     -----
     `block_krylov` in the coordinates of the left factor: what a pass has of them, ``A
     V^T``, is kept, so that the last step needs no pass of its own, and is half a power
-    further. Memory for that of up to `MAX_BLOCKS` passes. What is lacking is estimated from
-    the gains of each Ritz value in the last pass, on either side, of which one is half a
-    step ahead of the other; in the worst case, a spectrum without decay, it converges as
+    further. Memory for that of up to `ritz.MAX_BLOCKS` passes. What is lacking is estimated
+    from the gains of each Ritz value in the last pass, on either side, of which one is half
+    a step ahead of the other; in the worst case, a spectrum without decay, it converges as
     the square of the passes (Musco & Musco 2015).
     """
     if A.shape[0] < A.shape[1]:
@@ -108,40 +103,52 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     # Fourth powers of singular values are to come: keep them in range.
     scale = float(np.sqrt(squared_norm))
     eps = float(np.finfo(A.dtype).eps)
-    basis = _Basis(A.dtype)
-    block = _coarse_rows(A, width, scale, rng)
-    right = left = np.zeros(k)
-    error = np.inf
-    for n_passes in range(1, max_passes + 1):
-        image = (block / scale) @ A.T
-        product = image @ A
-        product /= scale
-        basis.add(block, image, product)
-        energies, C = basis.left_ritz(k)
-        if len(energies) < k:
+
+    def multiply(block):
+        halfway = (block / scale) @ A.T
+        image = halfway @ A
+        image /= scale
+        return halfway, image
+
+    basis = TwoSidedBasis(width, A.dtype)
+    energies, error = _Energies(right=np.zeros(k), left=np.zeros(k)), np.inf
+    steps = krylov_steps(basis, coarse_rows(A, width, scale, rng), multiply)
+    for n_passes, step in enumerate(steps, 1):
+        left, C = basis.left_ritz(k)
+        if len(left) < k:
             return None
-        captured = float(energies.sum())
-        values = basis.right_energies(k)
-        half_before = np.maximum(values - right, 0.0)
-        gained = np.maximum(energies - left, 0.0)
-        right, left = values, energies
+        before, energies = energies, _Energies(basis.right_energies(k), left)
+        captured = float(left.sum())
         if n_passes > 1:
-            lacking = _lacking(gained, half_before, n_passes)
+            lacking = _lacking(before, energies, n_passes)
             error = _error(error_of, lacking, captured, eps)
             if error <= tol or lacking <= eps * captured:
                 break
         if n_passes == max_passes:
             break
-        block = extend_rows(basis.V, product)
-        if not len(block):
-            error = _error(error_of, 0.0, captured, eps)
-            break
-        if len(basis.V) + len(block) > MAX_BLOCKS * width:
-            basis.restart(2 * width)
+        # Residuals would need right Ritz vectors, which are of no other use here. What the
+        # products add to the basis spans the same.
+        step.residuals = basis.latest
+    else:
+        error = _error(error_of, 0.0, captured, eps)
     C = C.astype(A.dtype)
-    images = C @ basis.Z if energies[-1] > _ACCURATE * energies[0] else None
-    U, s, Vt = _rotated(A, C @ basis.Y, images, scale)
-    return TwoSidedSVD(U, s, Vt, float(error), bool(error <= tol), n_passes)
+    images = C @ basis.images if left[-1] > _ACCURATE * left[0] else None
+    U, s, Vt = _rotated(A, C @ basis.halfway, images, scale)
+    error = float(error)
+    return TwoSidedSVD(U, s, Vt, error, converged=error <= tol, n_passes=n_passes)
+
+
+class _Energies(NamedTuple):
+    """Squares of the k leading singular values after a pass, as shares of that of A.
+
+    Attributes
+    ----------
+    right, left : ndarray of shape (k,)
+        As the right vectors capture them, and half a power later the left ones.
+    """
+
+    right: np.ndarray
+    left: np.ndarray
 
 
 def _error(error_of, lacking, captured, eps):
@@ -150,52 +157,60 @@ def _error(error_of, lacking, captured, eps):
     return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
 
 
-def _lacking(gained, half_before, n_passes):
-    """Return what the passes to come would gain.
+def _lacking(before, after, n_passes):
+    """Return what the passes to come would gain, given energies before and after the last.
 
-    Given what each value gained in the last pass, and half a pass before.
+    The left side is half a pass ahead of the right one, so that the ratio of their gains
+    tells how fast the gains of a value fall. Were that ratio constant, the gains to come
+    would be a geometric series. In the worst case the error falls as the square of the
+    passes (Musco & Musco 2015), so that their sum is the last gain times half the passes.
     """
     most = n_passes / 2
+    half_before = np.maximum(after.right - before.right, 0.0)
+    gained = np.maximum(after.left - before.left, 0.0)
     ratios = gained / np.maximum(half_before, np.finfo(np.float64).tiny)
     ratios = np.minimum(ratios, 1.0) ** 2
     shares = _SAFETY * ratios / np.maximum(1 - ratios, _SAFETY / most * ratios)
     return float(gained @ np.maximum(shares, _LEAST_SHARE))
 
 
-def _coarse_rows(A, width, scale, rng):
-    """Return orthonormal rows near the leading singular vectors, from a sample of A."""
-    n_rows = min(len(A), max(4 * width, int(_SAMPLE_SHARE * len(A))))
-    sample = A[np.sort(rng.choice(len(A), n_rows, replace=False))]
-    sample /= scale
-    mixed = rng.standard_normal((width, n_rows), np.float32).astype(A.dtype, copy=False)
-    V = orthonormal_rows(mixed @ sample, n_rounds=1)
-    V = orthonormal_rows((V @ sample.T) @ sample)
-    return complete_rows(V, width, rng)
+class TwoSidedBasis(RitzBasis):
+    """Orthonormal rows V, and their products ``Y = V A^T`` and ``Z = Y A``.
 
-
-class _Basis:
-    """Orthonormal rows V, their images ``Y = V A^T`` and ``Z = Y A``, and Gram matrices.
+    The basis of an iteration on ``A^T A`` that keeps what lies halfway, too: Y spans a
+    Krylov space of ``A A^T``, half a power further than V.
 
     Attributes
     ----------
-    H, K : ndarray
-        Of the rows of Y, and of Z, in float64.
+    halfway : ndarray of shape (q, n_rows)
+        Y. As other `RitzBasis`, it has V as `vectors` and Z as `images`.
+    latest : ndarray of shape (l, n_columns)
+        Rows of Z of the latest block.
+    H, K : ndarray of shape (q, q)
+        Gram matrices of the rows of Y, and of Z, in float64. H is the projection of ``A^T
+        A`` on V, but unlike ``V Z^T`` definite to the rounding of its own small values.
     """
 
-    def __init__(self, dtype):
-        self.dtype = dtype
-        self.V = self.Y = self.Z = None
-        self.H = self.K = np.empty((0, 0))
+    def clear(self):
+        """Forget all vectors."""
+        super().clear()
+        self.K = self.H
 
-    def add(self, V, Y, Z):
-        """Add a block."""
-        if self.V is not None:
-            old = (self.V, self.Y, self.Z)
-            pairs = zip(old, (V, Y, Z), strict=True)
-            self.V, self.Y, self.Z = (np.concatenate(pair) for pair in pairs)
-        else:
-            self.V, self.Y, self.Z = V, Y, Z
-        self.H, self.K = _extended(self.H, self.Y, Y), _extended(self.K, self.Z, Z)
+    @property
+    def halfway(self):
+        """The product halfway."""
+        return self._rows[1]
+
+    def add(self, block, halfway, image):
+        """Add a block of rows and its products."""
+        self._append(block, halfway, image)
+        self.H = _extended(self.H, self.halfway, halfway)
+        self.K = _extended(self.K, self.images, image)
+        self.latest = image
+
+    def _keep(self, values, coefficients):
+        super()._keep(values, coefficients)
+        self.K = coefficients @ self.K @ coefficients.T
 
     def left_ritz(self, k):
         """Return captured energies, and rows C such that those of C Y are orthonormal.
@@ -223,24 +238,12 @@ class _Basis:
         kept = values > lost * values[0]
         return vectors[kept] / np.sqrt(values[kept])[:, np.newaxis]
 
-    def restart(self, n_rows):
-        """Keep the leading right Ritz vectors: H is the matrix of their problem, too."""
-        values, rotation = descending_eigh(self.H)
-        rotation = rotation[:n_rows]
-        self.H = np.diag(values[:n_rows])
-        self.K = rotation @ self.K @ rotation.T
-        rotation = rotation.astype(self.dtype)
-        self.V, self.Y, self.Z = (rotation @ rows for rows in (self.V, self.Y, self.Z))
-
 
 def _extended(gram, rows, fresh):
     """Return the Gram matrix of `rows`, given that of all before the last, `fresh`."""
+    products = product64(fresh, rows)
     known = len(gram)
-    extended = np.empty((len(rows), len(rows)))
-    extended[:known, :known] = gram
-    extended[known:] = product64(fresh, rows)
-    extended[:known, known:] = extended[known:, :known].T
-    return extended
+    return bordered(gram, products[:, :known].T, products[:, known:])
 
 
 def _rotated(A, Ut, images, scale):

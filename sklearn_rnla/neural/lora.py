@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -11,11 +12,9 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_rank
 from ..linalg import randomized_svd
-from ..linalg.orth import complete_rows, extend_rows, orthonormal_rows
+from ..linalg.inverse_krylov import inverse_krylov
 from ..linalg.right_svd import block_width
-from ..linalg.ritz import RitzBasis
 from ..linalg.scaling import unit_of
-from ..linalg.triangular import inverse_cholesky
 from ..linalg.two_sided import two_sided_krylov
 from ._arrays import like, to_numpy
 from ._inputs import moments_of, root_of
@@ -34,9 +33,6 @@ _FALLBACK_TOL = 1e-4
 _OVERSAMPLES = 8
 
 _MAX_ITER = 30
-
-# Their basis is cut back to its leading Ritz vectors beyond this many blocks.
-_MAX_BLOCKS = 6
 
 
 class LoraInit(NamedTuple):
@@ -256,15 +252,9 @@ def _leading_part(W, rank, tol, seed):
     if m > _DENSE_SIZE and rank <= _DENSE_SHARE * m:
         # Singular vectors of neighbouring values are worth the same here, so that it is
         # the energy captured that must converge.
-        found = two_sided_krylov(
-            W,
-            rank,
-            block_width(rank, _OVERSAMPLES, W.shape),
-            tol=tol,
-            error_of=lambda lacking, captured: lacking / captured,
-            max_passes=_MAX_ITER,
-            rng=stream(seed),
-        )
+        width = block_width(rank, _OVERSAMPLES, W.shape)
+        options = {"error_of": operator.truediv, "max_passes": _MAX_ITER}
+        found = two_sided_krylov(W, rank, width, tol=tol, rng=stream(seed), **options)
     if found is None:
         found = randomized_svd(W, rank, tol=_FALLBACK_TOL, random_state=seed)
     return _Part(found.U, found.singular_values, found.Vt, found.error_estimate)
@@ -293,44 +283,12 @@ def _minor_part(W, rank, tol, seed):
         return _Part(U[:, m - rank :], s[m - rank :], Vt[m - rank :], exact)
     tall = W.shape[0] > W.shape[1]
     wide = (W.T if tall else W).astype(np.float64)
-    Ut, error = _minor_directions(wide @ wide.T, rank, tol, stream(seed))
+    gram = wide @ wide.T
+    width = block_width(rank, _OVERSAMPLES, gram.shape)
+    options = {"tol": tol, "max_passes": _MAX_ITER, "rng": stream(seed)}
+    Ut, error = inverse_krylov(gram, rank, width, **options)
     part = _projected(wide, Ut, error)
-    return _Part(part.Vt.T, part.s, part.U.T, error) if tall else part
-
-
-def _minor_directions(G, rank, tol, rng):
-    """Return the last eigenvectors of a semidefinite matrix, as rows, and their error.
-
-    Block Krylov iteration on the inverse. What counts is the sum of the eigenvalues wanted,
-    relative to itself: few of them may be far below the others, or zero.
-    """
-    scale = np.trace(G)
-    if not scale > 0:
-        return np.eye(len(G))[:rank], 0.0
-    least = np.finfo(np.float64).eps * scale
-    G.flat[:: len(G) + 1] += least
-    root = inverse_cholesky(G)
-    width = block_width(rank, _OVERSAMPLES, G.shape)
-    block = orthonormal_rows(rng.standard_normal((width, len(G))))
-    basis = RitzBasis(np.float64)
-    energy = np.inf
-    for n_passes in range(1, _MAX_ITER + 1):
-        image = block @ root.T
-        basis.add(block, image @ root, image @ image.T)
-        values, V, images = basis.rotate(width)
-        # The inverse hardly sees what V has of the leading eigenvectors, but G does: the
-        # images have less of them.
-        X = complete_rows(orthonormal_rows(images), rank, rng)
-        found, rotation = np.linalg.eigh(X @ G @ X.T)
-        found = float(np.maximum(found[:rank], least).sum())
-        error = max(0.0, (energy - found) * n_passes / (2 * found))
-        energy = found
-        block = extend_rows(basis.vectors, images - values[:, np.newaxis] * V)
-        if error <= tol or not len(block):
-            break
-        if len(basis.vectors) + len(block) > _MAX_BLOCKS * width:
-            basis.restart(2 * width)
-    return rotation[:, :rank].T @ X, error
+    return part._replace(U=part.Vt.T, Vt=part.U.T) if tall else part
 
 
 def _projected(W, Ut, error):

@@ -9,7 +9,8 @@ from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.gram import gram_svd
 from sklearn_rnla.linalg.krylov import block_krylov
 from sklearn_rnla.linalg.rank import FixedRank
-from sklearn_rnla.linalg.right_svd import PairedSample, right_svd
+from sklearn_rnla.linalg.right_svd import right_svd
+from sklearn_rnla.linalg.start import PairedSample
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
 from tests.matrices import coherent, deep, gallery, with_spectrum
