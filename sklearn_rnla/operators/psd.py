@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ._rows import kernel_jobs, run_lanes, split, working_dtype
-from .kernels import tile_rows
+from .tiles import consecutive, tile_rows
 
 # Rows chosen at a time, as the tiles are sized for.
 _TYPICAL_COLUMNS = 64
@@ -131,8 +131,7 @@ class KernelMatrix(PSDMatrix):
             out = np.zeros(V.shape)
             at, V_tile = self._at(tile), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)
-            for start in range(0, tile.start, size):
-                rows = slice(start, min(start + size, tile.start))
+            for rows in consecutive(tile.start, size):
                 K = at(self._X[rows], self.dtype)
                 out[rows] = K @ V_tile
                 out[tile] += K.T @ V[rows]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._rows import add_states
-from .kernel_passes import FeatureMap, features
+from ..operators._rows import add_states
+from ..operators.kernel_passes import FeatureMap, features, gram_rows
+from ..operators.tiles import consecutive
 
 # What the diagonal holds besides the noise, and whether the evidence pays for the rest.
 METHODS = ("variational", "fitc", "dtc")
@@ -49,10 +50,9 @@ def _parts(block, rank):
 
     With them, the slice of all rows that they are.
     """
-    size = max(1024, 2 * rank)
-    for start in range(0, block.values.shape[0], size):
-        B = np.asarray(block.values[start : start + size], dtype=np.float64)
-        yield B, slice(block.start + start, block.start + start + len(B))
+    for part in consecutive(block.values.shape[0], gram_rows(rank)):
+        B = np.asarray(block.values[part], dtype=np.float64)
+        yield B, slice(block.start + part.start, block.start + part.stop)
 
 
 def fold_evidence(state, block, model, Y):
