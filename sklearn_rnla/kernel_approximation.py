@@ -19,6 +19,7 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -249,8 +250,20 @@ class NystroemKernel(
     def _fit(self, X):
         """Set the fitted attributes; return the rows and the factorisation of all."""
         rows = check_kernel_rows(self, X, reset=True)
-        kernel = check_kernel(self, rows)
-        landmarks, k, tol = check_landmarks(self, self.tol)
+        spec = KernelSpec(
+            self.kernel,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
+        )
+        kernel = check_kernel(spec, rows)
+        landmarks, k, tol = check_landmarks(
+            self.landmarks,
+            self.n_components,
+            tol=self.tol,
+            takes_points=kernel.takes_points,
+        )
         with progress(self, "block of landmarks") as report:
             result = nystroem_features(
                 rows,

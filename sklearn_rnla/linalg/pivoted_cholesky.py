@@ -262,6 +262,7 @@ def _factor(A, k, pivots, tol, floor, report):
         S = pivots.propose(weight, int(min(size, k - r, n)))
         if len(S) == 0:
             break
+        # What is left of A between the proposals, in double: pivots are told by it.
         F_S = F[:r, S].astype(np.float64)
         G = A.submatrix(S) - F_S.T @ F_S
         accepted, L = _accept(G, pivots.order(weight, S, G), floor)
@@ -270,6 +271,8 @@ def _factor(A, k, pivots, tol, floor, report):
         if not accepted:
             open_[S] = False
             continue
+        # The new columns of A, less what earlier pivots have of them, times the inverse of
+        # the pivots' own factor: rows of F, in one product for each tile.
         P = S[accepted]
         F = _with_room(F, r + len(P), k)
         inverse = np.linalg.inv(L).astype(A.dtype)
@@ -280,7 +283,7 @@ def _factor(A, k, pivots, tol, floor, report):
             gained = [float(f @ f) for f in F[r : r + len(P)]]
             rest = d.sum() - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
-            taken -= _squared_norms(F[r + kept : r + len(P)])
+            taken -= _squared_column_norms(F[r + kept : r + len(P)])
         d = _nonnegative(d - taken, lowest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
@@ -317,6 +320,8 @@ def _accept(G, following, floor):
     columns = np.zeros((len(G), len(G)), order="F")
     accepted = []
     while (step := following(diagonal, columns[:, : len(accepted)])) is not None:
+        # Rejection: a proposal drawn in proportion to the diagonal d of before is kept with
+        # probability (what is left of its entry) / d, which leaves pivots drawn one by one.
         p, threshold = step
         if diagonal[p] <= floor or diagonal[p] < threshold:
             diagonal[p] = 0.0
@@ -348,12 +353,12 @@ def _update(A, F, r, P, inverse):
         with np.errstate(invalid="ignore", over="ignore"):
             if r:
                 W -= F_P @ F[:r, tile]
-            return _squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
+            return _squared_column_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
 
     return np.concatenate(A.over_tiles(of_tile))
 
 
-def _squared_norms(F):
+def _squared_column_norms(F):
     """Return the squared norms of the columns, summed in their precision."""
     return np.einsum("ij,ij->j", F, F).astype(np.float64)
 
