@@ -25,16 +25,16 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
     check_penalties,
     check_target,
 )
-from .linalg import kernel_ridge as solvers
+from .linalg.kernel_ridge import kernel_ridge
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import features, predictions
-from .operators.psd import KernelMatrix
+from .operators.kernel_passes import predictions
 
 
 class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
@@ -93,6 +93,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
 
     def _check_alphas(self):
+        """Return the penalties; raise where they do not fit `centers` or `solver`."""
         alphas = np.atleast_1d(check_penalties(self.alpha))
         if alphas.ndim != 1 or not len(alphas):
             raise ValueError(
@@ -118,20 +119,25 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
     def _fit_targets(self, rows, Y):
         """Solve for the columns of Y, float64, and set the fitted attributes."""
         alphas = self._check_alphas()
-        n_targets = Y.shape[1]
-        if self.fit_intercept:
-            Y = np.column_stack([Y, np.ones(len(Y))])
         if self.kernel == "precomputed":
             raise ValueError(
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        kernel = check_kernel(self, rows.with_weight(None))
-        landmarks, k, trace_tol = check_landmarks(self)
+        spec = KernelSpec(
+            self.kernel,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
+        )
+        samples = rows.with_weight(None)
+        kernel = check_kernel(spec, samples)
+        landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_components)
         rng = stream(draw_seed(self.random_state))
         with progress(self, "iteration") as report:
             nystroem = nystroem_features(
-                rows.with_weight(None),
+                samples,
                 kernel,
                 k,
                 landmarks,
@@ -140,84 +146,36 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 rng=rng,
                 report=report,
             )
-            solve = self._solve_all if self.centers == "all" else self._solve_landmarks
-            solution = solve(rows, kernel, nystroem, Y, alphas, rng, report)
-        if not np.isfinite(solution.dual).all():
-            raise ValueError("Input X contains NaN, infinity or a value too large.")
-        self.dual_coef_, self.intercept_ = solution.dual, np.zeros(n_targets)
-        if self.fit_intercept:
-            self.dual_coef_, self.intercept_ = solvers.with_intercept(
-                solution.dual, solution.sums
+            model = kernel_ridge(
+                rows,
+                kernel,
+                nystroem,
+                Y,
+                alphas,
+                centers=self.centers,
+                solver=self.solver,
+                fit_intercept=self.fit_intercept,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                n_jobs=self.n_jobs,
+                rng=rng,
+                report=report,
             )
-        self.alpha_ = solution.alpha
-        self.n_iter_ = solution.n_iter
+        self.components_, self.component_indices_ = model.points, model.indices
+        self.dual_coef_, self.intercept_ = model.dual, model.intercept
+        self.alpha_, search = model.solution.alpha, model.solution.search
+        self.solver_, self.n_iter_ = model.solver, search.n_iter
         self.error_estimate_ = nystroem.error_estimate
-        if not solution.converged:
+        self._columns = model.columns
+        if not search.converged:
             warnings.warn(
-                f"The relative residual is {solution.residual:.1e} after "
-                f"{solution.n_iter} iterations, above tol={self.tol}. Allow a larger "
+                f"The relative residual is {search.residual:.1e} after {search.n_iter} "
+                f"iterations, above tol={self.tol}. Allow a larger "
                 f"max_iter={self.max_iter}, or more n_components, which precondition "
                 "better.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-    def _solve_landmarks(self, rows, kernel, nystroem, Y, alphas, rng, report):
-        self.solver_ = self.solver
-        if self.solver == "auto":
-            self.solver_ = "direct"
-            if len(alphas) == 1 and alphas[0] > 0:
-                self.solver_ = solvers.cheaper_solver(rows, nystroem, Y.shape[1])
-        self.components_ = nystroem.points
-        self.component_indices_ = nystroem.indices
-        self._columns = nystroem.feature_map.columns
-        if self.solver_ == "direct":
-            return solvers.solve_direct(
-                rows, nystroem, Y, alphas, intercept=self.fit_intercept
-            )
-        return solvers.solve_cg(
-            rows,
-            nystroem,
-            Y,
-            float(alphas[0]),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            rng=rng,
-            report=report,
-        )
-
-    def _solve_all(self, rows, kernel, nystroem, Y, alphas, rng, report):
-        self.solver_ = "cg"
-        X = rows.in_memory()
-        self.components_, self.component_indices_ = X, np.arange(X.shape[0])
-        self._columns = kernel.at(X)
-        if nystroem.cholesky is not None:
-            F = nystroem.cholesky.factor
-        else:
-            F = rows.map(
-                features,
-                nystroem.feature_map,
-                rows.dtype,
-                n_columns=nystroem.feature_map.shape[0],
-            )
-        alpha = alphas[0]
-        if len(alphas) > 1:
-            normal = solvers.gram_of_features(F, Y, rows.weight)
-            if self.fit_intercept:
-                sums = solvers.weighted_sums(rows, Y)
-                normal = solvers.centered_targets(*normal, sums)
-            freedom = rows.n_samples - self.fit_intercept
-            alpha = solvers.choose_alpha(*normal, freedom, alphas)
-        return solvers.solve_all(
-            KernelMatrix(kernel, X, self.n_jobs),
-            F,
-            Y,
-            float(alpha),
-            rows.weight,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            report=report,
-        )
 
     def _predict(self, X):
         check_is_fitted(self)
