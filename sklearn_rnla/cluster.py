@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from types import SimpleNamespace
 
-import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
@@ -22,13 +20,13 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
 )
-from .linalg import spectral
 from .linalg.nystroem import nystroem_features
-from .operators.affinity_passes import embedded
+from .linalg.spectral import eigengap, spectral_clusters
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")
@@ -227,7 +225,39 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             are negative, or a parameter does not fit another.
         """
         with undone_on_failure(self):
-            self._fit(X)
+            n_components = self._check_components()
+            rows = check_kernel_rows(self, X, reset=True)
+            if rows.shape[0] < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
+                )
+            kernel = check_kernel(self._affinity_spec(), rows)
+            landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
+            rng = stream(draw_seed(self.random_state))
+            with progress(self, "block of landmarks") as report:
+                nystroem = nystroem_features(
+                    rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
+                )
+            clusters = spectral_clusters(
+                rows,
+                kernel,
+                nystroem,
+                self.n_clusters,
+                n_components,
+                self.assign_labels,
+                n_init=self.n_init,
+                rng=rng,
+            )
+            self.labels_ = clusters.labels
+            self.embedding_ = clusters.embedding
+            self.eigenvalues_ = clusters.spectrum.eigenvalues
+            self.n_clusters_hint_ = eigengap(self.eigenvalues_)
+            self.components_ = nystroem.points
+            self.component_indices_ = nystroem.indices
+            self.error_estimate_ = nystroem.error_estimate
+            self._rule = clusters.rule
+            for message in self._doubts(clusters, n_components):
+                warnings.warn(message, UserWarning, stacklevel=3)
         return self
 
     def predict(self, X):
@@ -244,44 +274,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             Labels; of the samples fitted, `labels_`.
         """
         check_is_fitted(self)
-        E, fallback = self._embed(check_kernel_rows(self, X, reset=False))
-        return self._label(E, fallback)
-
-    def _fit(self, X):
-        n_components = self._check_components()
-        rows = check_kernel_rows(self, X, reset=True)
-        if rows.shape[0] < self.n_clusters:
-            raise ValueError(
-                f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
-            )
-        parameters = self._kernel_parameters()
-        kernel = check_kernel(parameters, rows)
-        landmarks, k, _ = check_landmarks(parameters)
-        rng = stream(draw_seed(self.random_state))
-        with progress(self, "block of landmarks") as report:
-            nystroem = nystroem_features(
-                rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
-            )
-        spectrum = spectral.spectral_embedding(rows, kernel, nystroem, n_components)
-        self._embedding_map = spectrum.embedding_map
-        self.embedding_, fallback = self._embed(rows)
-        self._warn_of_lost(np.count_nonzero(fallback >= 0), len(fallback))
-        self._warn_of_alone(spectrum.n_alone, len(fallback))
-        self._warn_of_rank(spectrum.embedding_map.numerators.shape[1], n_components)
-        known = self.embedding_[fallback < 0]
-        if len(known) < self.n_clusters:
-            known = self.embedding_
-        self._assignment = spectral.assignment(
-            known, self.n_clusters, self.assign_labels, n_init=self.n_init, rng=rng
-        )
-        of_landmarks = embedded(nystroem.points, self._embedding_map, rows.dtype)[:, :-1]
-        self._landmark_labels = self._assignment.labels(of_landmarks)
-        self.labels_ = self._label(self.embedding_, fallback)
-        self.eigenvalues_ = spectrum.eigenvalues
-        self.n_clusters_hint_ = spectral.eigengap(spectrum.eigenvalues)
-        self.components_ = nystroem.points
-        self.component_indices_ = nystroem.indices
-        self.error_estimate_ = nystroem.error_estimate
+        rows = check_kernel_rows(self, X, reset=False)
+        return self._rule.labels(*self._rule.embedding_map.of_rows(rows))
 
     def _check_components(self):
         """Return the number of eigenvectors, or raise where it does not fit."""
@@ -295,67 +289,45 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return self.n_components
 
-    def _kernel_parameters(self):
-        """Return the parameters under the names that other kernel estimators give them."""
-        if isinstance(self.affinity, str) and self.affinity in _GRAPHS:
+    def _affinity_spec(self):
+        """Return the affinity asked for; raise where it is no function of two samples."""
+        if not isinstance(self.affinity, str):
+            # As in scikit-learn, a callable sees neither gamma nor degree nor coef0.
+            return KernelSpec(self.affinity, params=self.kernel_params)
+        if self.affinity in _GRAPHS:
             raise ValueError(
                 f"affinity={self.affinity!r} is no function of two samples, as landmarks "
                 "need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
-        named = isinstance(self.affinity, str)
-        return SimpleNamespace(
-            kernel=self.affinity,
-            # As in scikit-learn, a callable does not see them.
-            gamma=self.gamma if named else None,
-            degree=self.degree if named else None,
-            coef0=self.coef0 if named else None,
-            kernel_params=self.kernel_params,
-            n_components=self.n_landmarks,
-            landmarks=self.landmarks,
+        return KernelSpec(
+            self.affinity,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
         )
 
-    def _embed(self, rows):
-        """Return the embedding of rows, and the landmarks of those that have none."""
-        n_columns = self._embedding_map.numerators.shape[1] + 1
-        out = rows.map(embedded, self._embedding_map, rows.dtype, n_columns=n_columns)
-        out = np.asarray(out)
-        return np.ascontiguousarray(out[:, :-1]), out[:, -1].astype(np.intp)
-
-    def _label(self, E, fallback):
-        labels = self._assignment.labels(E)
-        lost = fallback >= 0
-        labels[lost] = self._landmark_labels[fallback[lost]]
-        return labels.astype(np.int32)
-
-    def _warn_of_lost(self, n_lost, n_samples):
-        if n_lost > _LOST_SHARE * n_samples:
-            warnings.warn(
-                f"{n_lost} of {n_samples} samples are similar to no landmark, and take the "
-                "label of the nearest. Allow more of them than "
+    def _doubts(self, clusters, n_components):
+        """Yield what there is to warn of."""
+        n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
+        if clusters.n_lost > _LOST_SHARE * n_samples:
+            yield (
+                f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
+                "take the label of the nearest. Allow more of them than "
                 f"n_landmarks={self.n_landmarks}, or a wider kernel (of rbf, a smaller "
-                "gamma).",
-                UserWarning,
-                stacklevel=5,
+                "gamma)."
             )
-
-    def _warn_of_alone(self, n_alone, n_samples):
         if self.n_clusters < n_alone < n_samples:
-            warnings.warn(
+            yield (
                 f"{n_alone} of {n_samples} samples are similar to no other, more than the "
                 f"n_clusters={self.n_clusters} that they take. Widen the kernel (a smaller "
-                "gamma, of rbf), or leave them out.",
-                UserWarning,
-                stacklevel=5,
+                "gamma, of rbf), or leave them out."
             )
-
-    def _warn_of_rank(self, rank, n_components):
         if rank < n_components:
-            warnings.warn(
+            yield (
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
                 f"the {n_components} eigenvectors asked for. There are duplicates in X, or "
-                f"n_landmarks={self.n_landmarks} or gamma are too small for so many.",
-                UserWarning,
-                stacklevel=5,
+                f"n_landmarks={self.n_landmarks} or gamma are too small for so many."
             )
 
     def __sklearn_tags__(self):
