@@ -5,8 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from ._random import draw_seed, stream
@@ -24,17 +24,14 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gp_fit import GaussianProcessProblem, fit_gaussian_process
+from .linalg.evidence_passes import METHODS
+from .linalg.gp_fit import fit_gaussian_process
+from .linalg.gp_problem import GaussianProcessProblem, starting_kernel
 from .linalg.sparse_gp import evidence
 from .operators import as_row_matrix, is_read_lazily
 from .operators._rows import kernel_jobs
 from .operators.covariance import covariance
-from .operators.evidence_passes import METHODS
 from .operators.kernel_passes import BLOCK_ROWS
-
-# Noise to be learned starts at this share of the variance of y, or of the kernel if that
-# is less; and stays above a share of its start, and below a multiple of the variance.
-_NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
 
 
 class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
@@ -246,11 +243,27 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             y = check_target(self, rows, y, numeric=True)
             self.X_train_ = self._kept(X, rows)
             self.y_train_ = self._normalized(y)
+            landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
+            problem = GaussianProcessProblem(
+                rows=rows,
+                Y=self.y_train_.reshape(len(y), -1),
+                alpha=self._check_alpha(rows),
+                method=self.method,
+                k=min(k, rows.shape[0]),
+                landmarks=landmarks,
+                rng=stream(draw_seed(self.random_state)),
+                n_jobs=self.n_jobs,
+            )
+            kernel = starting_kernel(
+                problem,
+                self.kernel,
+                optimized=self.optimizer is not None,
+                learn_noise=self.learn_noise,
+            )
             with progress(self, "iteration") as report:
-                problem = self._problem(rows)
                 found = fit_gaussian_process(
                     problem,
-                    self._kernel_to_fit(rows, problem.alpha),
+                    kernel,
                     self.optimizer,
                     n_restarts=self.n_restarts_optimizer,
                     n_steps=self.n_landmark_steps,
@@ -276,20 +289,6 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             )
         return rows
 
-    def _problem(self, rows):
-        """Return the data and the model, whose parameters are wanted."""
-        landmarks, k, _ = check_landmarks(self)
-        return GaussianProcessProblem(
-            rows,
-            self.y_train_.reshape(len(self.y_train_), -1),
-            self._check_alpha(rows),
-            self.method,
-            min(k, rows.shape[0]),
-            landmarks,
-            stream(draw_seed(self.random_state)),
-            self.n_jobs,
-        )
-
     def _kept(self, X, rows):
         """Return what the marginal likelihood at other parameters is computed from."""
         if is_read_lazily(X):
@@ -303,13 +302,12 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             raise ValueError(
                 f"n_targets={self.n_targets}, but y has {n_targets} target(s)."
             )
+        Y = y.reshape(len(y), -1)
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
-        if not self.normalize_y:
-            return y.copy()
-        self._y_mean = np.atleast_1d(y.mean(axis=0))
-        std = np.atleast_1d(y.std(axis=0))
-        self._y_std = np.where(std > 0, std, 1.0)
-        return ((y.reshape(len(y), -1) - self._y_mean) / self._y_std).reshape(y.shape)
+        if self.normalize_y:
+            std = Y.std(axis=0)
+            self._y_mean, self._y_std = Y.mean(axis=0), np.where(std > 0, std, 1.0)
+        return ((Y - self._y_mean) / self._y_std).reshape(y.shape)
 
     def _check_alpha(self, rows):
         if np.size(self.alpha) == 1:
@@ -324,29 +322,6 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
             raise ValueError("alpha must be finite and at least 0 in all entries.")
         return alpha
-
-    def _kernel_to_fit(self, rows, alpha):
-        """Return the kernel to start from, with a noise to learn where it needs one."""
-        spread = float(self.y_train_.var(axis=0).mean()) or 1.0
-        if self.kernel is None:
-            scale = 1.0 if self.optimizer is None else spread
-            kernel = ConstantKernel(scale, (1e-5 * scale, 1e5 * scale)) * RBF()
-        else:
-            kernel = clone(self.kernel)
-        prior, head = covariance(kernel), np.asarray(rows.head(), np.float64)
-        is_noisy = prior.has_noise and bool(np.any(prior.noise(head) > 0))
-        learned = self.optimizer is not None and self.learn_noise
-        if learned and not is_noisy and np.ndim(alpha) == 0:
-            # No more than the function has: beside it all would be noise.
-            start = _NOISE_START * min(spread, float(prior.diagonal(head).mean()) or spread)
-            low, high = _NOISE_BOUNDS
-            return kernel + WhiteKernel(start, (low * start, high * max(start, spread)))
-        if not is_noisy and np.min(alpha) == 0:
-            raise ValueError(
-                f"alpha={self.alpha!r} must be positive with kernel={self.kernel}, which "
-                "has no noise: landmarks cannot interpolate."
-            )
-        return kernel
 
     def predict(self, X, return_std=False, return_cov=False):
         """Predict by the posterior; before `fit`, by the prior.
@@ -401,10 +376,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         kernel = ConstantKernel() * RBF() if self.kernel is None else self.kernel
         n_targets = self.n_targets or 1
         mean = np.zeros((len(X), n_targets))
-        if return_cov:
-            spread = np.repeat(kernel(X)[..., np.newaxis], n_targets, axis=-1)
-        else:
-            spread = np.repeat(np.sqrt(kernel.diag(X))[:, np.newaxis], n_targets, axis=1)
+        spread = kernel(X) if return_cov else np.sqrt(kernel.diag(X))
+        spread = np.repeat(spread[..., np.newaxis], n_targets, axis=-1)
         if n_targets == 1:
             mean, spread = mean[..., 0], spread[..., 0]
         return (mean, spread) if return_std or return_cov else mean

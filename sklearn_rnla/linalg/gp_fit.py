@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ..operators.covariance import covariance
-from .exact_gp import exact_evidence
 from .gp_landmarks import can_move, move_landmarks
-from .nystroem import nystroem_features
 from .quasi_newton import curvature, minimize
-from .sparse_gp import Evidence, evidence
+from .sparse_gp import Evidence
 
 # A stage of optimisation has half the landmarks of the next, and at most this many rows
 # a landmark; the first has about this many landmarks.
@@ -34,120 +30,6 @@ _SLACK = 1e-3
 # Landmarks are chosen again, and the parameters polished, while that gains evidence, at
 # most this often.
 _RESELECTIONS = 2
-
-
-@dataclass(frozen=True)
-class PriorKernel:
-    """The covariance as a kernel that landmarks are chosen by: without noise."""
-
-    covariance: object
-    name = ""
-
-    def at(self, Z, center=None):
-        """Return the function of a tile of rows B that evaluates ``k(B, Z)``."""
-        return self.covariance.at(np.asarray(Z, np.float64))
-
-    def __call__(self, B, Z):
-        """Return ``k(B, Z)`` whole, in float64."""
-        return self.at(Z)(np.asarray(B, np.float64), np.float64)
-
-    def diagonal(self, B):
-        """Return ``k(b, b)`` for each row."""
-        return self.covariance.diagonal(np.asarray(B, np.float64))
-
-
-class GaussianProcessProblem(NamedTuple):
-    """Data and the model whose parameters are wanted.
-
-    Attributes
-    ----------
-    rows : RowMatrix
-    Y : ndarray of shape (n_rows, n_targets)
-    alpha : float or ndarray of shape (n_rows,)
-        Noise variance besides that of the kernel.
-    method : str
-        Of `evidence`.
-    k : int
-        Most landmarks.
-    landmarks : str or ndarray
-        A method of `choose_landmarks`, row indices, or points.
-    rng : Generator
-    n_jobs : int or None
-    """
-
-    rows: object
-    Y: np.ndarray
-    alpha: object
-    method: str
-    k: int
-    landmarks: object
-    rng: np.random.Generator
-    n_jobs: int | None
-
-    @property
-    def is_exact(self):
-        """Whether every row is a landmark, so that none need be chosen."""
-        return isinstance(self.landmarks, str) and self.k >= self.rows.shape[0]
-
-    @property
-    def gains_by_choice(self):
-        """Whether other landmarks raise the evidence: of a bound, which they improve.
-
-        What the other methods maximise is no bound, and landmarks of one's own stay.
-        """
-        chosen = isinstance(self.landmarks, str) and not self.is_exact
-        return chosen and self.method == "variational"
-
-    def on_sample(self, size, k):
-        """Return the problem of a uniform sample of the rows, with k landmarks."""
-        n = self.rows.shape[0]
-        landmarks = self.landmarks
-        if not isinstance(landmarks, str):
-            landmarks = landmarks[:k]
-            if landmarks.ndim == 1:
-                landmarks = self.rows.take(np.unique(landmarks % n)).in_memory()
-        if size >= n:
-            return self._replace(k=k, landmarks=landmarks)
-        sample = np.sort(self.rng.choice(n, size=size, replace=False))
-        alpha = self.alpha if np.ndim(self.alpha) == 0 else self.alpha[sample]
-        return self._replace(
-            rows=self.rows.take(sample),
-            Y=self.Y[sample],
-            alpha=alpha,
-            k=k,
-            landmarks=landmarks,
-        )
-
-    def choose(self, kernel):
-        """Return landmarks chosen under a kernel: points and indices."""
-        nystroem = nystroem_features(
-            self.rows.with_weight(None),
-            PriorKernel(covariance(kernel)),
-            self.k,
-            self.landmarks,
-            n_jobs=self.n_jobs,
-            rng=self.rng,
-        )
-        return np.asarray(nystroem.points, np.float64), nystroem.indices
-
-    def evidence(self, kernel, Z, *, gradient=False, by_points=False):
-        """Return the evidence of a kernel on landmarks Z."""
-        return evidence(
-            self.rows,
-            self.Y,
-            covariance(kernel),
-            Z,
-            alpha=self.alpha,
-            method=self.method,
-            gradient=gradient,
-            by_points=by_points,
-        )
-
-    def exact_evidence(self, kernel, *, gradient=False):
-        """Return the evidence with every row as a landmark."""
-        X = np.asarray(self.rows.in_memory(), np.float64)
-        node = covariance(kernel)
-        return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
 
 
 class GaussianProcessFit(NamedTuple):
@@ -211,7 +93,7 @@ def fit_gaussian_process(
         search(kernel.theta, eval_gradient=False)
         return search.fit()
     kernel = kernel.clone_with_theta(np.clip(kernel.theta, *kernel.bounds.T))
-    if not reselect and isinstance(problem.landmarks, str):
+    if not reselect and problem.chooses_landmarks:
         Z, indices = problem.choose(kernel)
         problem = problem._replace(landmarks=Z if indices is None else indices)
     starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
@@ -417,5 +299,9 @@ class Search:
             self.Z, self.indices = self.problem.choose(self.kernel)
             self.evidence = self.problem.evidence(self.kernel, self.Z)
         return GaussianProcessFit(
-            self.kernel, self.evidence, self.Z, self.indices, self.n_evaluations
+            kernel=self.kernel,
+            evidence=self.evidence,
+            Z=self.Z,
+            indices=self.indices,
+            n_iter=self.n_evaluations,
         )
