@@ -308,26 +308,26 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         )
 
     def _doubts(self, clusters, n_components):
-        """Yield what there is to warn of."""
+        """Yield the messages that the user is warned with."""
         n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
         if clusters.n_lost > _LOST_SHARE * n_samples:
             yield (
                 f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
-                "take the label of the nearest. Allow more of them than "
-                f"n_landmarks={self.n_landmarks}, or a wider kernel (of rbf, a smaller "
-                "gamma)."
+                "were given the label of the nearest one. Increase n_landmarks (now "
+                f"{self.n_landmarks}) or widen the kernel (for rbf, decrease gamma)."
             )
         if self.n_clusters < n_alone < n_samples:
             yield (
-                f"{n_alone} of {n_samples} samples are similar to no other, more than the "
-                f"n_clusters={self.n_clusters} that they take. Widen the kernel (a smaller "
-                "gamma, of rbf), or leave them out."
+                f"{n_alone} of {n_samples} samples are similar to no other sample, and use "
+                f"up the n_clusters={self.n_clusters} clusters. Widen the kernel (for rbf, "
+                "decrease gamma) or remove these samples."
             )
         if rank < n_components:
             yield (
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
-                f"the {n_components} eigenvectors asked for. There are duplicates in X, or "
-                f"n_landmarks={self.n_landmarks} or gamma are too small for so many."
+                f"the {n_components} eigenvectors asked for. Remove duplicates from X, "
+                f"increase n_landmarks (now {self.n_landmarks}) or narrow the kernel (for "
+                "rbf, increase gamma)."
             )
 
     def __sklearn_tags__(self):

@@ -170,9 +170,9 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         if not search.converged:
             warnings.warn(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
-                f"iterations, above tol={self.tol}. Allow a larger "
-                f"max_iter={self.max_iter}, or more n_components, which precondition "
-                "better.",
+                f"iterations, above tol={self.tol}. Increase max_iter (now "
+                f"{self.max_iter}) or n_components (now {self.n_components}), of which "
+                "more precondition better.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

@@ -12,11 +12,11 @@ from ..operators.kernel_passes import add_gram, features, gram_rows
 from ..operators.kernels import KernelSource, squared_row_norms
 from ..operators.tiles import consecutive, tile_rows
 
-# A degree below this share of a row's affinity to itself counts as lost: that of a sample
-# is at least the whole of it, and of a new row it means that samples are far.
+# A degree below this share of a row's affinity to itself counts as lost. The degree of a
+# sample is at least the whole of it; that of a new row is less if it is far from samples.
 _SELF_SHARE = 0.5
 
-# Eps of the terms of a degree within which their sum is rounding.
+# A degree is rounding below this many eps of the sum of its absolute terms.
 _ROUNDING = 64.0
 
 

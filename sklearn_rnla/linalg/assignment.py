@@ -9,11 +9,11 @@ import numpy as np
 import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
-# Rows that k-means is started on several times: for each cluster, and at least.
+# The several starts of k-means see this many rows for each cluster, and at least so many.
 _ROWS_PER_CLUSTER = 1000
 _START_ROWS = 20_000
 
-# Most rotations of the search for a partition, and the relative gain that ends it.
+# The search for a partition ends after so many rotations, or below this relative gain.
 _ROTATIONS = 30
 _ROTATION_GAIN = 1e-12
 
@@ -37,7 +37,8 @@ class Assignment(NamedTuple):
         ----------
         E : ndarray of shape (n_rows, n_components)
         """
-        # No product of BLAS: the label of a row must not depend on which others there are.
+        # BLAS rounds by the shape of the product, and the label of a row must not depend on
+        # which other rows there are.
         scores = np.einsum("ij,jk->ik", E, self.rotation, dtype=np.float64)
         return (scores + self.offset).argmax(axis=1)
 
@@ -67,16 +68,17 @@ def find_assignment(E, n_clusters, method, *, n_init, rng):
 
 
 def nearest_center(E, n_clusters, *, n_init, rng):
-    """k-means, by the nearest centre.
+    """Return the rule that labels a row by the nearest centre of k-means.
 
-    Started several times on a sample of the rows, and once, from the best, on all.
+    Beyond some rows, k-means is started several times on a sample, and once on all of
+    them from the best centres that were found there.
     """
     from sklearn.cluster import KMeans
 
     def centers_of(rows, **start):
         means = KMeans(n_clusters, random_state=int(rng.integers(2**31)), **start)
         with warnings.catch_warnings():
-            # Fewer distinct rows than clusters: the others stay without a row.
+            # With fewer distinct rows than clusters, some clusters have no row.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return means.fit(rows).cluster_centers_
 
@@ -92,10 +94,10 @@ def nearest_center(E, n_clusters, *, n_init, rng):
 
 
 def pivoted_rows(E):
-    """By the orthogonal matrix nearest to the rows that pivoted QR chooses.
+    """Return the rule of pivoted QR: the orthogonal matrix nearest to the rows it chooses.
 
-    Damle, Minden & Ying (2019), algorithm 1. Scores keep their sign: a row opposite to a
-    cluster is not one of it.
+    Damle, Minden & Ying (2019), algorithm 1. Unlike there, scores keep their sign: a row
+    opposite to a cluster does not belong to it.
     """
     E64 = E.astype(np.float64)
     p = E.shape[1]
@@ -105,10 +107,11 @@ def pivoted_rows(E):
 
 
 def nearest_partition(E, *, rng):
-    """By the rotation that brings the rows nearest to a partition.
+    """Return the rotation that brings the rows nearest to a partition.
 
-    Yu & Shi (2003): columns of equal norm, rows of norm one; in turn the partition
-    nearest to the rotated rows, and the rotation nearest to that.
+    Yu & Shi (2003). Columns are scaled to equal norms and rows to norm one. Then the
+    partition nearest to the rotated rows and the rotation nearest to that partition are
+    found in turn.
     """
     columns = np.linalg.norm(E.astype(np.float64), axis=0)
     scale = 1 / np.where(columns > 0, columns, 1.0)
@@ -132,7 +135,7 @@ def nearest_partition(E, *, rng):
 
 
 def _most_different(rows, rng):
-    """Return rows as columns: one at random, then those most orthogonal to the others."""
+    """Return rows as columns: a random one, then the most orthogonal to those before."""
     p = rows.shape[1]
     chosen = np.empty((p, p))
     overlap = np.zeros(len(rows))

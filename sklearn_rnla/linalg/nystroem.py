@@ -83,14 +83,13 @@ def nystroem_features(
     """
     n = rows.shape[0]
     k = n if k is None else min(k, n)
-    definite = not kernel.indefinite
     if isinstance(landmarks, str):
         chosen, definite = _choose(
             rows, kernel, k, landmarks, tol=tol, n_jobs=n_jobs, rng=rng, report=report
         )
     else:
-        chosen = _given(rows, landmarks)
-    chosen, feature_map, has_root = _map_of(kernel, chosen, rows.dtype)
+        chosen, definite = _given(rows, landmarks), not kernel.indefinite
+    chosen, feature_map, has_root = _feature_map(kernel, chosen, rows.dtype)
     definite = definite and has_root
     if chosen.cholesky is not None and definite:
         error = chosen.cholesky.relative_error
@@ -111,9 +110,10 @@ def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
     Returns
     -------
     chosen : Landmarks
-        Their factorisation is kept where it is that of all rows.
+        Their indices are those of the rows. The factorisation is kept where it is that of
+        all rows.
     definite : bool
-        Whether no negative eigenvalue is known of.
+        Whether no negative eigenvalue was found.
     """
     sample = _candidates(rows, kernel, k, rng)
     X = (rows if sample is None else rows.take(sample)).in_memory()
@@ -126,11 +126,11 @@ def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
         except NotPositiveSemidefiniteError:
             definite = False
     if not definite:
-        # Pivots are chosen by residuals, which say nothing where they can be negative.
+        # Pivoting follows the residual diagonal, which says nothing if it can be negative.
         method = "kmeans" if method == "kmeans" else "uniform"
         chosen = choose_landmarks(A, X, k, method, rng=rng)
     if X.shape[0] and not chosen.points.shape[0]:
-        # A kernel that is zero on every row has one landmark, and a zero feature.
+        # A kernel that is zero on every row gets one landmark, and a feature of zeros.
         chosen = Landmarks(X[:1], np.arange(1))
     if sample is not None:
         indices = None if chosen.indices is None else sample[chosen.indices]
@@ -139,7 +139,7 @@ def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
 
 
 def _candidates(rows, kernel, k, rng):
-    """Return the rows that landmarks are chosen among: None is all of them."""
+    """Return the rows that landmarks are chosen among, or None for all of them."""
     n = rows.shape[0]
     k = _TYPICAL_LANDMARKS if k == n else k
     size = min(_FACTOR_ENTRIES // k, _CANDIDATE_ENTRIES * n // max(1, rows.nnz))
@@ -170,17 +170,18 @@ def _given(rows, landmarks):
     return Landmarks(points, indices)
 
 
-def _map_of(kernel, chosen, dtype):
-    """Make the feature map of landmarks, without those that depend on others.
+def _feature_map(kernel, chosen, dtype):
+    """Make the feature map of landmarks from the inverse root of their kernel matrix.
 
     Returns
     -------
     chosen : Landmarks
-        Those that are left. The factorisation that chose them has their features only
-        where all are, and where the root is triangular, as its own is.
+        The landmarks that do not depend numerically on others. The factorisation is
+        dropped with the first of these, as its columns are the features of all of them.
     feature_map : FeatureMap
+        The map.
     definite : bool
-        Whether their kernel has no negative eigenvalue.
+        Whether the kernel matrix of the landmarks has no negative eigenvalue.
     """
     points, indices = chosen.points, chosen.indices
     K = kernel.among(indices)(points, points)
@@ -193,10 +194,10 @@ def _map_of(kernel, chosen, dtype):
 
 
 def _estimated_error(rows, kernel, feature_map, definite, rng):
-    """Estimate the error of features from uniformly sampled rows.
+    """Estimate the relative error of features from uniformly sampled rows.
 
-    The trace of what they leave is its size only where that is positive semidefinite:
-    otherwise it is measured by the Frobenius norm.
+    The trace measures what the features leave only where that is positive semidefinite.
+    For an indefinite kernel the error is that of the Frobenius norm.
     """
     n = rows.shape[0]
     size = min(n, _ERROR_ROWS if definite else _ERROR_ROWS_INDEFINITE)

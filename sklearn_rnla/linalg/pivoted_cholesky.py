@@ -8,28 +8,28 @@ import numpy as np
 
 from ..operators._rows import one_blas_thread
 
-# A round proposes this share of the pivots still wanted, within these bounds: more
-# proposals mean larger products and fewer rounds, and more that are rejected.
+# A round proposes this share of all pivots wanted, within these bounds. More proposals
+# mean larger products and fewer rounds, but more of them are rejected.
 _PROPOSED_SHARE = 0.2
 _FEWEST_PROPOSED, _MOST_PROPOSED = 24, 400
 
 # A greedy pivot may fall behind the largest left outside its round by this factor.
 _GREEDY_SLACK = 0.5
 
-# A round ends where no proposal has kept this share of the largest diagonal entry: votes
-# are differences, and fresh proposals are better.
+# A round ends once no proposal has kept this share of the largest diagonal entry: its
+# votes have become small differences, and fresh proposals are better.
 _ELECTED_SHARE = 1e-3
 
 # A diagonal entry this far below zero, relative to the largest, is no rounding error.
 INDEFINITE = 1e-6
 
-# Smallest pivot, in eps of the largest diagonal entry. Below the first the recursion in
-# its own precision breaks down; below the second so do products with the inverse of the
-# factor, whatever precision that was computed in.
+# The smallest pivot, in eps of the largest diagonal entry. Below the first, the recursion
+# breaks down in its own precision. Below the second, so do products with the inverse of the
+# factor, whatever the precision in which that was computed.
 _RECURSION_FLOOR = 1e3
 PRODUCT_FLOOR = 64.0
 
-# Entries of the factor for which room is made at once; larger ones grow.
+# Room for a factor of up to this many entries is made at once; larger factors grow.
 _ENTRIES_AT_ONCE = 2**28
 
 # A residual trace below this many eps of the trace is rounding.
@@ -291,7 +291,12 @@ def _factor(A, k, pivots, tol, floor, report):
         if report is not None and report():
             break
     error = float(d.sum()) / trace if trace > 0 else 0.0
-    return PivotedCholesky(F[: len(chosen)].T, chosen, d, error)
+    return PivotedCholesky(
+        factor=F[: len(chosen)].T,
+        pivots=chosen,
+        residual_diagonal=d,
+        relative_error=error,
+    )
 
 
 def _nonnegative(d, lowest):

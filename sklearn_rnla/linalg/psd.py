@@ -281,8 +281,8 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     rng = stream(draw_seed(random_state))
     psd = as_psd_matrix(A, n_jobs=n_jobs)
     k = psd.shape[0] if n_components is None else int(n_components)
-    F, _, d, _ = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))
-    F = F.astype(np.float64, copy=False)
+    cholesky = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))
+    F, d = cholesky.factor.astype(np.float64, copy=False), cholesky.residual_diagonal
     inner = F.T @ F
     inner.flat[:: len(inner) + 1] += alpha
     half = inverse_cholesky(inner) @ F.T

@@ -1,4 +1,4 @@
-"""Minimisation within bounds, few variables, each evaluation dear."""
+"""Minimisation within bounds, of few variables and expensive functions."""
 
 from __future__ import annotations
 
@@ -95,15 +95,15 @@ def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
         found = _line_search(function, x, value, slope, step, low, high)
         if found is None:
             break
-        moved, y = found[0] - x, found[2] - slope
-        gained = value - found[1]
-        x, value, slope = found
+        next_x, next_value, next_slope = found
+        moved, y, gained = next_x - x, next_slope - slope, value - next_value
+        x, value, slope = next_x, next_value, next_slope
         if is_guess and y @ moved > 0:
             B, is_guess = np.eye(len(x)) * (y @ y) / (y @ moved), False
         B = _updated(B, moved, y)
         if (stop is not None and stop()) or gained < tol / 10:
             break
-    return Minimum(x, value, slope, B)
+    return Minimum(x=x, value=value, slope=slope, hessian=B)
 
 
 def curvature(function, minimum, bounds):
@@ -146,11 +146,11 @@ def _line_search(function, x, value, slope, step, low, high):
     for _ in range(_MOST_CUTS):
         tried = np.clip(x + length * step, low, high)
         promised = slope @ (tried - x)
-        found = function(tried)
-        if found[0] <= value + _KEPT_DECREASE * promised:
-            return tried, *found
+        found, found_slope = function(tried)
+        if found <= value + _KEPT_DECREASE * promised:
+            return tried, found, found_slope
         # The minimum of the parabola through both values and the slope.
-        excess = found[0] - value - promised
+        excess = found - value - promised
         cut = -promised / (2 * excess) if np.isfinite(excess) and excess > 0 else 0.1
         length *= np.clip(cut, 0.1, 0.5)
     return None

@@ -17,22 +17,23 @@ from .affinity import (
 from .assignment import Assignment, find_assignment
 from .ritz import descending_eigh
 
-# Rows of a factor that are normalised at a time.
+# A factor is normalised this many rows at a time.
 _GRAM_ROWS = 8192
 
-# Kernels without a negative value; of others, rows that are looked at, and how far below
-# zero, relative to the largest value, is no rounding error.
+# Kernels without a negative value. For others this many rows are looked at, and a value
+# is negative if it is below zero by this share of the largest.
 _POSITIVE = frozenset({"rbf", "laplacian", "chi2"})
 _CHECKED_ROWS = 200
 _NEGATIVE = 1e-6
 
-# Affinity to all others, relative to that to itself, below which a landmark is isolated;
-# and the share of the rows that isolated ones are outliers up to, and beyond which groups.
+# A landmark is isolated where its affinity to all other rows is below this share of its
+# affinity to itself. Isolated landmarks are outliers up to this share of the rows; more of
+# them are groups.
 _ISOLATED = 0.1
 _OUTLIERS = 0.05
 
-# Eigenvalues that a number of clusters is told from; and below which of the Laplacian's
-# they are taken for zero.
+# The number of clusters is told from eigenvalues above the first; those of the Laplacian
+# below the second count as zero.
 _CONNECTED = 0.5
 _DISCONNECTED = 2e-3
 
@@ -43,7 +44,8 @@ class SpectralEmbedding(NamedTuple):
     Attributes
     ----------
     eigenvalues : ndarray of shape (rank,)
-        All of the approximation, in decreasing order: the first is 1, but for its error.
+        All eigenvalues of the approximation, in decreasing order. The first is 1, up to
+        the error of the approximation.
     embedding_map : EmbeddingMap
         The leading eigenvectors as functions of a row.
     n_alone : int

@@ -35,8 +35,8 @@ class KernelSource(ABC):
     indefinite : bool
         Whether the kernel is known to have negative eigenvalues on some data.
     takes_points : bool
-        Whether it is defined between any points: a kernel matrix is between samples alone,
-        and a row of it tells nothing of a kernel matrix of some of them.
+        Whether the kernel is defined for any two points. A kernel matrix is defined for
+        the samples alone.
     """
 
     indefinite = False
@@ -47,9 +47,14 @@ class KernelSource(ABC):
         return KernelMatrix(self, X, n_jobs)
 
     def among(self, indices):
-        """Return the kernel whose landmarks are these samples, of those it was made for.
+        """Return the same kernel for landmarks that are these samples.
 
-        Only a matrix needs to know which samples landmarks are.
+        Only a kernel matrix needs to know which samples the landmarks are.
+
+        Parameters
+        ----------
+        indices : ndarray of int of shape (m,) or None
+            None where the landmarks are no samples.
         """
         return self
 
@@ -98,12 +103,13 @@ class KernelSource(ABC):
 class PrecomputedKernel(KernelSource):
     """The kernel matrix of the samples, in the place of a kernel function.
 
-    A row stands for its sample, and holds the kernel between it and every sample.
+    A row of it takes the place of the features of a sample: it holds the kernel between
+    this sample and all of them.
 
     Parameters
     ----------
-    indices : ndarray of shape (m,) or None
-        The samples that landmarks are; None for all of them.
+    indices : ndarray of int of shape (m,), default=None
+        The samples that are landmarks. None means that all of them are.
     """
 
     indices: np.ndarray | None = None

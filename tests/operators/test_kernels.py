@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
 from sklearn_rnla.operators import kernels, tiles
 from sklearn_rnla.operators.kernel_passes import FeatureMap, features
-from sklearn_rnla.operators.kernels import Kernel
+from sklearn_rnla.operators.kernels import Kernel, PrecomputedKernel
 from sklearn_rnla.operators.psd import KernelMatrix
 from tests.invariants import assert_close_to_scale
 
@@ -264,3 +264,24 @@ def test_features_by_tiles_and_panels_are_the_product(rank, triangular, small_ti
         assert_close_to_scale(Z, expected, dtype)
     sent = pickle.loads(pickle.dumps(feature_map))
     np.testing.assert_array_equal(features(SIGNED, sent, np.float64), Z)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_a_precomputed_kernel_has_the_values_of_its_matrix(make):
+    K = values_of("polynomial", B, None, {})
+    chosen, some = np.array([9, 2, 2, 70]), np.array([3, 8, 100])
+    kernel, rows = PrecomputedKernel(), make(K)
+    assert_same = np.testing.assert_array_equal
+    assert_same(kernel.among(chosen).at(rows[chosen])(rows, np.float64), K[:, chosen])
+    assert_same(kernel.among(some)(rows[some], rows[some]), K[np.ix_(some, some)])
+    assert_same(kernel.among(some).diagonal(rows[some]), np.diagonal(K)[some])
+    assert_same(kernel.diagonal(rows), np.diagonal(K))
+    assert_same(kernel.matrix(rows).submatrix(some), K[np.ix_(some, some)])
+    assert not kernel.takes_points
+    assert not kernel.indefinite
+
+
+def test_a_kernel_function_is_the_same_among_any_samples():
+    kernel = Kernel("rbf")
+    assert kernel.among(np.array([1, 2])) is kernel
+    assert kernel.takes_points
