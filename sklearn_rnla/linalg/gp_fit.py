@@ -10,25 +10,27 @@ from .gp_landmarks import can_move, move_landmarks
 from .quasi_newton import curvature, minimize
 from .sparse_gp import Evidence
 
-# A stage of optimisation has half the landmarks of the next, and at most this many rows
-# a landmark; the first has about this many landmarks.
+# Each stage of the optimisation has half as many landmarks as the next one, and at most
+# this many rows for each of them. The first stage has about this many landmarks.
 _FIRST_LANDMARKS = 100
 _ROWS_PER_LANDMARK = 20
 
-# Least rows of a stage of an exact process: fewer may call noise what more explain.
+# A stage of an exact process has at least this many rows. With fewer, the fit may take for
+# noise what more rows explain.
 _EXACT_ROWS = 1500
 
-# An iteration that gains less evidence a value than this ends a stage, and the last one.
-# Of fewer values than `_MANY`, which cost little, less by the square of their share.
+# An iteration that gains less evidence per value of Y than this ends a coarse stage, or the
+# last stage. Fewer values than `_MANY` are cheap: the limit falls with the square of their
+# share.
 _STAGE_GAIN = 1e-5
 _LAST_GAIN = 1e-5
 _MANY = 1e4
 
-# Landmarks that cost the evidence less than this a value stay where they are.
+# Landmarks are not moved if the evidence that they cost is below this per value of Y.
 _SLACK = 1e-3
 
-# Landmarks are chosen again, and the parameters polished, while that gains evidence, at
-# most this often.
+# Landmarks are chosen again, and the parameters refined, at most this many times, as long
+# as that gains evidence.
 _RESELECTIONS = 2
 
 
@@ -81,12 +83,12 @@ def fit_gaussian_process(
 
     Notes
     -----
-    Stages of few landmarks and rows lead to all of them: the parameters hardly depend on
-    either. Where all rows are to be landmarks, the stages are exact processes of samples
-    of the rows. Landmarks are chosen anew for each stage, under the parameters of the last.
-    In the end they move along the gradient, together with the parameters; or are chosen
-    as long as choosing again finds more evidence (Burt, Rasmussen & van der Wilk 2020,
-    section 5).
+    The search starts with few landmarks and rows and doubles them stage by stage, as the
+    parameters hardly depend on how many there are. If all rows are landmarks, the stages
+    are exact processes of samples of the rows. Each stage chooses its landmarks under the
+    parameters of the stage before. In the end, landmarks move along the gradient together
+    with the parameters, or are chosen again as long as that raises the evidence (Burt,
+    Rasmussen & van der Wilk 2020, section 5).
     """
     if optimizer is None or not kernel.n_dims:
         search = Search(problem, Start(kernel), *problem.choose(kernel))
@@ -114,8 +116,9 @@ def fit_gaussian_process(
 def _coarse_searches(searches, optimizer, n_steps, report):
     """Run the searches of the first stage, and others on moved landmarks.
 
-    From one start they may end in different optima: landmarks that stay may call noise
-    what others would explain, and moved ones be led astray. Returns the best of each.
+    The two may end in different optima from the same start: with landmarks that stay, the
+    search may take for noise what others would explain, and landmarks that move may be led
+    astray. The best search of each kind is returned.
     """
     moved = [_moved(search, optimizer, n_steps, report) for search in searches]
     groups = searches, [search for search in moved if search is not None]
@@ -177,7 +180,7 @@ def _with_all(search, optimizer, n_steps, report):
 
 
 def _moved(search, optimizer, n_steps, report):
-    """Return a search on landmarks moved from those of another; None if that is no gain."""
+    """Return a search on landmarks moved from those of another, or None without a gain."""
     problem = search.problem
     if not n_steps or callable(optimizer) or not can_move(problem, search.kernel):
         return None
@@ -197,8 +200,8 @@ class Start(NamedTuple):
     ----------
     kernel : Kernel of ``sklearn.gaussian_process.kernels``
     hessian : ndarray of shape (n_params, n_params) or None
-        Of minus the evidence a value, approximately: it hardly depends on how many
-        rows and landmarks there are.
+        Approximate Hessian of minus the evidence per value of Y, which hardly depends on
+        the number of rows and landmarks.
     """
 
     kernel: object
@@ -260,7 +263,8 @@ class Search:
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
         theta, bounds = self.kernel.theta, self.kernel.bounds
         if callable(optimizer):
-            # What it returns counts: it may minimise more than the evidence.
+            # Its result counts even if it is not the best evidence seen: the callable may
+            # minimise something else besides.
             theta = optimizer(self, theta, bounds=bounds)[0]
             self.evidence = None
             self(np.asarray(theta, np.float64), eval_gradient=False)
@@ -295,7 +299,8 @@ class Search:
                 "factor: a kernel must be finite and positive semidefinite."
             )
         if self.Z is None:
-            # The posterior is that of the landmarks, those left out that depend on others.
+            # The posterior is that of all rows as landmarks, without those that depend on
+            # others numerically.
             self.Z, self.indices = self.problem.choose(self.kernel)
             self.evidence = self.problem.evidence(self.kernel, self.Z)
         return GaussianProcessFit(

@@ -15,8 +15,8 @@ from .exact_gp import exact_evidence
 from .nystroem import nystroem_features
 from .sparse_gp import evidence
 
-# Noise to be learned starts at this share of the variance of y, or of the kernel if that
-# is less; and stays above a share of its start, and below a multiple of the variance.
+# Noise that is learned starts at this share of the variance of y, or of that of the kernel
+# if it is less. It stays above a share of its start and below a multiple of the variance.
 _NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
 
 
@@ -73,9 +73,9 @@ class GaussianProcessProblem(NamedTuple):
 
     @property
     def gains_by_choice(self):
-        """Whether other landmarks raise the evidence: of a bound, which they improve.
+        """Whether better landmarks raise the evidence, as they do for a bound.
 
-        What the other methods maximise is no bound, and landmarks of one's own stay.
+        What the other methods maximise is not a bound, and a user's landmarks stay.
         """
         is_bound = self.method == "variational"
         return is_bound and self.chooses_landmarks and not self.is_exact
@@ -166,7 +166,7 @@ def starting_kernel(problem, kernel, *, optimized, learn_noise):
     if is_noisy:
         return start
     if optimized and learn_noise and np.ndim(problem.alpha) == 0:
-        # No more than the function has: beside it all would be noise.
+        # Noise above the variance of the kernel would explain all of y on its own.
         noise = _NOISE_START * min(spread, float(prior.diagonal(head).mean()) or spread)
         low, high = _NOISE_BOUNDS
         return start + WhiteKernel(noise, (low * noise, high * max(noise, spread)))

@@ -14,15 +14,15 @@ from .pcg import PCG, pcg
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky
 
-# Iterations that the choice of solver counts on, and rows of the preconditioner's sample
-# for each landmark.
+# The choice of solver counts on this many iterations. The preconditioner sees a sample of
+# this many rows for each landmark.
 _TYPICAL_ITERATIONS = 25
 _ROWS_PER_LANDMARK = 4
 
-# Flops at the peak of a product that evaluating and using a kernel value costs as much as.
+# Evaluating and using a kernel value takes as long as this many flops of a product.
 _FUNCTION_FLOPS = 400
 
-# Rows of a factor whose Gram matrix is added to the sum at a time.
+# The Gram matrix of a factor is summed over this many rows at a time.
 _GRAM_ROWS = 8192
 
 
@@ -188,7 +188,7 @@ def with_intercept(dual, sums):
     dual : ndarray of shape (m, n_targets)
     intercept : ndarray of shape (n_targets,)
     """
-    # Where the kernel itself holds the constant, nothing is left for an intercept.
+    # If the kernel reproduces the constant itself, nothing is left for an intercept.
     intercept = sums[:-1] / sums[-1] if sums[-1] > 0 else np.zeros(len(sums) - 1)
     return dual[:, :-1] - np.outer(dual[:, -1], intercept), intercept
 
@@ -359,7 +359,7 @@ def least_gcv_alpha(G, FY, YY, n, alphas):
     rounding = len(values) * np.finfo(np.float64).eps
     values = np.where(values > rounding * values[0], values, 0.0)
     squared = (U @ FY) ** 2
-    # What no direction explains is the same for all.
+    # The residual that no feature explains is the same for all penalties.
     safe = np.where(values > 0, values, 1.0)[:, np.newaxis]
     explained = np.where(values[:, np.newaxis] > 0, squared / safe, 0.0)
     rest = np.maximum(YY.sum() - explained.sum(), 0.0)
@@ -368,7 +368,7 @@ def least_gcv_alpha(G, FY, YY, n, alphas):
         shrunk = alpha / (values + alpha) if alpha > 0 else (values == 0).astype(float)
         residual = rest + float((shrunk[:, np.newaxis] ** 2 * explained).sum())
         freedom = n - float((1 - shrunk).sum())
-        # Where nothing is left to judge by, zero over zero is no recommendation.
+        # Without degrees of freedom left, zero over zero must not recommend a penalty.
         errors.append(residual / freedom**2 if freedom > rounding * n else np.inf)
     return float(alphas[int(np.argmin(errors))])
 
@@ -425,8 +425,8 @@ def solve_cg(rows, nystroem, Y, alpha, iterate, rng):
 def _sampled_gram(rows, nystroem, rng):
     """Estimate ``F^T W F`` from the landmarks and a sample of the other rows.
 
-    Landmarks lie where few other rows do: a sample of all rows would miss those
-    directions. The others are drawn in proportion to their weights.
+    Landmarks lie where few other rows do, in directions that a sample of all rows would
+    miss. The other rows are drawn in proportion to their weights.
     """
     n = rows.shape[0]
     weight = np.ones(n) if rows.weight is None else rows.weight.astype(np.float64)

@@ -23,7 +23,7 @@ from .pivoted_cholesky import (
 )
 from .triangular import inverse_cholesky, triangular_inverse
 
-# k-means runs on at most this many rows a centre.
+# k-means runs on at most this many rows for each centre.
 _ROWS_PER_CENTER = 40
 
 
@@ -117,7 +117,7 @@ def _cluster_centers(X, k, rng):
     sample = X if size == n else X[np.sort(rng.choice(n, size=size, replace=False))]
     seed = int(rng.integers(2**31))
     with warnings.catch_warnings():
-        # Fewer distinct rows than centres: the root of their kernel leaves out the rest.
+        # With fewer distinct rows than centres, the root of their kernel drops the surplus.
         warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(k, n_init=1, max_iter=10, random_state=seed).fit(sample)
     order = np.argsort(-np.bincount(means.labels_, minlength=k), kind="stable")
@@ -158,12 +158,12 @@ def recursive_leverage_sample(A, k, rng):
             break
         probability = np.minimum(1.0, oversampling * scores)
         drawn = rng.random(size) < probability
-        # At most k, so that the cost stays that of k landmarks.
+        # A sample of at most k keeps the cost that of k landmarks.
         sample = rows[drawn][:k] if drawn.any() else rows[:k]
         weight = (
             np.sqrt(1 / probability[drawn][:k]) if drawn.any() else np.ones(len(sample))
         )
-    # Zero only where the kernel is: such rows come last.
+    # Scores are zero only where the kernel is. Such rows come last.
     scores = np.maximum(scores, 1e-100)
     keys = rng.exponential(size=n) / scores
     return order[np.argsort(keys)[:k]]

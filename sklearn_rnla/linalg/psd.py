@@ -16,7 +16,7 @@ from .triangular import inverse_cholesky
 
 _N_COMPONENTS = [Interval(Integral, 1, None, closed="left")]
 
-# Probes that the trace of an operator without a diagonal is estimated with.
+# The trace of an operator without a diagonal is estimated with this many probes.
 _TRACE_PROBES = 32
 
 
@@ -185,7 +185,7 @@ def nystroem_eigh(
     values = np.maximum(s[:k].astype(np.float64) ** 2 - shift, 0.0)
     U = svd_flip(U[:, :k], None)[0]
     error = 1 - float(values.sum()) / trace if trace > 0 else 0.0
-    # Beyond the rank of the factor: values of zero, and any orthonormal vectors.
+    # Beyond the rank of the factor, values are zero and vectors any orthonormal ones.
     U = complete_rows(np.ascontiguousarray(U[:, : len(values)].T), k, rng).T
     values = np.concatenate([values, np.zeros(k - len(values))]).astype(U.dtype)
     return NystroemEigh(values, U, max(0.0, error))

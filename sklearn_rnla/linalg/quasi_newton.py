@@ -6,20 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-# No variable moves further than this in a step.
+# No variable moves further than this in one step.
 _LONGEST_STEP = 2.0
 
-# Share of the decrease promised by the slope that a step has to keep, and how often it
-# is shortened before the search gives up.
+# A step has to achieve this share of the decrease that the slope promises. It is shortened
+# at most this many times before the search gives up.
 _KEPT_DECREASE = 1e-4
 _MOST_CUTS = 20
 
-# A curvature along a step below this share of the model's is mixed with it.
+# A curvature along a step is mixed with that of the model if it is below this share of it.
 _DAMPING = 0.2
 
 _MOST_ITERATIONS = 500
 
-# Step of differences of gradients, and the least curvature, relative to the largest.
+# Gradients are differenced over this step. Curvatures are at least this share of the
+# largest one.
 _DIFFERENCE = 1e-2
 _FLATTEST = 1e-4
 
@@ -126,7 +127,7 @@ def curvature(function, minimum, bounds):
     x, p = minimum.x, len(minimum.x)
     H = np.empty((p, p))
     for i in range(p):
-        # Away from the bound that is nearer.
+        # The step leads away from the nearer bound.
         h = _DIFFERENCE if x[i] - bounds[i, 0] < bounds[i, 1] - x[i] else -_DIFFERENCE
         moved = x.copy()
         moved[i] += h

@@ -15,8 +15,8 @@ from .evidence_passes import (
 )
 from .triangular import inverse_cholesky
 
-# Added to the diagonal of the landmarks' covariance, in eps of its mean times m: first,
-# then ten times as much as long as there is no Cholesky factor, to the most.
+# What is added to the diagonal of the landmarks' covariance, in eps of its mean times m.
+# It grows tenfold as long as there is no Cholesky factor, up to this share of the mean.
 _JITTER = 16.0
 _LARGEST_JITTER = 1e-4
 
@@ -214,7 +214,7 @@ def _whitening(K):
     scale = np.diagonal(K).mean()
     jitter = _JITTER * m * np.finfo(np.float64).eps
     if scale == 0:
-        # A covariance of nothing: no features.
+        # The covariance of landmarks is zero, and so are the features.
         return np.zeros_like(K)
     # Each turn adds to what is there already.
     while True:

@@ -7,10 +7,10 @@ import numpy as np
 from ._rows import add_states
 from .tiles import consecutive, tile_rows
 
-# Rows of a block whose kernel is evaluated: a few tiles for every thread.
+# A block has this many rows where kernels are evaluated: a few tiles for every thread.
 BLOCK_ROWS = 4096
 
-# Columns of a triangular product computed at a time.
+# A triangular product is computed this many columns at a time.
 _PANEL = 64
 
 

@@ -14,11 +14,11 @@ from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from .passes import scale_rows
 from .psd import ExplicitMatrix, KernelMatrix
 
-# Largest rounding error of an exponent that single precision is trusted with, of pairs
-# for which the kernel does not vanish.
+# Single precision is trusted with an exponent if its rounding error is at most this for
+# pairs whose kernel value does not vanish.
 _EXPONENT_ERROR = 1e-5
 
-# Landmarks of a sparse matrix are made dense for products up to this many entries.
+# Sparse landmarks with up to this many entries are made dense for products.
 _DENSE_ENTRIES = 2**25
 
 # Kernels that have negative eigenvalues on some data.
@@ -290,7 +290,7 @@ class _RBFColumns:
         dtype = np.dtype(dtype)
         if self._sparse:
             return self._of_sparse(B, dtype)
-        # About the centre of a dense fit, a sparse row is dense.
+        # A sparse row is dense once the centre of the landmarks is subtracted.
         B = B.toarray() if sp.issparse(B) else B
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from ._rows import kernel_jobs, run_lanes, split, working_dtype
 from .tiles import consecutive, tile_rows
 
-# Rows chosen at a time, as the tiles are sized for.
+# Tiles are sized for this many columns at a time.
 _TYPICAL_COLUMNS = 64
 
 
@@ -127,7 +127,7 @@ class KernelMatrix(PSDMatrix):
         """
 
         def of_tile(tile):
-            # Values of earlier rows stand for their mirror images, too.
+            # By symmetry, kernel values with earlier rows serve twice.
             out = np.zeros(V.shape)
             at, V_tile = self._at(tile), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)

@@ -7,10 +7,10 @@ import numpy as np
 from ..kernels import squared_row_norms
 from ..tiles import TILE_BYTES, consecutive
 
-# Bytes of the gradient that scikit-learn returns of a tile.
+# The gradient that scikit-learn returns for a tile takes at most about this many bytes.
 _GRADIENT_BYTES = 4 * TILE_BYTES
 
-# Rows of which a kernel is asked for all pairs, to know the diagonal of two copies.
+# The diagonal between two copies of rows is read from all pairs of this many rows.
 _DIAGONAL_ROWS = 32
 
 
@@ -191,7 +191,7 @@ class PlacedColumns:
         K, pull_part = self._columns.forward(B)
 
         def pull(W, points=None):
-            # One place more is for what is no parameter.
+            # The last place takes what is not a parameter.
             slopes = np.zeros(self._n_params + 1)
             slopes[self._places] = pull_part(W, points)
             return slopes[:-1]
@@ -249,7 +249,7 @@ class AnyCovariance(Covariance):
         return _AnyColumns(self._kernel, Z)
 
     def diagonal(self, B):
-        # Of two copies, as rows that are the same object are noisy.
+        # Two copies are compared, because rows that are the same object are noisy.
         tiles = [B[part] for part in consecutive(len(B), _DIAGONAL_ROWS)]
         values = [np.diagonal(self._kernel(tile, tile.copy())) for tile in tiles]
         return np.concatenate([np.empty(0), *values])
