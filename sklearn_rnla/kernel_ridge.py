@@ -171,8 +171,8 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             warnings.warn(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
                 f"iterations, above tol={self.tol}. Increase max_iter (now "
-                f"{self.max_iter}) or n_components (now {self.n_components}), of which "
-                "more precondition better.",
+                f"{self.max_iter}), or n_components (now {self.n_components}) for a better "
+                "preconditioner.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
