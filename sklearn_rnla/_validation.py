@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -21,7 +22,7 @@ from ._sklearn import (
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
 from .operators.kernel_passes import BLOCK_ROWS
-from .operators.kernels import Kernel, is_kernel_object
+from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
 from .operators.rows import refuse_masked
 
@@ -259,58 +260,88 @@ def check_rank(name, k, shape):
         )
 
 
-def check_kernel(estimator, rows):
-    """Return the kernel that the parameters of `estimator` describe.
+@dataclass(frozen=True)
+class KernelSpec:
+    """The kernel that a user asks for, not yet checked.
 
     Parameters
     ----------
-    estimator : estimator
-        With the parameters of `KERNEL_CONSTRAINTS`.
+    kernel : str or callable
+        As in `KERNEL_CONSTRAINTS`, as are the others.
+    gamma : float, "scale" or None
+    degree, coef0 : float or None
+    params : dict or None
+        Further parameters.
+    """
+
+    kernel: object
+    gamma: object = None
+    degree: float | None = None
+    coef0: float | None = None
+    params: dict | None = None
+
+
+def check_kernel(spec, rows):
+    """Return the kernel that a user asks for.
+
+    Parameters
+    ----------
+    spec : KernelSpec
     rows : RowMatrix
-        The data, which "scale" is taken from.
+        The data, which "scale" is taken from, or the kernel matrix.
 
     Returns
     -------
-    Kernel or "precomputed"
+    KernelSource
 
     Raises
     ------
     ValueError
-        When a parameter does not belong to the kernel.
+        When a parameter does not belong to the kernel, or a kernel matrix is not square.
     """
-    metric, gamma = estimator.kernel, estimator.gamma
-    given = {"gamma": gamma, "degree": estimator.degree, "coef0": estimator.coef0}
+    kernel, params = spec.kernel, spec.params or {}
+    given = {"gamma": spec.gamma, "degree": spec.degree, "coef0": spec.coef0}
     given = {name: value for name, value in given.items() if value is not None}
-    if callable(metric) or metric == "precomputed":
-        if given:
-            raise ValueError(
-                f"{', '.join(given)} cannot be used with a callable or precomputed kernel: "
-                "pass kernel_params."
-            )
-        if metric == "precomputed":
-            return metric
-        params = estimator.kernel_params or {}
-        if is_kernel_object(metric) and params:
-            metric, params = metric.clone_with_theta(metric.theta).set_params(**params), {}
-        return Kernel(metric, params)
-    if gamma == "scale":
-        moments = CenteredMatrix(rows).moments
-        # Of all entries about their common mean, as in scikit-learn's SVC.
-        spread = np.square(moments.mean - moments.mean.mean()).sum()
-        variance = (moments.squared_norm / moments.total_weight + spread) / rows.shape[1]
-        given["gamma"] = 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
-    return Kernel(metric, {**(estimator.kernel_params or {}), **given})
+    if isinstance(kernel, str) and kernel != "precomputed":
+        if spec.gamma == "scale":
+            given["gamma"] = _scale_gamma(rows)
+        return Kernel(kernel, {**params, **given})
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} cannot be used with a callable or precomputed kernel: "
+            "pass kernel_params."
+        )
+    if callable(kernel):
+        if is_kernel_object(kernel) and params:
+            kernel, params = kernel.clone_with_theta(kernel.theta).set_params(**params), {}
+        return Kernel(kernel, params)
+    if rows.shape[0] != rows.shape[1]:
+        raise ValueError(f"A precomputed kernel of shape {rows.shape} must be square.")
+    return PrecomputedKernel()
 
 
-def check_landmarks(estimator, tol=0.0):
-    """Return the landmarks that the parameters of `estimator` ask for.
+def _scale_gamma(rows):
+    """Return ``1 / (n_features X.var())``: the default of scikit-learn's SVC."""
+    moments = CenteredMatrix(rows).moments
+    # Of all entries about their common mean.
+    spread = np.square(moments.mean - moments.mean.mean()).sum()
+    variance = (moments.squared_norm / moments.total_weight + spread) / rows.shape[1]
+    return 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
+
+
+def check_landmarks(landmarks, n_components, *, tol=0.0, takes_points=True):
+    """Return the landmarks that a user asks for.
 
     Parameters
     ----------
-    estimator : estimator
-        With `landmarks` and `n_components`.
+    landmarks : str or array-like
+        A method, or landmarks of the user's own.
+    n_components : int, float or None
+        Most landmarks, or the share of the trace they are to capture.
     tol : float
         Relative trace error at which to stop.
+    takes_points : bool
+        Whether they may be any points, as for all but a `PrecomputedKernel`.
 
     Returns
     -------
@@ -324,20 +355,24 @@ def check_landmarks(estimator, tol=0.0):
     Raises
     ------
     ValueError
-        Where the landmarks do not come one after another, but are to stop at an error.
+        Where the landmarks do not come one after another, but are to stop at an error; or
+        need samples, where there is a kernel matrix.
     """
-    landmarks, k, stop = estimator.landmarks, estimator.n_components, f"tol={tol}"
+    k, stop = n_components, f"tol={tol}"
     if isinstance(k, Integral):
         k = int(k)
     elif k is not None:
         stop, tol, k = f"n_components={k}", max(tol, 1 - k), None
     if isinstance(landmarks, str):
-        if landmarks == "kmeans" and estimator.kernel == "precomputed":
+        if landmarks == "kmeans" and not takes_points:
             raise ValueError("landmarks='kmeans' needs samples, not a precomputed kernel.")
         if landmarks in _ORDERED_LANDMARKS or not tol:
             return landmarks, k, tol
     elif not tol:
-        return _own_landmarks(landmarks), k, tol
+        landmarks = _own_landmarks(landmarks)
+        if landmarks.ndim == 2 and not takes_points:
+            raise ValueError("landmarks of a precomputed kernel must be indices.")
+        return landmarks, k, tol
     raise ValueError(
         f"{stop} needs landmarks that come one after another: landmarks must be one of "
         f"{', '.join(map(repr, _ORDERED_LANDMARKS))}."

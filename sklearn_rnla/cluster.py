@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from types import SimpleNamespace
 
-import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
@@ -22,13 +20,13 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
 )
-from .linalg import spectral
 from .linalg.nystroem import nystroem_features
-from .operators.affinity_passes import embedded
+from .linalg.spectral import eigengap, spectral_clusters
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")
@@ -40,65 +38,73 @@ _LOST_SHARE = 0.1
 class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimator):
     """Spectral clustering on landmarks, for many samples.
 
-    Normalised cuts, as by scikit-learn's `SpectralClustering`, in memory linear in the
-    number of samples: affinities are evaluated between samples and landmarks [1]_.
-    `predict` labels new samples.
+    Computes normalised cuts like scikit-learn's `SpectralClustering`, but in memory linear
+    in the number of samples, because affinities are evaluated only between samples and
+    landmarks [1]_. `predict` labels new samples.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters.
     n_components : int, default=None
-        Number of eigenvectors. None is `n_clusters`.
+        Number of eigenvectors. None means `n_clusters`.
     random_state : int, RandomState instance or None, default=None
-        Seeds the landmarks, and k-means or the first rotation.
+        Seed of the choice of landmarks, and of k-means or the first rotation.
     n_init : int, default=10
-        Starts of k-means. Beyond 20000 samples, and 1000 a cluster, they are made on
-        a sample of as many, and the best goes on with all.
+        Number of starts of k-means. With more than 20000 samples, and more than 1000 for
+        each cluster, all starts run on a sample of that size, and the best of them
+        continues on all samples.
     gamma : float, "scale" or None, default=1.0
-        Of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. "scale" is
-        ``1 / (n_features * X.var())``; None is ``1 / n_features``, for chi2 1.
+        Parameter of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. "scale"
+        means ``1 / (n_features * X.var())``; None means ``1 / n_features``, or 1 for chi2.
     affinity : str or callable, default="rbf"
         A name of ``sklearn.metrics.pairwise.PAIRWISE_KERNEL_FUNCTIONS``; a kernel of
         ``sklearn.gaussian_process.kernels``; or a function of two samples. Its values
-        must not be negative. Not a matrix and not a graph of neighbours.
+        must not be negative. A matrix or a graph of neighbours is not supported.
     degree : float, default=3
-        Of the polynomial kernel.
+        Degree of the polynomial kernel.
     coef0 : float, default=1
-        Of the polynomial and sigmoid kernels.
+        Parameter of the polynomial and sigmoid kernels.
     kernel_params : dict, default=None
         Further parameters of the kernel.
     n_landmarks : int, default=300
-        Most landmarks; all samples where there are fewer.
+        Largest number of landmarks. All samples are used if there are fewer.
     landmarks : str or array-like, default="rpcholesky"
-        How they are chosen, as in `NystroemKernel`: "rpcholesky", "uniform", "greedy",
-        "kmeans", "leverage", indices of samples, or the landmarks themselves.
+        How landmarks are chosen, as in `NystroemKernel`: "rpcholesky", "uniform",
+        "greedy", "kmeans", "leverage", indices of samples, or the landmarks themselves.
     assign_labels : {"kmeans", "discretize", "cluster_qr"}, default="kmeans"
-        How labels follow from the eigenvectors: by k-means; by the rotation nearest to
-        a partition [4]_; or by that of pivoted QR [5]_. The last two give one cluster for
-        each eigenvector, so that `n_components` must be `n_clusters`.
+        How labels are derived from the eigenvectors:
+
+        - "kmeans": by k-means;
+        - "discretize": by the rotation that is nearest to a partition [4]_;
+        - "cluster_qr": by the rotation of pivoted QR [5]_.
+
+        The last two find one cluster for each eigenvector, so that `n_components` must be
+        `n_clusters`.
     n_jobs : int, default=None
-        Threads over row blocks and tiles. None means as many as BLAS has, or as a
-        :obj:`joblib.parallel_config` context says.
+        Number of threads, which work on row blocks and tiles. None means as many as BLAS
+        uses, or the number of a :obj:`joblib.parallel_config` context.
 
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,)
-        Cluster of each sample: what `predict` returns for them.
+        Cluster of each sample. `predict` returns the same labels for these samples.
     eigenvalues_ : ndarray of shape (n_eigenvalues,)
-        Of the normalised affinity, in decreasing order: as many as there are features.
-        1 less the eigenvalues of the normalised Laplacian.
+        All eigenvalues of the normalised affinity on the landmarks, in decreasing order:
+        1 minus those of the normalised Laplacian.
     n_clusters_hint_ : int
-        After how many eigenvalues the largest gap comes, those above one half. It says
-        something where the gap is wide: look at `eigenvalues_`.
+        Number of eigenvalues before the largest gap between those above one half. It is
+        meaningful only where that gap is wide, which `eigenvalues_` shows.
     embedding_ : ndarray of shape (n_samples, n_components)
-        Eigenvectors of the random walk, that is those of the normalised affinity over
-        the root of the degree. Fewer columns where the affinity has a lower rank. Rows are
-        zero of samples whose degree is lost.
+        Eigenvectors of the random walk: those of the normalised affinity, divided by the
+        root of the degree. There are fewer columns where the affinity has a lower rank.
+        Rows of samples that the landmarks do not represent are zero.
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, in the order chosen, without those that depend on others.
+        The landmarks, in the order in which they were chosen, without those that depend
+        numerically on others.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are; None for centres of clusters and points of one's own.
+        Indices of the landmarks among the samples. None for "kmeans" and for an array of
+        points.
     error_estimate_ : float
         Relative trace error of the affinity, as in `NystroemKernel`.
     n_features_in_ : int
@@ -117,23 +123,25 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     ``n_samples n_landmarks^2`` flops, as in `NystroemKernel`; the eigenvectors as many
     flops again, and the embedding the affinities again.
 
-    The degree of a sample is at least its affinity to itself, where affinities are not
-    negative; of an approximation it may be less, and is raised to that in the
-    normalisation. A sample whose approximate degree is below half of it is none that the
-    landmarks stand for: it takes the label of the landmark most similar to it, or of the
-    nearest where all affinities vanish. So does a new sample far from all others.
-    There is a warning where such samples are more than a tenth.
+    As affinities are not negative, the degree of a sample is at least its affinity to
+    itself. An approximate degree may be less and is raised to this value for the
+    normalisation. A sample whose approximate degree is below half of it is not represented
+    by the landmarks: it takes the label of the landmark that is most similar to it, or of
+    the nearest one if all affinities vanish. The same holds for new samples far from all
+    others. A warning is issued if this concerns more than a tenth of the samples.
 
-    A landmark whose affinity to all others together is below a tenth of that to itself is
-    an outlier, and would be a cluster of its own. Where such are at most one in twenty of
-    the samples, they are left out, and labelled as samples without a degree.
+    A landmark whose affinity to all other samples together is below a tenth of that to
+    itself is an outlier, and would become a cluster of its own. If at most one in twenty
+    of the samples are such outliers, they are left out of the graph and labelled like
+    samples that the landmarks do not represent.
 
-    The degree counts the affinity of a sample to itself, which scikit-learn's leaves out.
-    It matters where that is a large share of the degree: for narrow kernels on few
-    samples.
+    Unlike in scikit-learn, the degree includes the affinity of a sample to itself. This
+    makes a difference where it is a large share of the degree, as for narrow kernels on
+    few samples.
 
     `eigen_solver`, `eigen_tol`, `n_neighbors` and `verbose` of `SpectralClustering` have
-    no counterpart: the eigenproblem has the size of the landmarks and is solved whole.
+    no counterpart, because the eigenproblem has the size of the landmarks and is solved
+    completely.
 
     References
     ----------
@@ -227,7 +235,39 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             are negative, or a parameter does not fit another.
         """
         with undone_on_failure(self):
-            self._fit(X)
+            n_components = self._check_components()
+            rows = check_kernel_rows(self, X, reset=True)
+            if rows.shape[0] < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
+                )
+            kernel = check_kernel(self._affinity_spec(), rows)
+            landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
+            rng = stream(draw_seed(self.random_state))
+            with progress(self, "block of landmarks") as report:
+                nystroem = nystroem_features(
+                    rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
+                )
+            clusters = spectral_clusters(
+                rows,
+                kernel,
+                nystroem,
+                self.n_clusters,
+                n_components,
+                self.assign_labels,
+                n_init=self.n_init,
+                rng=rng,
+            )
+            self.labels_ = clusters.labels
+            self.embedding_ = clusters.embedding
+            self.eigenvalues_ = clusters.spectrum.eigenvalues
+            self.n_clusters_hint_ = eigengap(self.eigenvalues_)
+            self.components_ = nystroem.points
+            self.component_indices_ = nystroem.indices
+            self.error_estimate_ = nystroem.error_estimate
+            self._rule = clusters.rule
+            for message in self._doubts(clusters, n_components):
+                warnings.warn(message, UserWarning, stacklevel=3)
         return self
 
     def predict(self, X):
@@ -244,44 +284,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             Labels; of the samples fitted, `labels_`.
         """
         check_is_fitted(self)
-        E, fallback = self._embed(check_kernel_rows(self, X, reset=False))
-        return self._label(E, fallback)
-
-    def _fit(self, X):
-        n_components = self._check_components()
-        rows = check_kernel_rows(self, X, reset=True)
-        if rows.shape[0] < self.n_clusters:
-            raise ValueError(
-                f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
-            )
-        parameters = self._kernel_parameters()
-        kernel = check_kernel(parameters, rows)
-        landmarks, k, _ = check_landmarks(parameters)
-        rng = stream(draw_seed(self.random_state))
-        with progress(self, "block of landmarks") as report:
-            nystroem = nystroem_features(
-                rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
-            )
-        spectrum = spectral.spectral_embedding(rows, kernel, nystroem, n_components)
-        self._embedding_map = spectrum.embedding_map
-        self.embedding_, fallback = self._embed(rows)
-        self._warn_of_lost(np.count_nonzero(fallback >= 0), len(fallback))
-        self._warn_of_alone(spectrum.n_alone, len(fallback))
-        self._warn_of_rank(spectrum.embedding_map.numerators.shape[1], n_components)
-        known = self.embedding_[fallback < 0]
-        if len(known) < self.n_clusters:
-            known = self.embedding_
-        self._assignment = spectral.assignment(
-            known, self.n_clusters, self.assign_labels, n_init=self.n_init, rng=rng
-        )
-        of_landmarks = embedded(nystroem.points, self._embedding_map, rows.dtype)[:, :-1]
-        self._landmark_labels = self._assignment.labels(of_landmarks)
-        self.labels_ = self._label(self.embedding_, fallback)
-        self.eigenvalues_ = spectrum.eigenvalues
-        self.n_clusters_hint_ = spectral.eigengap(spectrum.eigenvalues)
-        self.components_ = nystroem.points
-        self.component_indices_ = nystroem.indices
-        self.error_estimate_ = nystroem.error_estimate
+        rows = check_kernel_rows(self, X, reset=False)
+        return self._rule.labels(*self._rule.embedding_map.of_rows(rows))
 
     def _check_components(self):
         """Return the number of eigenvectors, or raise where it does not fit."""
@@ -295,67 +299,45 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return self.n_components
 
-    def _kernel_parameters(self):
-        """Return the parameters under the names that other kernel estimators give them."""
-        if isinstance(self.affinity, str) and self.affinity in _GRAPHS:
+    def _affinity_spec(self):
+        """Return the affinity asked for; raise where it is no function of two samples."""
+        if not isinstance(self.affinity, str):
+            # As in scikit-learn, a callable sees neither gamma nor degree nor coef0.
+            return KernelSpec(self.affinity, params=self.kernel_params)
+        if self.affinity in _GRAPHS:
             raise ValueError(
                 f"affinity={self.affinity!r} is no function of two samples, as landmarks "
                 "need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
-        named = isinstance(self.affinity, str)
-        return SimpleNamespace(
-            kernel=self.affinity,
-            # As in scikit-learn, a callable does not see them.
-            gamma=self.gamma if named else None,
-            degree=self.degree if named else None,
-            coef0=self.coef0 if named else None,
-            kernel_params=self.kernel_params,
-            n_components=self.n_landmarks,
-            landmarks=self.landmarks,
+        return KernelSpec(
+            self.affinity,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
         )
 
-    def _embed(self, rows):
-        """Return the embedding of rows, and the landmarks of those that have none."""
-        n_columns = self._embedding_map.numerators.shape[1] + 1
-        out = rows.map(embedded, self._embedding_map, rows.dtype, n_columns=n_columns)
-        out = np.asarray(out)
-        return np.ascontiguousarray(out[:, :-1]), out[:, -1].astype(np.intp)
-
-    def _label(self, E, fallback):
-        labels = self._assignment.labels(E)
-        lost = fallback >= 0
-        labels[lost] = self._landmark_labels[fallback[lost]]
-        return labels.astype(np.int32)
-
-    def _warn_of_lost(self, n_lost, n_samples):
-        if n_lost > _LOST_SHARE * n_samples:
-            warnings.warn(
-                f"{n_lost} of {n_samples} samples are similar to no landmark, and take the "
-                "label of the nearest. Allow more of them than "
-                f"n_landmarks={self.n_landmarks}, or a wider kernel (of rbf, a smaller "
-                "gamma).",
-                UserWarning,
-                stacklevel=5,
+    def _doubts(self, clusters, n_components):
+        """Yield the messages that the user is warned with."""
+        n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
+        if clusters.n_lost > _LOST_SHARE * n_samples:
+            yield (
+                f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
+                "were given the label of the nearest one. Increase n_landmarks (now "
+                f"{self.n_landmarks}) or widen the kernel (for rbf, decrease gamma)."
             )
-
-    def _warn_of_alone(self, n_alone, n_samples):
         if self.n_clusters < n_alone < n_samples:
-            warnings.warn(
-                f"{n_alone} of {n_samples} samples are similar to no other, more than the "
-                f"n_clusters={self.n_clusters} that they take. Widen the kernel (a smaller "
-                "gamma, of rbf), or leave them out.",
-                UserWarning,
-                stacklevel=5,
+            yield (
+                f"{n_alone} of {n_samples} samples are similar to no other sample, and use "
+                f"up the n_clusters={self.n_clusters} clusters. Widen the kernel (for rbf, "
+                "decrease gamma) or remove these samples."
             )
-
-    def _warn_of_rank(self, rank, n_components):
         if rank < n_components:
-            warnings.warn(
+            yield (
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
-                f"the {n_components} eigenvectors asked for. There are duplicates in X, or "
-                f"n_landmarks={self.n_landmarks} or gamma are too small for so many.",
-                UserWarning,
-                stacklevel=5,
+                f"the {n_components} eigenvectors asked for. Remove duplicates from X, "
+                f"increase n_landmarks (now {self.n_landmarks}) or narrow the kernel (for "
+                "rbf, increase gamma)."
             )
 
     def __sklearn_tags__(self):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from ._random import draw_seed, stream
@@ -24,97 +24,98 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gp_fit import GaussianProcessProblem, fit_gaussian_process
+from .linalg.evidence_passes import METHODS
+from .linalg.gp_fit import fit_gaussian_process
+from .linalg.gp_problem import GaussianProcessProblem, starting_kernel
 from .linalg.sparse_gp import evidence
 from .operators import as_row_matrix, is_read_lazily
 from .operators.covariance import covariance
-from .operators.evidence_passes import METHODS
 from .operators.kernel_passes import BLOCK_ROWS
 from .operators.lanes import kernel_jobs
-
-# Noise to be learned starts at this share of the variance of y, or of the kernel if that
-# is less; and stays above a share of its start, and below a multiple of the variance.
-_NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
 
 
 class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Gaussian process regression on landmarks, for many samples.
 
-    A drop-in for scikit-learn's `GaussianProcessRegressor` where an
-    n_samples x n_samples matrix is out of the question: the same kernels, parameters and
-    methods in ``O(n_samples n_landmarks^2)`` time. All samples enter the marginal
-    likelihood and the posterior; far from the landmarks, variances are those of the prior.
+    A drop-in replacement for scikit-learn's `GaussianProcessRegressor` where an
+    n_samples x n_samples matrix is too large: it has the same kernels, parameters and
+    methods and takes ``O(n_samples n_landmarks^2)`` time. All samples enter the marginal
+    likelihood and the posterior. Far from the landmarks, variances are those of the prior.
 
     Parameters
     ----------
     kernel : kernel object, default=None
-        Of ``sklearn.gaussian_process.kernels``, or one like them. None is
-        ``ConstantKernel() * RBF() + WhiteKernel()``, all of it learned, from the scale of
-        y on; without an optimiser, ``ConstantKernel() * RBF()``.
+        A kernel of ``sklearn.gaussian_process.kernels`` or one with the same interface.
+        None means ``ConstantKernel() * RBF() + WhiteKernel()``, which is learned completely
+        and starts at the scale of y; or, without an optimiser,
+        ``ConstantKernel() * RBF()``.
     alpha : float or ndarray of shape (n_samples,), default=1e-10
-        Variance of the noise, besides that of a `WhiteKernel`; one for each sample, or
-        for all.
+        Variance of the noise besides that of a `WhiteKernel`: one for all samples, or one
+        for each.
     optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
-        As in scikit-learn; a callable is called in each stage of the fit, and landmarks do
-        not move then. None leaves the kernel as it is.
+        As in scikit-learn. A callable is called in each stage of the fit, and landmarks
+        are not moved then. None leaves the kernel as it is.
     n_restarts_optimizer : int, default=0
-        Further starts of the first, coarse stage; the best goes on.
+        Number of further starts of the first, coarse stage. The best of them continues.
     normalize_y : bool, default=False
-        Whether to take the mean from y and divide it by its standard deviation.
+        Whether to subtract the mean of y and divide it by its standard deviation.
     copy_X_train : bool, default=True
-        Whether to keep a copy of X, not X itself. Data that are read lazily are not
-        copied.
+        Whether to keep a copy of X instead of X itself. Data that are read lazily are
+        never copied.
     n_targets : int, default=None
-        Columns of y; of the prior, before `fit`, None is 1.
+        Number of columns of y. Before `fit`, the prior has this many; None means 1.
     method : {"variational", "fitc", "dtc"}, default="variational"
-        - "variational": maximises a lower bound of the marginal likelihood [1]_: more
-          landmarks never make it worse, and it does not overfit;
-        - "fitc": exact variances on the diagonal [2]_, noise that varies with the input;
-        - "dtc": the likelihood of the approximate prior alone [3]_.
+        - "variational": maximises a lower bound of the marginal likelihood [1]_, which
+          does not overfit and never gets worse with more landmarks;
+        - "fitc": keeps the exact variances on the diagonal [2]_, as noise that varies with
+          the input;
+        - "dtc": maximises the likelihood of the approximate prior alone [3]_.
 
     n_components : int, default=300
-        Most landmarks. With as many as samples, parameters are those of the exact process,
-        in n_samples x n_samples numbers.
+        Largest number of landmarks. With as many landmarks as samples, the parameters are
+        those of the exact process, which takes n_samples x n_samples numbers.
     landmarks : str or array-like, default="rpcholesky"
-        How they are chosen, or which they are, as in `NystroemKernel`.
+        How landmarks are chosen, or the landmarks themselves, as in `NystroemKernel`.
     reselect_landmarks : bool, default=True
-        Whether to choose them again as the parameters of the kernel move [4]_.
+        Whether to choose landmarks again as the parameters of the kernel change [4]_.
     n_landmark_steps : int, default=100
-        Steps along the gradient of the bound by which landmarks that were chosen move,
-        with the parameters. For "variational" alone: what the others maximise is no bound,
-        and overfits. None are taken where the landmarks leave nothing to gain, and for
-        kernels of one's own, whose gradient is not known. 0 keeps them samples.
+        Number of steps in which chosen landmarks move along the gradient of the bound,
+        together with the parameters. Only "variational" takes them: what the other methods
+        maximise is not a bound and overfits. No steps are taken if nothing is left to gain,
+        or if the gradient of a user-defined kernel is unknown. With 0, landmarks remain
+        samples.
     learn_noise : bool, default=True
-        Whether to add a `WhiteKernel` to a kernel without noise, where there is an
-        optimiser and `alpha` is one number: landmarks cannot interpolate.
+        Whether to add a `WhiteKernel` to a kernel without noise if there is an optimiser
+        and `alpha` is one number. Landmarks cannot interpolate.
     n_jobs : int, default=None
-        Threads over tiles of the kernel. None means as many as BLAS has, or as a
-        :obj:`joblib.parallel_config` context says.
+        Number of threads, which work on tiles of the kernel. None means as many as BLAS
+        uses, or the number of a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None, default=None
-        Seeds the landmarks, the samples of coarse stages, and the restarts.
+        Seed of the choice of landmarks, the samples of coarse stages and the restarts.
 
     Attributes
     ----------
     kernel_ : kernel object
-        With the parameters found.
+        The kernel with the parameters that were found.
     log_marginal_likelihood_value_ : float
-        Log marginal likelihood of ``kernel_.theta``; for "variational" its lower bound.
+        Log marginal likelihood of ``kernel_.theta``, or its lower bound for "variational".
     X_train_ : ndarray of shape (n_samples, n_features_in_)
-        The samples, or what they are read from.
+        The samples, or the source that they are read from.
     y_train_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        A copy of the targets, normalised where asked for.
+        A copy of the targets, normalised if `normalize_y` is set.
     components_ : ndarray of shape (n_landmarks, n_features_in_)
         The landmarks.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are; None where they moved, for centres of clusters, and for
-        points of one's own.
+        Indices of the landmarks among the samples. None if they were moved, for "kmeans",
+        and for an array of points.
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
         Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
     error_estimate_ : float
-        Trace of the kernel matrix without noise less that of its approximation, relative:
-        exact. At zero, the model is that of all samples.
+        Relative trace error: the share of the trace of the kernel matrix without noise
+        that its approximation misses. It is exact. If it is zero, the model is that of the
+        exact process.
     n_iter_ : int
-        Evaluations of the marginal likelihood on all samples and landmarks.
+        Number of evaluations of the marginal likelihood on all samples and landmarks.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -127,16 +128,17 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
 
     Notes
     -----
-    An evaluation of the marginal likelihood and its gradient is two passes over row
-    blocks, ``6 n m^2`` flops, and keeps ``O(n + m^2)`` numbers: X may be a memmap or a
-    dask array. Parameters are found on samples of the rows with few landmarks first, and
-    with all of both in a few last evaluations. Unlike in scikit-learn there is no `L_`
-    and no `alpha_`, and kernels of other things than vectors are refused.
+    One evaluation of the marginal likelihood and its gradient takes two passes over row
+    blocks and ``6 n m^2`` flops, and keeps ``O(n + m^2)`` numbers, so that X may be a
+    memmap or a dask array. Parameters are first found on samples of the rows with few
+    landmarks; all rows and landmarks are used in a few final evaluations. Unlike in
+    scikit-learn, there is no `L_` and no `alpha_`, and kernels of objects other than
+    vectors are refused.
 
-    Of one thing the methods do not say the same: the noise. "fitc" takes what landmarks
-    do not capture for noise of its own and may learn too little of it; "variational"
-    learns rather too much where landmarks are too few (Bauer, van der Wilk & Rasmussen,
-    2016). `error_estimate_` says whether they are.
+    The methods differ in the noise that they learn. "fitc" explains what the landmarks
+    miss by noise of its own, and may learn too little of it; "variational" learns too much
+    if there are too few landmarks (Bauer, van der Wilk & Rasmussen, 2016).
+    `error_estimate_` tells whether this is the case.
 
     References
     ----------
@@ -246,11 +248,27 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             y = check_target(self, rows, y, numeric=True)
             self.X_train_ = self._kept(X, rows)
             self.y_train_ = self._normalized(y)
+            landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
+            problem = GaussianProcessProblem(
+                rows=rows,
+                Y=self.y_train_.reshape(len(y), -1),
+                alpha=self._check_alpha(rows),
+                method=self.method,
+                k=min(k, rows.shape[0]),
+                landmarks=landmarks,
+                rng=stream(draw_seed(self.random_state)),
+                n_jobs=self.n_jobs,
+            )
+            kernel = starting_kernel(
+                problem,
+                self.kernel,
+                optimized=self.optimizer is not None,
+                learn_noise=self.learn_noise,
+            )
             with progress(self, "iteration") as report:
-                problem = self._problem(rows)
                 found = fit_gaussian_process(
                     problem,
-                    self._kernel_to_fit(rows, problem.alpha),
+                    kernel,
                     self.optimizer,
                     n_restarts=self.n_restarts_optimizer,
                     n_steps=self.n_landmark_steps,
@@ -276,20 +294,6 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             )
         return rows
 
-    def _problem(self, rows):
-        """Return the data and the model, whose parameters are wanted."""
-        landmarks, k, _ = check_landmarks(self)
-        return GaussianProcessProblem(
-            rows,
-            self.y_train_.reshape(len(self.y_train_), -1),
-            self._check_alpha(rows),
-            self.method,
-            min(k, rows.shape[0]),
-            landmarks,
-            stream(draw_seed(self.random_state)),
-            self.n_jobs,
-        )
-
     def _kept(self, X, rows):
         """Return what the marginal likelihood at other parameters is computed from."""
         if is_read_lazily(X):
@@ -303,13 +307,12 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             raise ValueError(
                 f"n_targets={self.n_targets}, but y has {n_targets} target(s)."
             )
+        Y = y.reshape(len(y), -1)
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
-        if not self.normalize_y:
-            return y.copy()
-        self._y_mean = np.atleast_1d(y.mean(axis=0))
-        std = np.atleast_1d(y.std(axis=0))
-        self._y_std = np.where(std > 0, std, 1.0)
-        return ((y.reshape(len(y), -1) - self._y_mean) / self._y_std).reshape(y.shape)
+        if self.normalize_y:
+            std = Y.std(axis=0)
+            self._y_mean, self._y_std = Y.mean(axis=0), np.where(std > 0, std, 1.0)
+        return ((Y - self._y_mean) / self._y_std).reshape(y.shape)
 
     def _check_alpha(self, rows):
         if np.size(self.alpha) == 1:
@@ -325,29 +328,6 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             raise ValueError("alpha must be finite and at least 0 in all entries.")
         return alpha
 
-    def _kernel_to_fit(self, rows, alpha):
-        """Return the kernel to start from, with a noise to learn where it needs one."""
-        spread = float(self.y_train_.var(axis=0).mean()) or 1.0
-        if self.kernel is None:
-            scale = 1.0 if self.optimizer is None else spread
-            kernel = ConstantKernel(scale, (1e-5 * scale, 1e5 * scale)) * RBF()
-        else:
-            kernel = clone(self.kernel)
-        prior, head = covariance(kernel), np.asarray(rows.some_rows(), np.float64)
-        is_noisy = prior.has_noise and bool(np.any(prior.noise(head) > 0))
-        learned = self.optimizer is not None and self.learn_noise
-        if learned and not is_noisy and np.ndim(alpha) == 0:
-            # No more than the function has: beside it all would be noise.
-            start = _NOISE_START * min(spread, float(prior.diagonal(head).mean()) or spread)
-            low, high = _NOISE_BOUNDS
-            return kernel + WhiteKernel(start, (low * start, high * max(start, spread)))
-        if not is_noisy and np.min(alpha) == 0:
-            raise ValueError(
-                f"alpha={self.alpha!r} must be positive with kernel={self.kernel}, which "
-                "has no noise: landmarks cannot interpolate."
-            )
-        return kernel
-
     def predict(self, X, return_std=False, return_cov=False):
         """Predict by the posterior; before `fit`, by the prior.
 
@@ -356,10 +336,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         X : array-like of shape (n_samples, n_features), memmap or dask array
             Samples.
         return_std : bool, default=False
-            Whether to return standard deviations, too: of the function and of the noise
-            that the kernel has.
+            Whether to return standard deviations, too: those of the function and the
+            noise of the kernel together.
         return_cov : bool, default=False
-            Whether to return the covariance of the samples, too, instead.
+            Whether to return the covariance of the samples, too.
 
         Returns
         -------
@@ -373,7 +353,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         Raises
         ------
         RuntimeError
-            When both `return_std` and `return_cov` are asked for.
+            When both `return_std` and `return_cov` are set.
         """
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
@@ -394,32 +374,30 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         return self._shaped(mean * self._y_std + self._y_mean)
 
     def _shaped(self, values):
-        # As scikit-learn: one target has no axis of its own, whatever y had.
+        # As in scikit-learn, a single target has no axis of its own, even if y has one.
         return values if len(self._y_std) > 1 else values[..., 0]
 
     def _predict_by_prior(self, X, return_std, return_cov):
         kernel = ConstantKernel() * RBF() if self.kernel is None else self.kernel
         n_targets = self.n_targets or 1
         mean = np.zeros((len(X), n_targets))
-        if return_cov:
-            spread = np.repeat(kernel(X)[..., np.newaxis], n_targets, axis=-1)
-        else:
-            spread = np.repeat(np.sqrt(kernel.diag(X))[:, np.newaxis], n_targets, axis=1)
+        spread = kernel(X) if return_cov else np.sqrt(kernel.diag(X))
+        spread = np.repeat(spread[..., np.newaxis], n_targets, axis=-1)
         if n_targets == 1:
             mean, spread = mean[..., 0], spread[..., 0]
         return (mean, spread) if return_std or return_cov else mean
 
     def sample_y(self, X, n_samples=1, random_state=0):
-        """Draw functions from the posterior, with the noise that the kernel has.
+        """Draw functions from the posterior, including the noise of the kernel.
 
         Parameters
         ----------
         X : array-like of shape (n_samples_X, n_features)
-            Where to evaluate them.
+            Points at which to evaluate them.
         n_samples : int, default=1
-            How many functions.
+            Number of functions.
         random_state : int, RandomState instance or None, default=0
-            Seeds them.
+            Seed of the draws.
 
         Returns
         -------

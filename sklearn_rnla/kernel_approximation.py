@@ -19,6 +19,7 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -35,9 +36,10 @@ class NystroemKernel(
 ):
     """Approximate kernel feature map on a subset of the samples.
 
-    A drop-in for scikit-learn's `Nystroem`: the same parameters and attributes. Landmarks
-    are chosen by randomly pivoted Cholesky factorisation instead of uniformly, which for
-    the same number of them leaves a smaller error; `error_estimate_` says how large.
+    A drop-in replacement for scikit-learn's `Nystroem`, with the same parameters and
+    attributes. Landmarks are chosen by randomly pivoted Cholesky factorisation instead of
+    uniformly, so that the same number of them leaves a smaller error. `error_estimate_`
+    tells how large it is.
 
     Parameters
     ----------
@@ -45,22 +47,22 @@ class NystroemKernel(
         A name of ``sklearn.metrics.pairwise.PAIRWISE_KERNEL_FUNCTIONS``; a kernel of
         ``sklearn.gaussian_process.kernels``; a function of two samples; or "precomputed".
     gamma : float or "scale", default=None
-        Of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. None is
-        ``1 / n_features``, for chi2 1; "scale" is ``1 / (n_features * X.var())``.
+        Parameter of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. None means
+        ``1 / n_features``, or 1 for chi2; "scale" means ``1 / (n_features * X.var())``.
     coef0 : float, default=None
-        Of the polynomial and sigmoid kernels. None is 1.
+        Parameter of the polynomial and sigmoid kernels. None means 1.
     degree : float, default=None
-        Of the polynomial kernel. None is 3.
+        Degree of the polynomial kernel. None means 3.
     kernel_params : dict, default=None
         Further parameters of a callable kernel.
     n_components : int, float or None, default=100
-        - int: most landmarks; all samples where there are fewer;
-        - float in (0, 1): the fewest that capture this share of the trace;
-        - None: as many as `tol`, or the numerical rank of the kernel, needs.
+        - int: the largest number of landmarks; all samples are used if there are fewer;
+        - float in (0, 1): the fewest landmarks that capture this share of the trace;
+        - None: as many landmarks as `tol`, or the numerical rank of the kernel, requires.
 
     landmarks : str or array-like, default="rpcholesky"
         - "rpcholesky": drawn by randomly pivoted Cholesky factorisation [2]_, in blocks
-          [3]_: of four proposals the one that stands for most of the others is kept;
+          [3]_; of four proposals, the one that represents most of the others is kept;
         - "uniform": drawn uniformly, as in scikit-learn;
         - "greedy": the pivots of a Cholesky factorisation, a block at a time;
         - "kmeans": centres of clusters;
@@ -69,21 +71,22 @@ class NystroemKernel(
         - array of shape (m, n_features): the landmarks themselves.
 
     tol : float, default=0
-        Relative trace error at which to stop adding landmarks. Not for "kmeans" and
-        landmarks of one's own.
+        Relative trace error at which to stop adding landmarks. It cannot be used with
+        "kmeans" or with an array of landmarks.
     n_jobs : int, default=None
-        Threads over tiles of the kernel. None means as many as BLAS has, or as a
-        :obj:`joblib.parallel_config` context says.
+        Number of threads, which work on tiles of the kernel. None means as many as BLAS
+        uses, or the number of a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None, default=None
-        Seeds the choice of landmarks.
+        Seed of the choice of landmarks.
 
     Attributes
     ----------
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, in the order chosen; those that depend numerically on others are
-        left out.
+        The landmarks, in the order in which they were chosen, without those that depend
+        numerically on others.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are; None for centres of clusters and points of one's own.
+        Indices of the landmarks among the samples. None for "kmeans" and for an array of
+        points.
     normalization_ : ndarray of shape (n_components_, n_landmarks)
         A root of the inverse of their kernel matrix: features are
         ``kernel(X, components_) @ normalization_.T``. Lower triangular, where
@@ -91,10 +94,10 @@ class NystroemKernel(
     n_components_ : int
         Number of features.
     error_estimate_ : float
-        Trace of the kernel matrix less that of its approximation, relative. Exact for
-        "rpcholesky" and "greedy" where the landmarks were chosen among all samples, and
-        estimated from 2000 samples otherwise. For an indefinite kernel the relative
-        Frobenius error, on 400 samples.
+        Relative trace error: the share of the trace of the kernel matrix that its
+        approximation misses. It is exact for "rpcholesky" and "greedy" if the landmarks
+        were chosen among all samples, and estimated from 2000 samples otherwise. For an
+        indefinite kernel it is the relative Frobenius error on 400 samples.
     n_features_in_ : int
         Number of features of the input.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -249,8 +252,20 @@ class NystroemKernel(
     def _fit(self, X):
         """Set the fitted attributes; return the rows and the factorisation of all."""
         rows = check_kernel_rows(self, X, reset=True)
-        kernel = check_kernel(self, rows)
-        landmarks, k, tol = check_landmarks(self, self.tol)
+        spec = KernelSpec(
+            self.kernel,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
+        )
+        kernel = check_kernel(spec, rows)
+        landmarks, k, tol = check_landmarks(
+            self.landmarks,
+            self.n_components,
+            tol=self.tol,
+            takes_points=kernel.takes_points,
+        )
         with progress(self, "block of landmarks") as report:
             result = nystroem_features(
                 rows,

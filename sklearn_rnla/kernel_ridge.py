@@ -25,16 +25,16 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
+    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
     check_penalties,
     check_target,
 )
-from .linalg import kernel_ridge as solvers
+from .linalg.kernel_ridge import kernel_ridge
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import features, predictions
-from .operators.psd import KernelMatrix
+from .operators.kernel_passes import predictions
 
 
 class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
@@ -93,6 +93,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
 
     def _check_alphas(self):
+        """Return the penalties; raise where they do not fit `centers` or `solver`."""
         alphas = np.atleast_1d(check_penalties(self.alpha))
         if alphas.ndim != 1 or not len(alphas):
             raise ValueError(
@@ -118,20 +119,25 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
     def _fit_targets(self, rows, Y):
         """Solve for the columns of Y, float64, and set the fitted attributes."""
         alphas = self._check_alphas()
-        n_targets = Y.shape[1]
-        if self.fit_intercept:
-            Y = np.column_stack([Y, np.ones(len(Y))])
         if self.kernel == "precomputed":
             raise ValueError(
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        kernel = check_kernel(self, rows.with_weight(None))
-        landmarks, k, trace_tol = check_landmarks(self)
+        spec = KernelSpec(
+            self.kernel,
+            gamma=self.gamma,
+            degree=self.degree,
+            coef0=self.coef0,
+            params=self.kernel_params,
+        )
+        samples = rows.with_weight(None)
+        kernel = check_kernel(spec, samples)
+        landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_components)
         rng = stream(draw_seed(self.random_state))
         with progress(self, "iteration") as report:
             nystroem = nystroem_features(
-                rows.with_weight(None),
+                samples,
                 kernel,
                 k,
                 landmarks,
@@ -140,84 +146,36 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 rng=rng,
                 report=report,
             )
-            solve = self._solve_all if self.centers == "all" else self._solve_landmarks
-            solution = solve(rows, kernel, nystroem, Y, alphas, rng, report)
-        if not np.isfinite(solution.dual).all():
-            raise ValueError("Input X contains NaN, infinity or a value too large.")
-        self.dual_coef_, self.intercept_ = solution.dual, np.zeros(n_targets)
-        if self.fit_intercept:
-            self.dual_coef_, self.intercept_ = solvers.with_intercept(
-                solution.dual, solution.sums
+            model = kernel_ridge(
+                rows,
+                kernel,
+                nystroem,
+                Y,
+                alphas,
+                centers=self.centers,
+                solver=self.solver,
+                fit_intercept=self.fit_intercept,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                n_jobs=self.n_jobs,
+                rng=rng,
+                report=report,
             )
-        self.alpha_ = solution.alpha
-        self.n_iter_ = solution.n_iter
+        self.components_, self.component_indices_ = model.points, model.indices
+        self.dual_coef_, self.intercept_ = model.dual, model.intercept
+        self.alpha_, search = model.solution.alpha, model.solution.search
+        self.solver_, self.n_iter_ = model.solver, search.n_iter
         self.error_estimate_ = nystroem.error_estimate
-        if not solution.converged:
+        self._columns = model.columns
+        if not search.converged:
             warnings.warn(
-                f"The relative residual is {solution.residual:.1e} after "
-                f"{solution.n_iter} iterations, above tol={self.tol}. Allow a larger "
-                f"max_iter={self.max_iter}, or more n_components, which precondition "
-                "better.",
+                f"The relative residual is {search.residual:.1e} after {search.n_iter} "
+                f"iterations, above tol={self.tol}. Increase max_iter (now "
+                f"{self.max_iter}), or n_components (now {self.n_components}) for a better "
+                "preconditioner.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-    def _solve_landmarks(self, rows, kernel, nystroem, Y, alphas, rng, report):
-        self.solver_ = self.solver
-        if self.solver == "auto":
-            self.solver_ = "direct"
-            if len(alphas) == 1 and alphas[0] > 0:
-                self.solver_ = solvers.cheaper_solver(rows, nystroem, Y.shape[1])
-        self.components_ = nystroem.points
-        self.component_indices_ = nystroem.indices
-        self._columns = nystroem.feature_map.columns
-        if self.solver_ == "direct":
-            return solvers.solve_direct(
-                rows, nystroem, Y, alphas, intercept=self.fit_intercept
-            )
-        return solvers.solve_cg(
-            rows,
-            nystroem,
-            Y,
-            float(alphas[0]),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            rng=rng,
-            report=report,
-        )
-
-    def _solve_all(self, rows, kernel, nystroem, Y, alphas, rng, report):
-        self.solver_ = "cg"
-        X = rows.in_memory()
-        self.components_, self.component_indices_ = X, np.arange(X.shape[0])
-        self._columns = kernel.at(X)
-        if nystroem.cholesky is not None:
-            F = nystroem.cholesky.factor
-        else:
-            F = rows.map(
-                features,
-                nystroem.feature_map,
-                rows.dtype,
-                n_columns=nystroem.feature_map.shape[0],
-            )
-        alpha = alphas[0]
-        if len(alphas) > 1:
-            normal = solvers.gram_of_features(F, Y, rows.weight)
-            if self.fit_intercept:
-                sums = solvers.weighted_sums(rows, Y)
-                normal = solvers.centered_targets(*normal, sums)
-            freedom = rows.n_samples - self.fit_intercept
-            alpha = solvers.choose_alpha(*normal, freedom, alphas)
-        return solvers.solve_all(
-            KernelMatrix(kernel, X, self.n_jobs),
-            F,
-            Y,
-            float(alpha),
-            rows.weight,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            report=report,
-        )
 
     def _predict(self, X):
         check_is_fitted(self)
@@ -243,60 +201,61 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     """Kernel ridge regression on landmarks, for many samples.
 
     Minimises ``||y - K_nm c||^2 + alpha c^T K_mm c`` over combinations c of the kernel at
-    m landmarks, using all samples. A drop-in for scikit-learn's `KernelRidge` where an
-    n_samples x n_samples matrix is out of the question.
+    m landmarks, using all samples. It is a drop-in replacement for scikit-learn's
+    `KernelRidge` where an n_samples x n_samples matrix is too large.
 
     Parameters
     ----------
     alpha : float or array-like of shape (n_alphas,), default=1.0
-        Penalty, as in `KernelRidge`; of several, the one of least generalised
-        cross-validation error is chosen, as in `RidgeCV`.
+        Penalty, as in `KernelRidge`. If several are given, the one with the least
+        generalised cross-validation error is chosen, as in `RidgeCV`.
     kernel : str or callable, default="rbf"
-        As in `NystroemKernel`; not "precomputed".
+        As in `NystroemKernel`, except that "precomputed" is not supported.
     gamma : float or "scale", default=None
         As in `NystroemKernel`.
     degree : float, default=None
-        Of the polynomial kernel. None is 3.
+        Degree of the polynomial kernel. None means 3.
     coef0 : float, default=None
-        Of the polynomial and sigmoid kernels. None is 1.
+        Parameter of the polynomial and sigmoid kernels. None means 1.
     kernel_params : dict, default=None
         Further parameters of a callable kernel.
     n_components : int, float or None, default=300
         Number of landmarks, as in `NystroemKernel`. With ``centers="all"``, the rank of
         the preconditioner.
     landmarks : str or array-like, default="rpcholesky"
-        How they are chosen, as in `NystroemKernel`.
+        How landmarks are chosen, as in `NystroemKernel`.
     centers : {"landmarks", "all"}, default="landmarks"
         Whether the solution is a combination of the kernel at the landmarks, or at all
-        samples, as in `KernelRidge`: then by conjugate gradients [3]_.
+        samples as in `KernelRidge`. The latter is found by conjugate gradients [3]_.
     fit_intercept : bool, default=False
         Whether to add a constant that is not penalised. `KernelRidge` has none.
     solver : {"auto", "direct", "cg"}, default="auto"
         - "direct": normal equations in the basis of the Nystroem features;
-        - "cg": preconditioned conjugate gradients [2]_: a pass over the data per
-          iteration, nothing of size n_samples x n_components kept;
+        - "cg": preconditioned conjugate gradients [2]_, which make one pass over the data
+          for each iteration and keep nothing of size n_samples x n_components;
         - "auto": the cheaper of the two by a count of flops.
 
     tol : float, default=1e-6
         Relative residual at which conjugate gradients stop.
     max_iter : int, default=200
-        Most iterations.
+        Largest number of iterations.
     n_jobs : int, default=None
-        Threads over row blocks and tiles. None means as many as BLAS has, or as a
-        :obj:`joblib.parallel_config` context says.
+        Number of threads, which work on row blocks and tiles. None means as many as BLAS
+        uses, or the number of a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None, default=None
-        Seeds the landmarks and the preconditioner.
+        Seed of the choice of landmarks and of the preconditioner.
 
     Attributes
     ----------
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
         Predictions are ``kernel(X, components_) @ dual_coef_ + intercept_``.
     intercept_ : float or ndarray of shape (n_targets,)
-        The constant; 0.0 with ``fit_intercept=False``.
+        The constant, which is 0.0 with ``fit_intercept=False``.
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, or with ``centers="all"`` all samples.
+        The landmarks, or all samples with ``centers="all"``.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are.
+        Indices of the landmarks among the samples. None for "kmeans" and for an array of
+        points.
     alpha_ : float
         The penalty used.
     n_iter_ : int
@@ -304,8 +263,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     solver_ : str
         The solver used.
     error_estimate_ : float
-        Relative trace error of the kernel on the landmarks, as in `NystroemKernel`; with
-        ``centers="all"`` it is that of the preconditioner, and the kernel is exact.
+        Relative trace error of the kernel on the landmarks, as in `NystroemKernel`. With
+        ``centers="all"`` it is that of the preconditioner, while the kernel is exact.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -319,10 +278,10 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
 
     Notes
     -----
-    "direct" costs ``2 n m^2`` flops, and ``n m^2`` less where the choice of landmarks
-    left its factor behind; "cg" evaluates ``n m`` kernel values an iteration. Both sum in
-    float64 in the basis of the features: in single precision the normal equations of the
-    kernel itself break down.
+    "direct" costs ``2 n m^2`` flops, or half of that where the choice of landmarks left
+    its factor behind; "cg" evaluates ``n m`` kernel values in each iteration. Both sum in
+    float64 and in the basis of the features, because the normal equations of the kernel
+    itself break down in single precision.
 
     References
     ----------
@@ -400,32 +359,33 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
 class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     """Kernel ridge regression of classes coded -1 and 1, on landmarks.
 
-    As `RidgeClassifier`, with a kernel. There is no `predict_proba`: least squares scores
-    are no probabilities. For those, use
+    Works like `RidgeClassifier`, but with a kernel. There is no `predict_proba`, because
+    least squares scores are not probabilities. To get these, use
     ``make_pipeline(NystroemKernel(), LogisticRegression())``.
 
     Parameters
     ----------
     alpha : float or array-like of shape (n_alphas,), default=1.0
-        Penalty; of several, the one of least generalised cross-validation error.
+        Penalty. If several are given, the one with the least generalised
+        cross-validation error is chosen.
     kernel : str or callable, default="rbf"
-        As in `NystroemKernel`; not "precomputed".
+        As in `NystroemKernel`, except that "precomputed" is not supported.
     gamma : float or "scale", default=None
         As in `NystroemKernel`.
     degree : float, default=None
-        Of the polynomial kernel. None is 3.
+        Degree of the polynomial kernel. None means 3.
     coef0 : float, default=None
-        Of the polynomial and sigmoid kernels. None is 1.
+        Parameter of the polynomial and sigmoid kernels. None means 1.
     kernel_params : dict, default=None
         Further parameters of a callable kernel.
     n_components : int, float or None, default=300
         Number of landmarks, as in `NystroemKernel`. With ``centers="all"``, the rank of
         the preconditioner.
     landmarks : str or array-like, default="rpcholesky"
-        How they are chosen, as in `NystroemKernel`.
+        How landmarks are chosen, as in `NystroemKernel`.
     centers : {"landmarks", "all"}, default="landmarks"
         Whether the solution is a combination of the kernel at the landmarks, or at all
-        samples, as in `KernelRidge`: then by conjugate gradients [3]_.
+        samples as in `KernelRidge`. The latter is found by conjugate gradients [3]_.
     fit_intercept : bool, default=True
         Whether to add a constant that is not penalised.
     solver : {"auto", "direct", "cg"}, default="auto"
@@ -433,13 +393,13 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     tol : float, default=1e-6
         Relative residual at which conjugate gradients stop.
     max_iter : int, default=200
-        Most iterations.
+        Largest number of iterations.
     class_weight : dict or "balanced", default=None
-        Weights of the classes; "balanced" is inverse to their frequencies.
+        Weights of the classes. "balanced" makes them inverse to the class frequencies.
     n_jobs : int, default=None
-        Threads over row blocks and tiles.
+        Number of threads, which work on row blocks and tiles.
     random_state : int, RandomState instance or None, default=None
-        Seeds the landmarks and the preconditioner.
+        Seed of the choice of landmarks and of the preconditioner.
 
     Attributes
     ----------
@@ -449,11 +409,12 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         Scores are ``kernel(X, components_) @ dual_coef_ + intercept_``; one for two
         classes.
     intercept_ : ndarray of shape (n_scores,)
-        The constant; zero with ``fit_intercept=False``.
+        The constant, which is zero with ``fit_intercept=False``.
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, or with ``centers="all"`` all samples.
+        The landmarks, or all samples with ``centers="all"``.
     component_indices_ : ndarray of shape (n_landmarks,) or None
-        Which samples they are.
+        Indices of the landmarks among the samples. None for "kmeans" and for an array of
+        points.
     alpha_ : float
         The penalty used.
     n_iter_ : int

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-import sklearn_rnla.kernel_ridge as module
+import sklearn_rnla.linalg.kernel_ridge as solvers
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
 from tests.invariants import assert_close_to_scale
 from tests.sources import on_disk
@@ -249,7 +249,7 @@ def test_an_interrupted_fit_leaves_the_previous_state(
     def interrupt(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(module.solvers, interrupted, interrupt)
+    monkeypatch.setattr(solvers, interrupted, interrupt)
     with pytest.raises(error):
         ridge.fit(X[:, :2], np.arange(150) % 3)
     assert vars(ridge).keys() == before.keys()

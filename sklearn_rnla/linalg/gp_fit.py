@@ -2,152 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ..operators.covariance import covariance
-from .exact_gp import exact_evidence
 from .gp_landmarks import can_move, move_landmarks
-from .nystroem import nystroem_features
 from .quasi_newton import curvature, minimize
-from .sparse_gp import Evidence, evidence
+from .sparse_gp import Evidence
 
-# A stage of optimisation has half the landmarks of the next, and at most this many rows
-# a landmark; the first has about this many landmarks.
+# Each stage of the optimisation has half as many landmarks as the next one, and at most
+# this many rows for each of them. The first stage has about this many landmarks.
 _FIRST_LANDMARKS = 100
 _ROWS_PER_LANDMARK = 20
 
-# Least rows of a stage of an exact process: fewer may call noise what more explain.
+# A stage of an exact process has at least this many rows. With fewer, the fit may take for
+# noise what more rows explain.
 _EXACT_ROWS = 1500
 
-# An iteration that gains less evidence a value than this ends a stage, and the last one.
-# Of fewer values than `_MANY`, which cost little, less by the square of their share.
+# An iteration that gains less evidence per value of Y than this ends a coarse stage, or the
+# last stage. Fewer values than `_MANY` are cheap: the limit falls with the square of their
+# share.
 _STAGE_GAIN = 1e-5
 _LAST_GAIN = 1e-5
 _MANY = 1e4
 
-# Landmarks that cost the evidence less than this a value stay where they are.
+# Landmarks are not moved if the evidence that they cost is below this per value of Y.
 _SLACK = 1e-3
 
-# Landmarks are chosen again, and the parameters polished, while that gains evidence, at
-# most this often.
+# Landmarks are chosen again, and the parameters refined, at most this many times, as long
+# as that gains evidence.
 _RESELECTIONS = 2
-
-
-@dataclass(frozen=True)
-class PriorKernel:
-    """The covariance as a kernel that landmarks are chosen by: without noise."""
-
-    covariance: object
-    name = ""
-
-    def at(self, Z, center=None):
-        """Return the function of a tile of rows B that evaluates ``k(B, Z)``."""
-        return self.covariance.at(np.asarray(Z, np.float64))
-
-    def __call__(self, B, Z):
-        """Return ``k(B, Z)`` whole, in float64."""
-        return self.at(Z)(np.asarray(B, np.float64), np.float64)
-
-    def diagonal(self, B):
-        """Return ``k(b, b)`` for each row."""
-        return self.covariance.diagonal(np.asarray(B, np.float64))
-
-
-class GaussianProcessProblem(NamedTuple):
-    """Data and the model whose parameters are wanted.
-
-    Attributes
-    ----------
-    rows : RowMatrix
-    Y : ndarray of shape (n_rows, n_targets)
-    alpha : float or ndarray of shape (n_rows,)
-        Noise variance besides that of the kernel.
-    method : str
-        Of `evidence`.
-    k : int
-        Most landmarks.
-    landmarks : str or ndarray
-        A method of `choose_landmarks`, row indices, or points.
-    rng : Generator
-    n_jobs : int or None
-    """
-
-    rows: object
-    Y: np.ndarray
-    alpha: object
-    method: str
-    k: int
-    landmarks: object
-    rng: np.random.Generator
-    n_jobs: int | None
-
-    @property
-    def is_exact(self):
-        """Whether every row is a landmark, so that none need be chosen."""
-        return isinstance(self.landmarks, str) and self.k >= self.rows.shape[0]
-
-    @property
-    def gains_by_choice(self):
-        """Whether other landmarks raise the evidence: of a bound, which they improve.
-
-        What the other methods maximise is no bound, and landmarks of one's own stay.
-        """
-        chosen = isinstance(self.landmarks, str) and not self.is_exact
-        return chosen and self.method == "variational"
-
-    def on_sample(self, size, k):
-        """Return the problem of a uniform sample of the rows, with k landmarks."""
-        n = self.rows.shape[0]
-        landmarks = self.landmarks
-        if not isinstance(landmarks, str):
-            landmarks = landmarks[:k]
-            if landmarks.ndim == 1:
-                landmarks = self.rows.take(np.unique(landmarks % n)).in_memory()
-        if size >= n:
-            return self._replace(k=k, landmarks=landmarks)
-        sample = np.sort(self.rng.choice(n, size=size, replace=False))
-        alpha = self.alpha if np.ndim(self.alpha) == 0 else self.alpha[sample]
-        return self._replace(
-            rows=self.rows.take(sample),
-            Y=self.Y[sample],
-            alpha=alpha,
-            k=k,
-            landmarks=landmarks,
-        )
-
-    def choose(self, kernel):
-        """Return landmarks chosen under a kernel: points and indices."""
-        nystroem = nystroem_features(
-            self.rows.with_weight(None),
-            PriorKernel(covariance(kernel)),
-            self.k,
-            self.landmarks,
-            n_jobs=self.n_jobs,
-            rng=self.rng,
-        )
-        return np.asarray(nystroem.points, np.float64), nystroem.indices
-
-    def evidence(self, kernel, Z, *, gradient=False, by_points=False):
-        """Return the evidence of a kernel on landmarks Z."""
-        return evidence(
-            self.rows,
-            self.Y,
-            covariance(kernel),
-            Z,
-            alpha=self.alpha,
-            method=self.method,
-            gradient=gradient,
-            by_points=by_points,
-        )
-
-    def exact_evidence(self, kernel, *, gradient=False):
-        """Return the evidence with every row as a landmark."""
-        X = np.asarray(self.rows.in_memory(), np.float64)
-        node = covariance(kernel)
-        return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
 
 
 class GaussianProcessFit(NamedTuple):
@@ -199,19 +83,19 @@ def fit_gaussian_process(
 
     Notes
     -----
-    Stages of few landmarks and rows lead to all of them: the parameters hardly depend on
-    either. Where all rows are to be landmarks, the stages are exact processes of samples
-    of the rows. Landmarks are chosen anew for each stage, under the parameters of the last.
-    In the end they move along the gradient, together with the parameters; or are chosen
-    as long as choosing again finds more evidence (Burt, Rasmussen & van der Wilk 2020,
-    section 5).
+    The search starts with few landmarks and rows and doubles them stage by stage, as the
+    parameters hardly depend on how many there are. If all rows are landmarks, the stages
+    are exact processes of samples of the rows. Each stage chooses its landmarks under the
+    parameters of the stage before. In the end, landmarks move along the gradient together
+    with the parameters, or are chosen again as long as that raises the evidence (Burt,
+    Rasmussen & van der Wilk 2020, section 5).
     """
     if optimizer is None or not kernel.n_dims:
         search = Search(problem, Start(kernel), *problem.choose(kernel))
         search(kernel.theta, eval_gradient=False)
         return search.fit()
     kernel = kernel.clone_with_theta(np.clip(kernel.theta, *kernel.bounds.T))
-    if not reselect and isinstance(problem.landmarks, str):
+    if not reselect and problem.chooses_landmarks:
         Z, indices = problem.choose(kernel)
         problem = problem._replace(landmarks=Z if indices is None else indices)
     starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
@@ -232,8 +116,9 @@ def fit_gaussian_process(
 def _coarse_searches(searches, optimizer, n_steps, report):
     """Run the searches of the first stage, and others on moved landmarks.
 
-    From one start they may end in different optima: landmarks that stay may call noise
-    what others would explain, and moved ones be led astray. Returns the best of each.
+    The two may end in different optima from the same start: with landmarks that stay, the
+    search may take for noise what others would explain, and landmarks that move may be led
+    astray. The best search of each kind is returned.
     """
     moved = [_moved(search, optimizer, n_steps, report) for search in searches]
     groups = searches, [search for search in moved if search is not None]
@@ -295,7 +180,7 @@ def _with_all(search, optimizer, n_steps, report):
 
 
 def _moved(search, optimizer, n_steps, report):
-    """Return a search on landmarks moved from those of another; None if that is no gain."""
+    """Return a search on landmarks moved from those of another, or None without a gain."""
     problem = search.problem
     if not n_steps or callable(optimizer) or not can_move(problem, search.kernel):
         return None
@@ -315,8 +200,8 @@ class Start(NamedTuple):
     ----------
     kernel : Kernel of ``sklearn.gaussian_process.kernels``
     hessian : ndarray of shape (n_params, n_params) or None
-        Of minus the evidence a value, approximately: it hardly depends on how many
-        rows and landmarks there are.
+        Approximate Hessian of minus the evidence per value of Y, which hardly depends on
+        the number of rows and landmarks.
     """
 
     kernel: object
@@ -378,7 +263,8 @@ class Search:
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
         theta, bounds = self.kernel.theta, self.kernel.bounds
         if callable(optimizer):
-            # What it returns counts: it may minimise more than the evidence.
+            # Its result counts even if it is not the best evidence seen: the callable may
+            # minimise something else besides.
             theta = optimizer(self, theta, bounds=bounds)[0]
             self.evidence = None
             self(np.asarray(theta, np.float64), eval_gradient=False)
@@ -413,9 +299,14 @@ class Search:
                 "factor: a kernel must be finite and positive semidefinite."
             )
         if self.Z is None:
-            # The posterior is that of the landmarks, those left out that depend on others.
+            # The posterior is that of all rows as landmarks, without those that depend on
+            # others numerically.
             self.Z, self.indices = self.problem.choose(self.kernel)
             self.evidence = self.problem.evidence(self.kernel, self.Z)
         return GaussianProcessFit(
-            self.kernel, self.evidence, self.Z, self.indices, self.n_evaluations
+            kernel=self.kernel,
+            evidence=self.evidence,
+            Z=self.Z,
+            indices=self.indices,
+            n_iter=self.n_evaluations,
         )

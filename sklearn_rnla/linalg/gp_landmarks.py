@@ -7,15 +7,15 @@ import numpy as np
 from ..operators.covariance import covariance
 
 # A step moves a parameter by about this much, and a landmark by as many standard
-# deviations of a feature; over the second part of the search, by less and less.
+# deviations of a feature. Steps shrink once this share of the search is over.
 _STEP = 0.1
 _DECAY_FROM = 0.5
 
-# Memory of the gradient and of its square.
+# Decay rates of the averages of the gradient and of its square.
 _FIRST, _SECOND = 0.9, 0.99
 
-# Rows that a step looks at, a landmark. Fewer lead landmarks elsewhere than all rows
-# would, and more steps do not make up for it.
+# Number of rows that a step sees for each landmark. With fewer, landmarks end elsewhere
+# than with all rows, and more steps do not make up for it.
 _ROWS_PER_LANDMARK = 40
 
 

@@ -23,7 +23,7 @@ from .pivoted_cholesky import (
 )
 from .triangular import inverse_cholesky, triangular_inverse
 
-# k-means runs on at most this many rows a centre.
+# k-means runs on at most this many rows for each centre.
 _ROWS_PER_CENTER = 40
 
 
@@ -40,11 +40,11 @@ class Landmarks(NamedTuple):
     """
 
     points: object
-    indices: np.ndarray | None
-    cholesky: PivotedCholesky | None
+    indices: np.ndarray | None = None
+    cholesky: PivotedCholesky | None = None
 
 
-class Root(NamedTuple):
+class InverseRoot(NamedTuple):
     """``K_mm ~ (W^+) (W^+)^T``: a root of the inverse of the landmarks' kernel.
 
     Attributes
@@ -61,8 +61,8 @@ class Root(NamedTuple):
 
     kept: np.ndarray
     W: np.ndarray
-    triangular: bool
-    definite: bool
+    triangular: bool = True
+    definite: bool = True
 
 
 def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
@@ -88,7 +88,7 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
     Landmarks
     """
     if method == "kmeans":
-        return Landmarks(_cluster_centers(X, k, rng), None, None)
+        return Landmarks(_cluster_centers(X, k, rng))
     if method == "rpcholesky":
         pivots = partial(ElectedPivots, rng)
         cholesky = pivoted_cholesky(A, k, pivots, tol=tol, report=report)
@@ -101,7 +101,7 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
         else:
             indices = recursive_leverage_sample(A, k, rng)
         if tol == 0:
-            return Landmarks(X[indices], indices, None)
+            return Landmarks(X[indices], indices)
         cholesky = pivoted_cholesky(
             A, k, lambda: GivenPivots(indices), tol=tol, report=report
         )
@@ -117,7 +117,7 @@ def _cluster_centers(X, k, rng):
     sample = X if size == n else X[np.sort(rng.choice(n, size=size, replace=False))]
     seed = int(rng.integers(2**31))
     with warnings.catch_warnings():
-        # Fewer distinct rows than centres: the root of their kernel leaves out the rest.
+        # With fewer distinct rows than centres, the root of their kernel drops the surplus.
         warnings.simplefilter("ignore", ConvergenceWarning)
         means = KMeans(k, n_init=1, max_iter=10, random_state=seed).fit(sample)
     order = np.argsort(-np.bincount(means.labels_, minlength=k), kind="stable")
@@ -158,12 +158,12 @@ def recursive_leverage_sample(A, k, rng):
             break
         probability = np.minimum(1.0, oversampling * scores)
         drawn = rng.random(size) < probability
-        # At most k, so that the cost stays that of k landmarks.
+        # A sample of at most k keeps the cost that of k landmarks.
         sample = rows[drawn][:k] if drawn.any() else rows[:k]
         weight = (
             np.sqrt(1 / probability[drawn][:k]) if drawn.any() else np.ones(len(sample))
         )
-    # Zero only where the kernel is: such rows come last.
+    # Scores are zero only where the kernel is. Such rows come last.
     scores = np.maximum(scores, 1e-100)
     keys = rng.exponential(size=n) / scores
     return order[np.argsort(keys)[:k]]
@@ -205,30 +205,33 @@ def inverse_root(K, eps):
 
     Returns
     -------
-    Root
+    InverseRoot
         The inverse of a Cholesky factor: of K as it is, or, where landmarks are
         numerically dependent, of those that pivoting keeps. Where K has negative
         eigenvalues, the part of the spectral decomposition above
         ``64 eps lambda_max``.
     """
     m = len(K)
+    # A smaller pivot is rounding in the products that the root is used in.
     floor = PRODUCT_FLOOR * eps * max(np.abs(np.diagonal(K)).max(), 0.0)
     with suppress(np.linalg.LinAlgError):
         L = np.linalg.cholesky(K)
         if np.diagonal(L).min() ** 2 > floor:
-            return Root(np.arange(m), triangular_inverse(L), True, True)
+            return InverseRoot(np.arange(m), triangular_inverse(L))
+    # Some landmarks depend on others: complete pivoting passes over these.
     L, order, rank, _ = scipy.linalg.lapack.dpstrf(K, tol=floor, lower=1)
     order, L = order - 1, np.tril(L)[:, :rank]
     rest = np.diagonal(K)[order[rank:]] - np.einsum("ij,ij->i", L[rank:], L[rank:])
     if rank and rest.min(initial=0.0) >= -floor * m:
-        return Root(order[:rank], triangular_inverse(L[:rank]), True, True)
+        return InverseRoot(order[:rank], triangular_inverse(L[:rank]))
+    # What pivoting leaves is no rounding error: there are negative eigenvalues.
     values, U = np.linalg.eigh(K)
     scale = np.abs(values).max()
     kept = values > PRODUCT_FLOOR * eps * scale
     if not kept.any():
-        return Root(np.arange(1), np.zeros((1, 1)), True, scale == 0)
-    W = (U[:, kept] / np.sqrt(values[kept])).T[::-1]
-    return Root(np.arange(m), np.ascontiguousarray(W), False, False)
+        return InverseRoot(np.arange(1), np.zeros((1, 1)), definite=scale == 0)
+    W = np.ascontiguousarray((U[:, kept] / np.sqrt(values[kept])).T[::-1])
+    return InverseRoot(np.arange(m), W, triangular=False, definite=False)
 
 
 def feature_error(K_diagonal, features):

@@ -1,18 +1,14 @@
-"""Nystroem approximation: features of rows, and eigenpairs of a matrix."""
+"""Nystroem approximation: features of rows, made from the kernel at landmarks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from .._sklearn import assert_all_finite
 from ..operators.kernel_passes import FeatureMap
-from ..operators.kernels import INDEFINITE, Kernel
-from ..operators.psd import ExplicitMatrix, KernelMatrix
-from .landmarks import choose_landmarks, feature_error, inverse_root
+from .landmarks import Landmarks, choose_landmarks, feature_error, inverse_root
 from .pivoted_cholesky import NotPositiveSemidefiniteError, PivotedCholesky
 
 # Most entries of the factor that a choice of landmarks keeps in memory, and of the
@@ -26,18 +22,6 @@ _TYPICAL_LANDMARKS = 1000
 # Rows that an error is estimated from; of an indefinite kernel, the square is evaluated.
 _ERROR_ROWS = 2000
 _ERROR_ROWS_INDEFINITE = 400
-
-
-@dataclass(frozen=True)
-class ChosenColumns:
-    """Columns of a precomputed kernel, in the place of ``Kernel.at``."""
-
-    indices: np.ndarray
-
-    def __call__(self, B, dtype):
-        """Return the columns of a tile of rows."""
-        chosen = B[:, self.indices]
-        return np.asarray(chosen if isinstance(B, np.ndarray) else chosen.toarray(), dtype)
 
 
 class NystroemFeatures(NamedTuple):
@@ -72,8 +56,8 @@ def nystroem_features(
     Parameters
     ----------
     rows : RowMatrix
-        The data; with ``kernel="precomputed"`` the kernel matrix.
-    kernel : Kernel or "precomputed"
+        The data; with a `PrecomputedKernel` the kernel matrix.
+    kernel : KernelSource
         The kernel.
     k : int or None
         Most landmarks; None is the number of rows.
@@ -99,70 +83,74 @@ def nystroem_features(
     """
     n = rows.shape[0]
     k = n if k is None else min(k, n)
-    if isinstance(kernel, str) and rows.shape[0] != rows.shape[1]:
-        raise ValueError(f"A precomputed kernel of shape {rows.shape} must be square.")
-    every = cholesky = None
-    indefinite = _is_indefinite(kernel)
-    if not isinstance(landmarks, str):
-        points, indices = _own_landmarks(rows, landmarks, kernel)
-        assert_all_finite(points, input_name="landmarks")
+    if isinstance(landmarks, str):
+        chosen, definite = _choose(
+            rows, kernel, k, landmarks, tol=tol, n_jobs=n_jobs, rng=rng, report=report
+        )
     else:
-        size = min(n, _n_candidates(rows, k, n))
-        sample = None if size == n else np.sort(rng.choice(n, size=size, replace=False))
-        if isinstance(kernel, str):
-            size, sample = n, None
-        X = (rows if sample is None else rows.take(sample)).in_memory()
-        assert_all_finite(X, input_name="X")
-        if isinstance(kernel, str):
-            A = ExplicitMatrix(X, n_jobs)
-        else:
-            A = KernelMatrix(kernel, X, n_jobs)
-        choose = partial(choose_landmarks, A, X, min(k, size), rng=rng)
-        try:
-            chosen = None if indefinite else choose(landmarks, tol=tol, report=report)
-        except NotPositiveSemidefiniteError:
-            indefinite, chosen = True, None
-        if chosen is None:
-            chosen = choose("kmeans" if landmarks == "kmeans" else "uniform")
-        points, indices, cholesky = chosen
-        if len(A.diagonal()) and not points.shape[0]:
-            # A kernel that is zero on every row has one landmark, and a zero feature.
-            points, indices, cholesky = X[:1], np.arange(1), None
-        every = sample is None
-        if indices is not None and sample is not None:
-            indices = sample[indices]
-    if isinstance(kernel, str):
-        K = ChosenColumns(indices)(points, np.float64)
-    else:
-        K = kernel(points, points)
-    root = inverse_root((K + K.T) / 2, np.finfo(rows.dtype).eps)
-    whole = len(root.kept) == points.shape[0] and root.triangular
-    if not whole:
-        points = points[root.kept]
-        indices = None if indices is None else indices[root.kept]
-    columns = ChosenColumns(indices) if isinstance(kernel, str) else kernel.at(points)
-    feature_map = FeatureMap(columns, root.W, root.triangular)
-    if not (every and whole):
-        cholesky = None
-    definite = root.definite and not indefinite
-    if cholesky is not None and definite:
-        error = cholesky.relative_error
+        chosen, definite = _given(rows, landmarks), not kernel.indefinite
+    chosen, feature_map, has_root = _feature_map(kernel, chosen, rows.dtype)
+    definite = definite and has_root
+    if chosen.cholesky is not None and definite:
+        error = chosen.cholesky.relative_error
     else:
         error = _estimated_error(rows, kernel, feature_map, definite, rng)
-    return NystroemFeatures(points, indices, feature_map, error, cholesky)
+    return NystroemFeatures(
+        points=chosen.points,
+        indices=chosen.indices,
+        feature_map=feature_map,
+        error_estimate=error,
+        cholesky=chosen.cholesky,
+    )
 
 
-def _is_indefinite(kernel):
-    return isinstance(kernel, Kernel) and kernel.name in INDEFINITE
+def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
+    """Choose landmarks among the rows, or among a sample of them.
+
+    Returns
+    -------
+    chosen : Landmarks
+        Their indices are those of the rows. The factorisation is kept where it is that of
+        all rows.
+    definite : bool
+        Whether no negative eigenvalue was found.
+    """
+    sample = _candidates(rows, kernel, k, rng)
+    X = (rows if sample is None else rows.take(sample)).in_memory()
+    assert_all_finite(X, input_name="X")
+    A, k = kernel.matrix(X, n_jobs), min(k, X.shape[0])
+    definite = not kernel.indefinite
+    if definite:
+        try:
+            chosen = choose_landmarks(A, X, k, method, tol=tol, rng=rng, report=report)
+        except NotPositiveSemidefiniteError:
+            definite = False
+    if not definite:
+        # Pivoting follows the residual diagonal, which says nothing if it can be negative.
+        method = "kmeans" if method == "kmeans" else "uniform"
+        chosen = choose_landmarks(A, X, k, method, rng=rng)
+    if X.shape[0] and not chosen.points.shape[0]:
+        # A kernel that is zero on every row gets one landmark, and a feature of zeros.
+        chosen = Landmarks(X[:1], np.arange(1))
+    if sample is not None:
+        indices = None if chosen.indices is None else sample[chosen.indices]
+        chosen = chosen._replace(indices=indices, cholesky=None)
+    return chosen, definite
 
 
-def _n_candidates(rows, k, n):
+def _candidates(rows, kernel, k, rng):
+    """Return the rows that landmarks are chosen among, or None for all of them."""
+    n = rows.shape[0]
     k = _TYPICAL_LANDMARKS if k == n else k
-    return max(k, min(_FACTOR_ENTRIES // k, _CANDIDATE_ENTRIES * n // max(1, rows.nnz)))
+    size = min(_FACTOR_ENTRIES // k, _CANDIDATE_ENTRIES * n // max(1, rows.nnz))
+    size = max(k, size)
+    if size >= n or not kernel.takes_points:
+        return None
+    return np.sort(rng.choice(n, size=size, replace=False))
 
 
-def _own_landmarks(rows, landmarks, kernel):
-    """Return points and indices of a user's landmarks."""
+def _given(rows, landmarks):
+    """Return a user's landmarks: rows by their indices, or points."""
     n, n_features = rows.shape
     if landmarks.ndim == 1:
         if len(landmarks) == 0 or landmarks.min() < -n or landmarks.max() >= n:
@@ -171,35 +159,55 @@ def _own_landmarks(rows, landmarks, kernel):
             )
         indices = landmarks % n
         order = np.unique(indices)
-        points = rows.take(order).in_memory()
-        return points[np.searchsorted(order, indices)], indices
-    if isinstance(kernel, str):
-        raise ValueError("landmarks of a precomputed kernel must be indices.")
-    if landmarks.shape[1] != n_features:
-        raise ValueError(
-            f"landmarks have {landmarks.shape[1]} features, but X has {n_features}."
-        )
-    return landmarks.astype(rows.dtype), None
+        points = rows.take(order).in_memory()[np.searchsorted(order, indices)]
+    else:
+        if landmarks.shape[1] != n_features:
+            raise ValueError(
+                f"landmarks have {landmarks.shape[1]} features, but X has {n_features}."
+            )
+        points, indices = landmarks.astype(rows.dtype), None
+    assert_all_finite(points, input_name="landmarks")
+    return Landmarks(points, indices)
+
+
+def _feature_map(kernel, chosen, dtype):
+    """Make the feature map of landmarks from the inverse root of their kernel matrix.
+
+    Returns
+    -------
+    chosen : Landmarks
+        The landmarks that do not depend numerically on others. The factorisation is
+        dropped with the first of these, as its columns are the features of all of them.
+    feature_map : FeatureMap
+        The map.
+    definite : bool
+        Whether the kernel matrix of the landmarks has no negative eigenvalue.
+    """
+    points, indices = chosen.points, chosen.indices
+    K = kernel.among(indices)(points, points)
+    root = inverse_root((K + K.T) / 2, np.finfo(dtype).eps)
+    if len(root.kept) < points.shape[0] or not root.triangular:
+        indices = None if indices is None else indices[root.kept]
+        chosen = Landmarks(points[root.kept], indices)
+    columns = kernel.among(indices).at(chosen.points)
+    return chosen, FeatureMap(columns, root.W, root.triangular), root.definite
 
 
 def _estimated_error(rows, kernel, feature_map, definite, rng):
-    """Estimate the error of features from uniformly sampled rows."""
+    """Estimate the relative error of features from uniformly sampled rows.
+
+    The trace measures what the features leave only where that is positive semidefinite.
+    For an indefinite kernel the error is that of the Frobenius norm.
+    """
     n = rows.shape[0]
     size = min(n, _ERROR_ROWS if definite else _ERROR_ROWS_INDEFINITE)
     sample = np.sort(rng.choice(n, size=size, replace=False))
     B = rows.take(sample).in_memory()
     assert_all_finite(B, input_name="X")
     features = feature_map.of_tile(B, np.float64)
-    if isinstance(kernel, str):
-        K = np.asarray(
-            B[:, sample] if isinstance(B, np.ndarray) else B[:, sample].toarray()
-        )
-        diagonal = np.diagonal(K)
-    else:
-        diagonal = kernel.diagonal(B)
+    kernel = kernel.among(sample)
     if definite:
-        return feature_error(diagonal, features)
-    if not isinstance(kernel, str):
-        K = kernel(B, B)
+        return feature_error(kernel.diagonal(B), features)
+    K = kernel(B, B)
     norm = np.linalg.norm(K)
     return float(np.linalg.norm(K - features @ features.T) / norm) if norm else 0.0

@@ -8,28 +8,28 @@ import numpy as np
 
 from ..operators.lanes import one_blas_thread
 
-# A round proposes this share of the pivots still wanted, within these bounds: more
-# proposals mean larger products and fewer rounds, and more that are rejected.
+# A round proposes this share of all pivots wanted, within these bounds. More proposals
+# mean larger products and fewer rounds, but more of them are rejected.
 _PROPOSED_SHARE = 0.2
 _FEWEST_PROPOSED, _MOST_PROPOSED = 24, 400
 
 # A greedy pivot may fall behind the largest left outside its round by this factor.
 _GREEDY_SLACK = 0.5
 
-# A round ends where no proposal has kept this share of the largest diagonal entry: votes
-# are differences, and fresh proposals are better.
+# A round ends once no proposal has kept this share of the largest diagonal entry: its
+# votes have become small differences, and fresh proposals are better.
 _ELECTED_SHARE = 1e-3
 
 # A diagonal entry this far below zero, relative to the largest, is no rounding error.
 INDEFINITE = 1e-6
 
-# Smallest pivot, in eps of the largest diagonal entry. Below the first the recursion in
-# its own precision breaks down; below the second so do products with the inverse of the
-# factor, whatever precision that was computed in.
+# The smallest pivot, in eps of the largest diagonal entry. Below the first, the recursion
+# breaks down in its own precision. Below the second, so do products with the inverse of the
+# factor, whatever the precision in which that was computed.
 _RECURSION_FLOOR = 1e3
 PRODUCT_FLOOR = 64.0
 
-# Entries of the factor for which room is made at once; larger ones grow.
+# Room for a factor of up to this many entries is made at once; larger factors grow.
 _ENTRIES_AT_ONCE = 2**28
 
 # A residual trace below this many eps of the trace is rounding.
@@ -262,6 +262,7 @@ def _factor(A, k, pivots, tol, floor, report):
         S = pivots.propose(weight, int(min(size, k - r, n)))
         if len(S) == 0:
             break
+        # What is left of A between the proposals, in double: pivots are told by it.
         F_S = F[:r, S].astype(np.float64)
         G = A.submatrix(S) - F_S.T @ F_S
         accepted, L = _accept(G, pivots.order(weight, S, G), floor)
@@ -270,6 +271,8 @@ def _factor(A, k, pivots, tol, floor, report):
         if not accepted:
             open_[S] = False
             continue
+        # The new columns of A, less what earlier pivots have of them, times the inverse of
+        # the pivots' own factor: rows of F, in one product for each tile.
         P = S[accepted]
         F = _with_room(F, r + len(P), k)
         inverse = np.linalg.inv(L).astype(A.dtype)
@@ -280,7 +283,7 @@ def _factor(A, k, pivots, tol, floor, report):
             gained = [float(f @ f) for f in F[r : r + len(P)]]
             rest = d.sum() - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
-            taken -= _squared_norms(F[r + kept : r + len(P)])
+            taken -= _squared_column_norms(F[r + kept : r + len(P)])
         d = _nonnegative(d - taken, lowest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
@@ -288,7 +291,12 @@ def _factor(A, k, pivots, tol, floor, report):
         if report is not None and report():
             break
     error = float(d.sum()) / trace if trace > 0 else 0.0
-    return PivotedCholesky(F[: len(chosen)].T, chosen, d, error)
+    return PivotedCholesky(
+        factor=F[: len(chosen)].T,
+        pivots=chosen,
+        residual_diagonal=d,
+        relative_error=error,
+    )
 
 
 def _nonnegative(d, lowest):
@@ -317,6 +325,8 @@ def _accept(G, following, floor):
     columns = np.zeros((len(G), len(G)), order="F")
     accepted = []
     while (step := following(diagonal, columns[:, : len(accepted)])) is not None:
+        # Rejection: a proposal drawn in proportion to the diagonal d of before is kept with
+        # probability (what is left of its entry) / d, which leaves pivots drawn one by one.
         p, threshold = step
         if diagonal[p] <= floor or diagonal[p] < threshold:
             diagonal[p] = 0.0
@@ -348,12 +358,12 @@ def _update(A, F, r, P, inverse):
         with np.errstate(invalid="ignore", over="ignore"):
             if r:
                 W -= F_P @ F[:r, tile]
-            return _squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
+            return _squared_column_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
 
     return np.concatenate(A.over_tiles(of_tile))
 
 
-def _squared_norms(F):
+def _squared_column_norms(F):
     """Return the squared norms of the columns, summed in their precision."""
     return np.einsum("ij,ij->j", F, F).astype(np.float64)
 

@@ -16,7 +16,7 @@ from .triangular import inverse_cholesky
 
 _N_COMPONENTS = [Interval(Integral, 1, None, closed="left")]
 
-# Probes that the trace of an operator without a diagonal is estimated with.
+# The trace of an operator without a diagonal is estimated with this many probes.
 _TRACE_PROBES = 32
 
 
@@ -185,7 +185,7 @@ def nystroem_eigh(
     values = np.maximum(s[:k].astype(np.float64) ** 2 - shift, 0.0)
     U = svd_flip(U[:, :k], None)[0]
     error = 1 - float(values.sum()) / trace if trace > 0 else 0.0
-    # Beyond the rank of the factor: values of zero, and any orthonormal vectors.
+    # Beyond the rank of the factor, values are zero and vectors any orthonormal ones.
     U = complete_rows(np.ascontiguousarray(U[:, : len(values)].T), k, rng).T
     values = np.concatenate([values, np.zeros(k - len(values))]).astype(U.dtype)
     return NystroemEigh(values, U, max(0.0, error))
@@ -281,8 +281,8 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     rng = stream(draw_seed(random_state))
     psd = as_psd_matrix(A, n_jobs=n_jobs)
     k = psd.shape[0] if n_components is None else int(n_components)
-    F, _, d, _ = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))
-    F = F.astype(np.float64, copy=False)
+    cholesky = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))
+    F, d = cholesky.factor.astype(np.float64, copy=False), cholesky.residual_diagonal
     inner = F.T @ F
     inner.flat[:: len(inner) + 1] += alpha
     half = inverse_cholesky(inner) @ F.T

@@ -1,4 +1,4 @@
-"""Minimisation within bounds, few variables, each evaluation dear."""
+"""Minimisation within bounds, of few variables and expensive functions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-# No variable moves further than this in a step.
+# No variable moves further than this in one step.
 _LONGEST_STEP = 2.0
 
-# Share of the decrease promised by the slope that a step has to keep, and how often it
-# is shortened before the search gives up.
+# A step has to achieve this share of the decrease that the slope promises. It is shortened
+# at most this many times before the search gives up.
 _KEPT_DECREASE = 1e-4
 _MOST_CUTS = 20
 
-# A curvature along a step below this share of the model's is mixed with it.
+# A curvature along a step is mixed with that of the model if it is below this share of it.
 _DAMPING = 0.2
 
 _MOST_ITERATIONS = 500
 
-# Step of differences of gradients, and the least curvature, relative to the largest.
+# Gradients are differenced over this step. Curvatures are at least this share of the
+# largest one.
 _DIFFERENCE = 1e-2
 _FLATTEST = 1e-4
 
@@ -95,15 +96,15 @@ def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
         found = _line_search(function, x, value, slope, step, low, high)
         if found is None:
             break
-        moved, y = found[0] - x, found[2] - slope
-        gained = value - found[1]
-        x, value, slope = found
+        next_x, next_value, next_slope = found
+        moved, y, gained = next_x - x, next_slope - slope, value - next_value
+        x, value, slope = next_x, next_value, next_slope
         if is_guess and y @ moved > 0:
             B, is_guess = np.eye(len(x)) * (y @ y) / (y @ moved), False
         B = _updated(B, moved, y)
         if (stop is not None and stop()) or gained < tol / 10:
             break
-    return Minimum(x, value, slope, B)
+    return Minimum(x=x, value=value, slope=slope, hessian=B)
 
 
 def curvature(function, minimum, bounds):
@@ -126,7 +127,7 @@ def curvature(function, minimum, bounds):
     x, p = minimum.x, len(minimum.x)
     H = np.empty((p, p))
     for i in range(p):
-        # Away from the bound that is nearer.
+        # The step leads away from the nearer bound.
         h = _DIFFERENCE if x[i] - bounds[i, 0] < bounds[i, 1] - x[i] else -_DIFFERENCE
         moved = x.copy()
         moved[i] += h
@@ -146,11 +147,11 @@ def _line_search(function, x, value, slope, step, low, high):
     for _ in range(_MOST_CUTS):
         tried = np.clip(x + length * step, low, high)
         promised = slope @ (tried - x)
-        found = function(tried)
-        if found[0] <= value + _KEPT_DECREASE * promised:
-            return tried, *found
+        found, found_slope = function(tried)
+        if found <= value + _KEPT_DECREASE * promised:
+            return tried, found, found_slope
         # The minimum of the parabola through both values and the slope.
-        excess = found[0] - value - promised
+        excess = found - value - promised
         cut = -promised / (2 * excess) if np.isfinite(excess) and excess > 0 else 0.1
         length *= np.clip(cut, 0.1, 0.5)
     return None

@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..operators.evidence_passes import (
+from ..operators.kernel_passes import FeatureMap, predictions
+from .evidence_passes import (
     SparseModel,
     fold_evidence,
     fold_evidence_gradient,
     posterior,
 )
-from ..operators.kernel_passes import FeatureMap, predictions
 from .triangular import inverse_cholesky
 
-# Added to the diagonal of the landmarks' covariance, in eps of its mean times m: first,
-# then ten times as much as long as there is no Cholesky factor, to the most.
+# What is added to the diagonal of the landmarks' covariance, in eps of its mean times m.
+# It grows tenfold as long as there is no Cholesky factor, up to this share of the mean.
 _JITTER = 16.0
 _LARGEST_JITTER = 1e-4
 
@@ -161,11 +161,18 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
     """
     columns = covariance.at(Z)
     W = _whitening(columns(Z, np.float64))
-    model = SparseModel(covariance, FeatureMap(columns, W, True), alpha, method)
+    model = SparseModel(
+        covariance=covariance,
+        feature_map=FeatureMap(columns, W, triangular=True),
+        alpha=alpha,
+        method=method,
+    )
     gram, b, log_variance, squares, slack, prior, captured, parts = rows.fold(
         fold_evidence, model, Y
     )
     n, n_targets = Y.shape
+    # By the identities of Woodbury and of determinants, the inverse and determinant of
+    # F F^T + L of all rows follow from those of B, of the size of the landmarks.
     B = gram.copy()
     B.flat[:: len(B) + 1] += 1.0
     if not np.isfinite(squares) or not np.isfinite(B).all():
@@ -183,15 +190,21 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
     slack *= 0.5 * n_targets
     if method == "variational":
         value -= slack
-    slopes = None, None
-    if gradient:
-        inverse = shrinkage.T @ shrinkage
-        captured_each = np.concatenate(parts)
-        slopes = _gradient(
-            rows, Y, model, Z, gram, inverse, weight, dual, captured_each, by_points
-        )
-    error = max(0.0, 1 - captured / prior) if prior > 0 else 0.0
-    return Evidence(float(value), *slopes, model, dual, shrinkage, slack, error)
+    found = Evidence(
+        value=float(value),
+        gradient=None,
+        by_points=None,
+        model=model,
+        dual=dual,
+        shrinkage=shrinkage,
+        slack=slack,
+        trace_error=max(0.0, 1 - captured / prior) if prior > 0 else 0.0,
+    )
+    if not gradient:
+        return found
+    captured = np.concatenate(parts)
+    slope, point_slope = _gradient(found, rows, Y, Z, gram, weight, captured, by_points)
+    return found._replace(gradient=slope, by_points=point_slope)
 
 
 def _whitening(K):
@@ -201,8 +214,9 @@ def _whitening(K):
     scale = np.diagonal(K).mean()
     jitter = _JITTER * m * np.finfo(np.float64).eps
     if scale == 0:
-        # A covariance of nothing: no features.
+        # The covariance of landmarks is zero, and so are the features.
         return np.zeros_like(K)
+    # Each turn adds to what is there already.
     while True:
         K.flat[:: m + 1] += jitter * scale
         try:
@@ -213,14 +227,38 @@ def _whitening(K):
                 raise
 
 
-def _gradient(rows, Y, model, Z, gram, inverse, weight, dual, captured, by_points):
-    """Return the gradients: a second pass, and what comes through ``K_mm``."""
+def _gradient(found, rows, Y, Z, gram, weight, captured, by_points):
+    """Return the gradients: a second pass, and what comes through ``K_mm``.
+
+    Parameters
+    ----------
+    found : Evidence
+        The evidence, without gradients.
+    rows, Y, Z
+        As in `evidence`.
+    gram : ndarray of shape (m, m)
+        ``F^T L^-1 F``.
+    weight : ndarray of shape (m, n_targets)
+        ``B^-1 F^T L^-1 Y``: coefficients of the features.
+    captured : ndarray of shape (n_rows,)
+        Squared norms of the features.
+    by_points : bool
+        Whether to compute the gradient with respect to the landmarks, too.
+
+    Returns
+    -------
+    by_parameters : ndarray of shape (n_params,)
+    points : ndarray of shape (m, n_features) or None
+    """
+    model, inverse = found.model, found.shrinkage.T @ found.shrinkage
     W, n_targets = model.feature_map.W, Y.shape[1]
+    # The evidence depends on K_mm through F F^T = K_nm K_mm^-1 K_mn alone. Its derivative
+    # by K_mm is minus half of W^T (.) W of this: the basis of the features is that of W.
     through = n_targets * (inverse - np.eye(len(W))) + weight @ weight.T
     if model.method == "variational":
         through += n_targets * gram
     by_parameters, points, outer = rows.fold(
-        fold_evidence_gradient, model, Y, captured, inverse, dual, by_points
+        fold_evidence_gradient, model, Y, captured, inverse, found.dual, by_points
     )
     through += outer
     through = -0.5 * (W.T @ (through @ W))

@@ -1,42 +1,39 @@
-"""Spectral clustering on landmarks: the embedding, and labels as linear functions of it."""
+"""Spectral clustering on landmarks: eigenvectors of affinities, and the labels of rows."""
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
-from sklearn.exceptions import ConvergenceWarning
 
-from ..operators import affinity_passes
-from ..operators.affinity_passes import EmbeddingMap
+from ..operators.tiles import consecutive
+from .affinity import (
+    EmbeddingMap,
+    add_affinity_gram,
+    embedded,
+    fold_affinity_gram,
+    fold_column_sums,
+)
+from .assignment import Assignment, find_assignment
 from .ritz import descending_eigh
 
-# Rows of a factor that are normalised at a time.
+# A factor is normalised this many rows at a time.
 _GRAM_ROWS = 8192
 
-# Kernels without a negative value; of others, rows that are looked at, and how far below
-# zero, relative to the largest value, is no rounding error.
+# Kernels without a negative value. For others this many rows are looked at, and a value
+# is negative if it is below zero by this share of the largest.
 _POSITIVE = frozenset({"rbf", "laplacian", "chi2"})
 _CHECKED_ROWS = 200
 _NEGATIVE = 1e-6
 
-# Affinity to all others, relative to that to itself, below which a landmark is isolated;
-# and the share of the rows that isolated ones are outliers up to, and beyond which groups.
+# A landmark is isolated where its affinity to all other rows is below this share of its
+# affinity to itself. Isolated landmarks are outliers up to this share of the rows; more of
+# them are groups.
 _ISOLATED = 0.1
 _OUTLIERS = 0.05
 
-# Rows that k-means is started on several times: for each cluster, and at least.
-_ROWS_PER_CLUSTER = 1000
-_START_ROWS = 20_000
-
-# Most rotations of the search for a partition, and the relative gain that ends it.
-_ROTATIONS = 30
-_ROTATION_GAIN = 1e-12
-
-# Eigenvalues that a number of clusters is told from; and below which of the Laplacian's
-# they are taken for zero.
+# The number of clusters is told from eigenvalues above the first; those of the Laplacian
+# below the second count as zero.
 _CONNECTED = 0.5
 _DISCONNECTED = 2e-3
 
@@ -47,7 +44,8 @@ class SpectralEmbedding(NamedTuple):
     Attributes
     ----------
     eigenvalues : ndarray of shape (rank,)
-        All of the approximation, in decreasing order: the first is 1, but for its error.
+        All eigenvalues of the approximation, in decreasing order. The first is 1, up to
+        the error of the approximation.
     embedding_map : EmbeddingMap
         The leading eigenvectors as functions of a row.
     n_alone : int
@@ -59,28 +57,101 @@ class SpectralEmbedding(NamedTuple):
     n_alone: int
 
 
-class Assignment(NamedTuple):
-    """Labels as the largest of linear scores.
+class ClusterRule(NamedTuple):
+    """The cluster of any row, from its embedding.
 
     Attributes
     ----------
-    rotation : ndarray of shape (n_components, n_clusters)
-    offset : ndarray of shape (n_clusters,)
+    embedding_map : EmbeddingMap
+    assignment : Assignment
+        Labels of what has an embedding.
+    landmark_labels : ndarray of int of shape (m,)
+        Labels of the landmarks, which rows without an embedding take.
     """
 
-    rotation: np.ndarray
-    offset: np.ndarray
+    embedding_map: EmbeddingMap
+    assignment: Assignment
+    landmark_labels: np.ndarray
 
-    def labels(self, E):
-        """Return the label of each row of an embedding: an ndarray of int.
+    def labels(self, E, landmarks):
+        """Return the labels of embedded rows, which `EmbeddingMap.of_rows` gives."""
+        labels, lost = self.assignment.labels(E), landmarks >= 0
+        labels[lost] = self.landmark_labels[landmarks[lost]]
+        return labels.astype(np.int32)
 
-        Parameters
-        ----------
-        E : ndarray of shape (n_rows, n_components)
-        """
-        # No product of BLAS: the label of a row must not depend on which others there are.
-        scores = np.einsum("ij,jk->ik", E, self.rotation, dtype=np.float64)
-        return (scores + self.offset).argmax(axis=1)
+
+class SpectralClusters(NamedTuple):
+    """The clusters of rows.
+
+    Attributes
+    ----------
+    rule : ClusterRule
+        Labels other rows.
+    labels : ndarray of int of shape (n_rows,)
+    embedding : ndarray of shape (n_rows, n_components)
+        Rows of zeros where there is none.
+    n_lost : int
+        How many of these there are.
+    spectrum : SpectralEmbedding
+        What the embedding is made of.
+    """
+
+    rule: ClusterRule
+    labels: np.ndarray
+    embedding: np.ndarray
+    n_lost: int
+    spectrum: SpectralEmbedding
+
+
+def spectral_clusters(
+    rows, kernel, nystroem, n_clusters, n_components, method, *, n_init, rng
+):
+    """Cluster rows by the leading eigenvectors of their affinity.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+        The data.
+    kernel : KernelSource
+        The affinity.
+    nystroem : NystroemFeatures
+        Its landmarks.
+    n_clusters : int
+        Number of clusters.
+    n_components : int
+        Most eigenvectors.
+    method : str
+        Of `find_assignment`, as is `n_init`.
+    n_init : int
+        Starts of k-means.
+    rng : Generator
+        Seeds the search for labels.
+
+    Returns
+    -------
+    SpectralClusters
+
+    Raises
+    ------
+    ValueError
+        Where landmarks and a sample of the rows have a negative affinity.
+    """
+    spectrum = spectral_embedding(rows, kernel, nystroem, n_components)
+    embedding_map = spectrum.embedding_map
+    E, landmarks = embedding_map.of_rows(rows)
+    # Rows of zeros, which stand for no place, would be a cluster of their own.
+    known = E[landmarks < 0]
+    known = E if len(known) < n_clusters else known
+    assignment = find_assignment(known, n_clusters, method, n_init=n_init, rng=rng)
+    of_landmarks = embedded(nystroem.points, embedding_map, rows.dtype)[:, :-1]
+    rule = ClusterRule(embedding_map, assignment, assignment.labels(of_landmarks))
+    return SpectralClusters(
+        rule=rule,
+        labels=rule.labels(E, landmarks),
+        embedding=E,
+        n_lost=np.count_nonzero(landmarks >= 0),
+        spectrum=spectrum,
+    )
 
 
 def spectral_embedding(rows, kernel, nystroem, n_components):
@@ -96,7 +167,7 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
     ----------
     rows : RowMatrix
         The data.
-    kernel : Kernel
+    kernel : KernelSource
         The affinity.
     nystroem : NystroemFeatures
         Its landmarks.
@@ -147,14 +218,16 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
     W = feature_map.W
     numerators = W.T @ (V / scale[:, np.newaxis]).T
     embedding_map = EmbeddingMap(
-        kernel,
-        nystroem.points,
-        feature_map.columns,
-        numerators,
-        W.T @ sums,
-        np.flatnonzero(~isolated),
+        kernel=kernel,
+        points=nystroem.points,
+        columns=feature_map.columns,
+        numerators=numerators,
+        degree=W.T @ sums,
+        connected=np.flatnonzero(~isolated),
     )
-    return SpectralEmbedding(values, embedding_map, n_alone)
+    return SpectralEmbedding(
+        eigenvalues=values, embedding_map=embedding_map, n_alone=n_alone
+    )
 
 
 def _check_affinities(rows, kernel, points):
@@ -193,26 +266,20 @@ def _gram_of_factor(cholesky):
     F, left = cholesky.factor, cholesky.residual_diagonal
     sums = F.sum(axis=0, dtype=np.float64)
     state = None
-    for start in range(0, len(F), _GRAM_ROWS):
-        part = slice(start, start + _GRAM_ROWS)
-        state = affinity_passes.add_affinity_gram(state, F[part], sums, left[part])
+    for part in consecutive(len(F), _GRAM_ROWS):
+        state = add_affinity_gram(state, F[part], sums, left[part])
     return sums, state[0]
 
 
 def _gram_of_rows(rows, kernel, feature_map):
     """Return the same in two passes over the rows."""
     (sums,) = rows.fold(
-        affinity_passes.fold_column_sums,
-        feature_map.columns,
-        feature_map.shape[1],
-        rows.dtype,
+        fold_column_sums, feature_map.columns, feature_map.shape[1], rows.dtype
     )
     sums = feature_map.W @ sums
     if not np.isfinite(sums).all():
         raise ValueError("Input X contains NaN, infinity or a value too large.")
-    (G,) = rows.fold(
-        affinity_passes.fold_affinity_gram, kernel, feature_map, sums, rows.dtype
-    )
+    (G,) = rows.fold(fold_affinity_gram, kernel, feature_map, sums, rows.dtype)
     return sums, G
 
 
@@ -237,105 +304,3 @@ def eigengap(eigenvalues):
     n = np.count_nonzero(eigenvalues > _CONNECTED)
     ratios = laplacian[1:] / laplacian[:-1]
     return min(2, len(eigenvalues)) if n <= 2 else 2 + int(np.argmax(ratios[1:n]))
-
-
-def assignment(E, n_clusters, method, *, n_init, rng):
-    """Find the rule that gives labels to the rows of an embedding.
-
-    Parameters
-    ----------
-    E : ndarray of shape (n_rows, n_components)
-    n_clusters : int
-    method : {"kmeans", "discretize", "cluster_qr"}
-        The last two give one cluster for each component.
-    n_init : int
-        Starts of k-means.
-    rng : Generator
-
-    Returns
-    -------
-    Assignment
-    """
-    if method == "kmeans":
-        return nearest_center(E, n_clusters, n_init=n_init, rng=rng)
-    if method == "discretize":
-        return nearest_partition(E, rng=rng)
-    return pivoted_rows(E)
-
-
-def nearest_center(E, n_clusters, *, n_init, rng):
-    """k-means, by the nearest centre.
-
-    Started several times on a sample of the rows, and once, from the best, on all.
-    """
-    from sklearn.cluster import KMeans
-
-    def centers_of(rows, **start):
-        means = KMeans(n_clusters, random_state=int(rng.integers(2**31)), **start)
-        with warnings.catch_warnings():
-            # Fewer distinct rows than clusters: the others stay without a row.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return means.fit(rows).cluster_centers_
-
-    size = max(_START_ROWS, _ROWS_PER_CLUSTER * n_clusters)
-    if len(E) <= size:
-        centers = centers_of(E, n_init=n_init)
-    else:
-        sample = np.sort(rng.choice(len(E), size=size, replace=False))
-        start = centers_of(E[sample], n_init=n_init)
-        centers = centers_of(E, n_init=1, init=start)
-    centers = centers.astype(np.float64)
-    return Assignment(centers.T, -np.einsum("ij,ij->i", centers, centers) / 2)
-
-
-def pivoted_rows(E):
-    """By the orthogonal matrix nearest to the rows that pivoted QR chooses.
-
-    Damle, Minden & Ying (2019), algorithm 1. Scores keep their sign: a row opposite to a
-    cluster is not one of it.
-    """
-    E64 = E.astype(np.float64)
-    p = E.shape[1]
-    pivots = scipy.linalg.qr(E64.T, mode="r", pivoting=True)[1][:p]
-    U, _, Vt = np.linalg.svd(E64[pivots].T, full_matrices=False)
-    return Assignment(U @ Vt, np.zeros(Vt.shape[1]))
-
-
-def nearest_partition(E, *, rng):
-    """By the rotation that brings the rows nearest to a partition.
-
-    Yu & Shi (2003): columns of equal norm, rows of norm one; in turn the partition
-    nearest to the rotated rows, and the rotation nearest to that.
-    """
-    columns = np.linalg.norm(E.astype(np.float64), axis=0)
-    scale = 1 / np.where(columns > 0, columns, 1.0)
-    rows = E * scale
-    norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > 0] / norms[norms > 0, np.newaxis]
-    p = E.shape[1]
-    if not len(rows):
-        return Assignment(np.eye(p), np.zeros(p))
-    rotation = _most_different(rows, rng)
-    before = 0.0
-    for _ in range(_ROTATIONS):
-        chosen = (rows @ rotation).argmax(axis=1)
-        sums = np.stack([rows[chosen == j].sum(axis=0) for j in range(p)])
-        U, s, Vt = np.linalg.svd(sums)
-        if s.sum() - before <= _ROTATION_GAIN * len(rows):
-            break
-        before = s.sum()
-        rotation = (U @ Vt).T
-    return Assignment(scale[:, np.newaxis] * rotation, np.zeros(p))
-
-
-def _most_different(rows, rng):
-    """Return rows as columns: one at random, then those most orthogonal to the others."""
-    p = rows.shape[1]
-    chosen = np.empty((p, p))
-    overlap = np.zeros(len(rows))
-    row = rows[rng.integers(len(rows))]
-    for j in range(p):
-        chosen[:, j] = row
-        overlap += np.abs(rows @ row)
-        row = rows[overlap.argmin()]
-    return chosen

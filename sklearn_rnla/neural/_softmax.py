@@ -12,8 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from ..operators.kernels import TILE_BYTES
 from ..operators.lanes import kernel_jobs, run_lanes, split
+from ..operators.tiles import TILE_BYTES
 from ._arrays import all_finite, is_tensor, to_numpy
 
 # Fewest queries of a tile: below that, products run at the speed of memory.

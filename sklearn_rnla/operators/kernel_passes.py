@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import tile_rows
 from .rows import add_states
+from .tiles import consecutive, tile_rows
 
-# Rows of a block whose kernel is evaluated: a few tiles for every thread.
+# A block has this many rows where kernels are evaluated: a few tiles for every thread.
 BLOCK_ROWS = 4096
 
-# Columns of a triangular product computed at a time.
+# A triangular product is computed this many columns at a time.
 _PANEL = 64
 
 
@@ -44,8 +44,7 @@ class FeatureMap:
     def tiles(self, n_rows, dtype):
         """Yield slices of rows whose kernel values fit in cache."""
         size = tile_rows(self.W.shape[1], np.dtype(dtype).itemsize)
-        for start in range(0, n_rows, size):
-            yield slice(start, min(start + size, n_rows))
+        yield from consecutive(n_rows, size)
 
     def of_tile(self, values, dtype, out=None):
         """Return the features of a few rows.
@@ -106,21 +105,9 @@ def features(values, feature_map, dtype):
     return out
 
 
-def fold_feature_gram(state, block, feature_map, Y, dtype):
-    """Fold the normal equations of the features F: ``[F^T F, F^T Y, diag(Y^T Y)]``.
-
-    F is made as many rows at a time as pay for adding its Gram matrix, in float64, to
-    the sum.
-    """
-    n_rows, rank = block.values.shape[0], feature_map.shape[0]
-    size = max(1024, 2 * rank)
-    for start in range(0, n_rows, size):
-        part = slice(start, min(start + size, n_rows))
-        F = features(block.values[part], feature_map, dtype)
-        weight = None if block.weight is None else block.weight[part]
-        targets = Y[block.start + part.start : block.start + part.stop]
-        state = add_gram(state, F, targets, weight)
-    return state
+def gram_rows(rank):
+    """Return how many features of rows pay for adding their Gram matrix to a sum."""
+    return max(1024, 2 * rank)
 
 
 def add_gram(state, F, Y, weight=None):
@@ -133,35 +120,15 @@ def add_gram(state, F, Y, weight=None):
     return add_states(state, part)
 
 
-def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
-    """Fold ``[K^T W (Y - K V)]`` of a block's kernel columns K; Y is None for zero.
-
-    The block is evaluated a tile at a time and not kept. Products are in float64: V is
-    large where the kernel is ill-conditioned, and cancels.
-    """
-    size = tile_rows(n_columns, 8)
-    out = np.zeros((n_columns, V.shape[1]))
-    for start in range(0, block.values.shape[0], size):
-        part = slice(start, min(start + size, block.values.shape[0]))
-        K = columns(block.values[part], dtype).astype(np.float64, copy=False)
-        residual = -(K @ V)
-        if Y is not None:
-            residual += Y[block.start + part.start : block.start + part.stop]
-        if block.weight is not None:
-            residual *= block.weight[part, np.newaxis]
-        out += K.T @ residual
-    return add_states(state, [out])
-
-
 def predictions(values, columns, dual, intercept, dtype):
     """Return ``k(B, Z) dual + intercept`` of a block's rows, tile by tile.
 
-    Summed in float64, as in `fold_normal_product`.
+    Summed in float64: the coefficients are large where the kernel is ill-conditioned, and
+    cancel.
     """
     out = np.empty((values.shape[0], dual.shape[1]), dtype)
     size = tile_rows(len(dual), 8)
-    for start in range(0, len(out), size):
-        part = slice(start, start + size)
+    for part in consecutive(len(out), size):
         K = columns(values[part], dtype).astype(np.float64, copy=False)
         out[part] = K @ dual + intercept
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,26 +12,138 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .passes import scale_rows
+from .psd import ExplicitMatrix, KernelMatrix
 
-# Bytes of a tile of kernel values: it stays in cache between the product that makes it,
-# the function applied to it, and the product that consumes it.
-TILE_BYTES = 2 * 2**20
-
-# Largest rounding error of an exponent that single precision is trusted with, of pairs
-# for which the kernel does not vanish.
+# Single precision is trusted with an exponent if its rounding error is at most this for
+# pairs whose kernel value does not vanish.
 _EXPONENT_ERROR = 1e-5
 
-# Landmarks of a sparse matrix are made dense for products up to this many entries.
+# Sparse landmarks with up to this many entries are made dense for products.
 _DENSE_ENTRIES = 2**25
 
 # Kernels that have negative eigenvalues on some data.
-INDEFINITE = frozenset({"sigmoid", "additive_chi2"})
+_INDEFINITE = frozenset({"sigmoid", "additive_chi2"})
 
 _ONE_ON_THE_DIAGONAL = frozenset({"rbf", "laplacian", "chi2"})
 
 
+class KernelSource(ABC):
+    """Where the values of a kernel come from: a function of two samples, or a matrix.
+
+    Attributes
+    ----------
+    indefinite : bool
+        Whether the kernel is known to have negative eigenvalues on some data.
+    takes_points : bool
+        Whether the kernel is defined for any two points. A kernel matrix is defined for
+        the samples alone.
+    """
+
+    indefinite = False
+    takes_points = True
+
+    def matrix(self, X, n_jobs=None):
+        """Return the kernel matrix of rows in memory, a `PSDMatrix`."""
+        return KernelMatrix(self, X, n_jobs)
+
+    def among(self, indices):
+        """Return the same kernel for landmarks that are these samples.
+
+        Only a kernel matrix needs to know which samples the landmarks are.
+
+        Parameters
+        ----------
+        indices : ndarray of int of shape (m,) or None
+            None where the landmarks are no samples.
+        """
+        return self
+
+    @abstractmethod
+    def at(self, Z, center=None):
+        """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
+
+        Parameters
+        ----------
+        Z : ndarray or sparse matrix of shape (m, n_features)
+            Landmarks.
+        center : ndarray of shape (n_features,), default=None
+            A point near the data, which lessens rounding; None is the landmarks' mean.
+
+        Returns
+        -------
+        callable
+            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m).
+        """
+
+    def __call__(self, B, Z):
+        """Return ``k(B, Z)`` whole, in float64."""
+        B, Z = (
+            M.astype(np.float64) if sp.issparse(M) else np.asarray(M, np.float64)
+            for M in (B, Z)
+        )
+        return self.at(Z)(B, np.float64)
+
+    @abstractmethod
+    def diagonal(self, B):
+        """Return ``k(b, b)`` for each row.
+
+        Parameters
+        ----------
+        B : ndarray or sparse matrix of shape (n_rows, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            In float64.
+        """
+
+
 @dataclass(frozen=True)
-class Kernel:
+class PrecomputedKernel(KernelSource):
+    """The kernel matrix of the samples, in the place of a kernel function.
+
+    A row of it takes the place of the features of a sample: it holds the kernel between
+    this sample and all of them.
+
+    Parameters
+    ----------
+    indices : ndarray of int of shape (m,), default=None
+        The samples that are landmarks. None means that all of them are.
+    """
+
+    indices: np.ndarray | None = None
+    takes_points = False
+
+    def matrix(self, X, n_jobs=None):
+        return ExplicitMatrix(X, n_jobs)
+
+    def among(self, indices):
+        return PrecomputedKernel(indices)
+
+    def at(self, Z, center=None):
+        return _ChosenColumns(slice(None) if self.indices is None else self.indices)
+
+    def __call__(self, B, Z):
+        return self.at(Z)(B, np.float64)
+
+    def diagonal(self, B):
+        return np.diagonal(self(B, B))
+
+
+@dataclass(frozen=True)
+class _ChosenColumns:
+    """Columns of a kernel matrix that is there."""
+
+    indices: np.ndarray | slice
+
+    def __call__(self, B, dtype):
+        chosen = B[:, self.indices]
+        return np.asarray(chosen if isinstance(B, np.ndarray) else chosen.toarray(), dtype)
+
+
+@dataclass(frozen=True)
+class Kernel(KernelSource):
     """A kernel function and its parameters.
 
     Parameters
@@ -58,56 +171,27 @@ class Kernel:
         """The name of the kernel; empty for a callable."""
         return self.metric if isinstance(self.metric, str) else ""
 
+    @property
+    def indefinite(self):
+        """Whether the kernel is known to have negative eigenvalues on some data."""
+        return self.name in _INDEFINITE
+
     def at(self, Z, center=None):
-        """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
-
-        Parameters
-        ----------
-        Z : ndarray or sparse matrix of shape (m, n_features)
-            Landmarks.
-        center : ndarray of shape (n_features,), default=None
-            A point near the data, which lessens rounding; None is the landmarks' mean.
-
-        Returns
-        -------
-        callable
-            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m).
-        """
         if self.name == "rbf":
-            return _GaussianColumns(Z, self._gamma(Z), center)
+            return _RBFColumns(Z, self._gamma(Z), center)
         if self.name in _INNER_PRODUCT_KERNELS:
             return _InnerProductColumns(Z, self)
         return _PairwiseColumns(Z, self)
 
-    def __call__(self, B, Z):
-        """Return ``k(B, Z)`` whole, in float64."""
-        B, Z = (
-            M.astype(np.float64) if sp.issparse(M) else np.asarray(M, np.float64)
-            for M in (B, Z)
-        )
-        return self.at(Z)(B, np.float64)
-
     def diagonal(self, B):
-        """Return ``k(b, b)`` for each row.
-
-        Parameters
-        ----------
-        B : ndarray or sparse matrix of shape (n_rows, n_features)
-            The rows.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-            In float64.
-        """
         if self.name in _ONE_ON_THE_DIAGONAL:
             return np.ones(B.shape[0])
         if self.name == "additive_chi2":
             return np.zeros(B.shape[0])
         if self.name == "cosine":
-            return (squared_norms(B) > 0).astype(np.float64)
+            return (squared_row_norms(B) > 0).astype(np.float64)
         if self.name in _INNER_PRODUCT_KERNELS:
-            values = self._gamma(B) * squared_norms(B)
+            values = self._gamma(B) * squared_row_norms(B)
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
         if is_kernel_object(self.metric):
             return self.metric.diag(B)
@@ -126,7 +210,7 @@ def is_kernel_object(metric):
     return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
 
 
-def squared_norms(B):
+def squared_row_norms(B):
     """Return the squared norms of the rows, in float64."""
     if isinstance(B, np.ndarray):
         return np.einsum("ij,ij->i", B, B, dtype=np.float64)
@@ -178,7 +262,7 @@ def _transposed(Z, dtype, scale=1.0):
     return np.asarray(Z.T * scale, dtype=dtype)
 
 
-class _GaussianColumns:
+class _RBFColumns:
     """``exp(-gamma ||b - z||^2)``, the whole exponent from one product.
 
     Rows ``[b, -gamma b.b, 1]`` times columns ``[2 gamma z, 1, -gamma z.z]``, about a
@@ -195,7 +279,7 @@ class _GaussianColumns:
         else:
             self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
             Z = Z - self._center
-        self._norms = -gamma * squared_norms(Z)
+        self._norms = -gamma * squared_row_norms(Z)
         self._Z = Z
         self._right = {}
 
@@ -204,15 +288,17 @@ class _GaussianColumns:
 
     def __call__(self, B, dtype):
         dtype = np.dtype(dtype)
-        if self._sparse or (sp.issparse(B) and self._center is None):
+        if self._sparse:
             return self._of_sparse(B, dtype)
-        # About the centre of a dense fit, a sparse row is dense.
+        # A sparse row is dense once the centre of the landmarks is subtracted.
         B = B.toarray() if sp.issparse(B) else B
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])
-        np.multiply(squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
+        np.multiply(squared_row_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
         rows[:, -1] = 1
         K = rows.astype(dtype, copy=False) @ self._columns(dtype)
+        # First what single precision loses is computed in double, then what that loses,
+        # too, from the differences.
         if dtype != np.float64:
             far_rows, far_columns = far = self._far(rows[:, -2], dtype)
             if far_columns.size:
@@ -242,7 +328,7 @@ class _GaussianColumns:
         return np.ix_(rows, columns)
 
     def _of_sparse(self, B, dtype):
-        norms = -self.gamma * squared_norms(B)
+        norms = -self.gamma * squared_row_norms(B)
         far = self._far(norms, dtype)[1].size
         working = np.dtype(np.float64) if far else dtype
         if working not in self._right:
@@ -285,7 +371,7 @@ class _InnerProductColumns:
 
 
 def _inverse_norms(B):
-    norms = np.sqrt(squared_norms(B))
+    norms = np.sqrt(squared_row_norms(B))
     return np.where(norms > 0, 1 / np.where(norms > 0, norms, 1.0), 0.0)
 
 
@@ -304,8 +390,3 @@ class _PairwiseColumns:
     def __call__(self, B, dtype):
         K = pairwise_kernels(B, self._Z, metric=self.kernel.metric, **self.kernel.params)
         return np.asarray(K, dtype=dtype)
-
-
-def tile_rows(n_columns, itemsize):
-    """Return the rows of a tile of about `TILE_BYTES`."""
-    return max(64, TILE_BYTES // max(1, n_columns * itemsize))

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from .kernels import tile_rows
 from .lanes import kernel_jobs, run_lanes, split
 from .rows import working_dtype
+from .tiles import consecutive, tile_rows
 
-# Rows chosen at a time, as the tiles are sized for.
+# Tiles are sized for this many columns at a time.
 _TYPICAL_COLUMNS = 64
 
 
@@ -128,12 +128,11 @@ class KernelMatrix(PSDMatrix):
         """
 
         def of_tile(tile):
-            # Values of earlier rows stand for their mirror images, too.
+            # By symmetry, kernel values with earlier rows serve twice.
             out = np.zeros(V.shape)
             at, V_tile = self._at(tile), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)
-            for start in range(0, tile.start, size):
-                rows = slice(start, min(start + size, tile.start))
+            for rows in consecutive(tile.start, size):
                 K = at(self._X[rows], self.dtype)
                 out[rows] = K @ V_tile
                 out[tile] += K.T @ V[rows]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
-from sklearn_rnla.linalg.gp_fit import GaussianProcessProblem, Start, _most_evident
+from sklearn_rnla.linalg.gp_fit import Start, _most_evident
+from sklearn_rnla.linalg.gp_problem import GaussianProcessProblem
 from sklearn_rnla.operators import as_row_matrix
 
 
@@ -14,7 +15,14 @@ def test_the_start_with_more_evidence_goes_on(seed, backwards):
     X = rng.uniform(-3, 3, (200, 1))
     y = np.sin(X) + 0.01 * rng.standard_normal((200, 1))
     problem = GaussianProcessProblem(
-        as_row_matrix(X), y, 1e-10, "variational", 20, "rpcholesky", rng, None
+        rows=as_row_matrix(X),
+        Y=y,
+        alpha=1e-10,
+        method="variational",
+        k=20,
+        landmarks="rpcholesky",
+        rng=rng,
+        n_jobs=None,
     )
     good = RBF(1.0) + WhiteKernel(1e-3)
     starts = [Start(good), Start(RBF(1e-3) + WhiteKernel(0.5))]

@@ -16,7 +16,7 @@ from sklearn_rnla.linalg.pivoted_cholesky import (
     RandomPivots,
     pivoted_cholesky,
 )
-from sklearn_rnla.operators import kernels
+from sklearn_rnla.operators import tiles
 from sklearn_rnla.operators.kernels import Kernel
 from sklearn_rnla.operators.psd import KernelMatrix, as_psd_matrix
 from tests.invariants import assert_close_to_scale
@@ -297,7 +297,7 @@ def test_tiles_and_threads_change_nothing_but_rounding(metric, monkeypatch, seed
     X = np.random.default_rng(seed).standard_normal((N, 8))
     results = []
     for size, n_jobs in ((2**21, None), (1, None), (1, 2)):
-        monkeypatch.setattr(kernels, "TILE_BYTES", size)
+        monkeypatch.setattr(tiles, "TILE_BYTES", size)
         A = KernelMatrix(Kernel(metric), X, n_jobs)
         results.append(rpcholesky(A, 40, random_state=seed))
     for other in results[1:]:

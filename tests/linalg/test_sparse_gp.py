@@ -6,11 +6,11 @@ from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
+from sklearn_rnla.linalg.evidence_passes import METHODS
 from sklearn_rnla.linalg.exact_gp import exact_evidence
 from sklearn_rnla.linalg.sparse_gp import evidence
 from sklearn_rnla.operators import as_row_matrix
 from sklearn_rnla.operators.covariance import covariance
-from sklearn_rnla.operators.evidence_passes import METHODS
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((60, 2)), RNG.standard_normal((60, 2))

@@ -7,10 +7,10 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
 
-from sklearn_rnla.linalg import nystroem, spectral
+from sklearn_rnla.linalg import assignment, nystroem, spectral
+from sklearn_rnla.linalg.affinity import degrees, embedded
 from sklearn_rnla.linalg.nystroem import nystroem_features
 from sklearn_rnla.operators import Kernel, as_row_matrix
-from sklearn_rnla.operators.affinity_passes import degrees, embedded
 from tests.invariants import assert_decreasing, assert_orthonormal_rows
 
 RNG = np.random.default_rng(0)
@@ -141,7 +141,7 @@ METHODS = ["kmeans", "discretize", "cluster_qr"]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_groups_are_told_apart_whatever_the_rotation(method, dtype, seed):
     E, groups = indicators(seed)
-    rule = spectral.assignment(
+    rule = assignment.find_assignment(
         E.astype(dtype), 4, method, n_init=5, rng=np.random.default_rng(seed)
     )
     assert adjusted_rand_score(groups, rule.labels(E)) == 1
@@ -150,17 +150,19 @@ def test_groups_are_told_apart_whatever_the_rotation(method, dtype, seed):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_label_depends_on_its_row_alone(method, seed):
     E, _ = indicators(seed, noise=2)
-    rule = spectral.assignment(E, 4, method, n_init=1, rng=np.random.default_rng(seed))
+    rule = assignment.find_assignment(
+        E, 4, method, n_init=1, rng=np.random.default_rng(seed)
+    )
     labels = rule.labels(E)
     alone = [int(rule.labels(E[i : i + 1])[0]) for i in range(len(E))]
     assert labels.tolist() == alone
 
 
 def test_kmeans_started_on_a_sample_ends_where_no_row_would_move(monkeypatch, seed):
-    monkeypatch.setattr(spectral, "_START_ROWS", 40)
-    monkeypatch.setattr(spectral, "_ROWS_PER_CLUSTER", 10)
+    monkeypatch.setattr(assignment, "_START_ROWS", 40)
+    monkeypatch.setattr(assignment, "_ROWS_PER_CLUSTER", 10)
     E, groups = indicators(seed, noise=0.3)
-    rule = spectral.nearest_center(E, 4, n_init=10, rng=np.random.default_rng(seed))
+    rule = assignment.nearest_center(E, 4, n_init=10, rng=np.random.default_rng(seed))
     labels = rule.labels(E)
     assert adjusted_rand_score(groups, labels) == 1
     means = [E[labels == j].mean(axis=0) for j in range(4)]
@@ -173,12 +175,14 @@ def test_labels_are_those_of_scikit_learn_on_exact_eigenvectors(method, seed):
         2, affinity="precomputed", assign_labels=method, random_state=seed
     ).fit_predict(K)
     _, E, _ = embedding_of(X, len(X), 2, seed)
-    rule = spectral.assignment(E, 2, method, n_init=1, rng=np.random.default_rng(seed))
+    rule = assignment.find_assignment(
+        E, 2, method, n_init=1, rng=np.random.default_rng(seed)
+    )
     assert adjusted_rand_score(exact, rule.labels(E)) == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_embedding_of_zeros_has_one_label(method):
     rng = np.random.default_rng(0)
-    rule = spectral.assignment(np.zeros((5, 2)), 2, method, n_init=1, rng=rng)
+    rule = assignment.find_assignment(np.zeros((5, 2)), 2, method, n_init=1, rng=rng)
     assert len(set(rule.labels(np.zeros((5, 2))).tolist())) == 1

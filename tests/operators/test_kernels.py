@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
-from sklearn_rnla.operators import kernels
+from sklearn_rnla.operators import kernels, tiles
 from sklearn_rnla.operators.kernel_passes import FeatureMap, features
-from sklearn_rnla.operators.kernels import INDEFINITE, Kernel
+from sklearn_rnla.operators.kernels import Kernel, PrecomputedKernel
 from sklearn_rnla.operators.psd import KernelMatrix
 from tests.invariants import assert_close_to_scale
 
@@ -188,13 +188,13 @@ def test_kernels_named_indefinite_have_negative_eigenvalues_and_others_none():
     for name in set(NAMES):
         values = np.linalg.eigvalsh(Kernel(name, {"gamma": 0.9, "coef0": 1})(B, B))
         rounding = len(B) * np.finfo(float).eps * np.abs(values).max()
-        assert (values[0] < -rounding) == (name in INDEFINITE), name
+        assert (values[0] < -rounding) == Kernel(name).indefinite, name
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 64 rows, the fewest."""
-    monkeypatch.setattr(kernels, "TILE_BYTES", 1)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 1)
 
 
 @pytest.mark.parametrize(
@@ -217,9 +217,9 @@ def test_a_kernel_matrix_is_the_dense_one_whatever_its_tiles(
     assert A.dtype == dtype
     chosen = np.array([160, 3, 3, 70])
     columns = A.columns(chosen)
-    tiles = A.over_tiles(lambda tile: columns(tile))
-    assert all(tile.dtype == dtype for tile in tiles)
-    assert_close_to_scale(np.hstack(tiles), expected[chosen], dtype)
+    parts = A.over_tiles(lambda tile: columns(tile))
+    assert all(tile.dtype == dtype for tile in parts)
+    assert_close_to_scale(np.hstack(parts), expected[chosen], dtype)
     assert_close_to_scale(A.diagonal(), np.diagonal(expected), dtype)
     assert_close_to_scale(A.submatrix(chosen), expected[np.ix_(chosen, chosen)], dtype)
     V = RNG.standard_normal((170, 3))
@@ -242,7 +242,7 @@ def test_tiles_of_any_size_give_the_same_product(monkeypatch):
     V = RNG.standard_normal((150, 2))
     products = []
     for size in (2**21, 2**16, 1):
-        monkeypatch.setattr(kernels, "TILE_BYTES", size)
+        monkeypatch.setattr(tiles, "TILE_BYTES", size)
         products.append(KernelMatrix(Kernel("rbf"), SIGNED).matmat(V))
     for other in products[1:]:
         assert_close_to_scale(other, products[0], np.float64)
@@ -264,3 +264,24 @@ def test_features_by_tiles_and_panels_are_the_product(rank, triangular, small_ti
         assert_close_to_scale(Z, expected, dtype)
     sent = pickle.loads(pickle.dumps(feature_map))
     np.testing.assert_array_equal(features(SIGNED, sent, np.float64), Z)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_a_precomputed_kernel_has_the_values_of_its_matrix(make):
+    K = values_of("polynomial", B, None, {})
+    chosen, some = np.array([9, 2, 2, 70]), np.array([3, 8, 100])
+    kernel, rows = PrecomputedKernel(), make(K)
+    assert_same = np.testing.assert_array_equal
+    assert_same(kernel.among(chosen).at(rows[chosen])(rows, np.float64), K[:, chosen])
+    assert_same(kernel.among(some)(rows[some], rows[some]), K[np.ix_(some, some)])
+    assert_same(kernel.among(some).diagonal(rows[some]), np.diagonal(K)[some])
+    assert_same(kernel.diagonal(rows), np.diagonal(K))
+    assert_same(kernel.matrix(rows).submatrix(some), K[np.ix_(some, some)])
+    assert not kernel.takes_points
+    assert not kernel.indefinite
+
+
+def test_a_kernel_function_is_the_same_among_any_samples():
+    kernel = Kernel("rbf")
+    assert kernel.among(np.array([1, 2])) is kernel
+    assert kernel.takes_points

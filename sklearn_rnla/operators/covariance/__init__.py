@@ -106,7 +106,7 @@ def _pairwise(kernel):
 
 @_register(gp.RBF)
 def _rbf(kernel):
-    return StationaryCovariance(kernel, profiles.Gaussian(), "length_scale")
+    return StationaryCovariance(kernel, profiles.SquaredExponential(), "length_scale")
 
 
 @_register(gp.Matern)
@@ -115,7 +115,7 @@ def _matern(kernel):
         0.5: profiles.Matern12,
         1.5: profiles.Matern32,
         2.5: profiles.Matern52,
-        np.inf: profiles.Gaussian,
+        np.inf: profiles.SquaredExponential,
     }
     nu = float(kernel.nu)
     profile = closed[nu]() if nu in closed else profiles.Matern(nu=nu)

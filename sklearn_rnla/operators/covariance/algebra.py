@@ -7,15 +7,22 @@ import numpy as np
 from .nodes import Covariance, PlacedColumns, ZeroColumns
 
 
-class SumCovariance(Covariance):
-    """The sum of two."""
+class _PairCovariance(Covariance):
+    """What a sum and a product of two have in common."""
 
     def __init__(self, kernel, one, other):
         super().__init__(kernel)
         self._parts = one, other
         self.has_noise = one.has_noise or other.has_noise
-        self.is_zero = one.is_zero and other.is_zero
         self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
+
+
+class SumCovariance(_PairCovariance):
+    """The sum of two."""
+
+    @property
+    def is_zero(self):
+        return all(part.is_zero for part in self._parts)
 
     def at(self, Z):
         if self.is_zero:
@@ -60,15 +67,12 @@ class _SumColumns:
         return K1 + K2, pull
 
 
-class ProductCovariance(Covariance):
+class ProductCovariance(_PairCovariance):
     """The product of two; of its noise, every term has a factor that is noise."""
 
-    def __init__(self, kernel, one, other):
-        super().__init__(kernel)
-        self._parts = one, other
-        self.has_noise = one.has_noise or other.has_noise
-        self.is_zero = one.is_zero or other.is_zero
-        self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
+    @property
+    def is_zero(self):
+        return any(part.is_zero for part in self._parts)
 
     def at(self, Z):
         one, other = self._parts

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import TILE_BYTES, squared_norms
+from ..kernels import squared_row_norms
+from ..tiles import TILE_BYTES, consecutive
 
-# Bytes of the gradient that scikit-learn returns of a tile.
+# The gradient that scikit-learn returns for a tile takes at most about this many bytes.
 _GRADIENT_BYTES = 4 * TILE_BYTES
 
-# Rows of which a kernel is asked for all pairs, to know the diagonal of two copies.
+# The diagonal between two copies of rows is read from all pairs of this many rows.
 _DIAGONAL_ROWS = 32
 
 
@@ -190,7 +191,7 @@ class PlacedColumns:
         K, pull_part = self._columns.forward(B)
 
         def pull(W, points=None):
-            # One place more is for what is no parameter.
+            # The last place takes what is not a parameter.
             slopes = np.zeros(self._n_params + 1)
             slopes[self._places] = pull_part(W, points)
             return slopes[:-1]
@@ -209,7 +210,7 @@ class DotProductCovariance(Covariance):
         return _DotProductColumns(Z, self)
 
     def diagonal(self, B):
-        return squared_norms(B) + self._squared
+        return squared_row_norms(B) + self._squared
 
     def diagonal_pullback(self, B, w):
         return np.full(self.n_params, 2 * self._squared * w.sum())
@@ -248,8 +249,8 @@ class AnyCovariance(Covariance):
         return _AnyColumns(self._kernel, Z)
 
     def diagonal(self, B):
-        # Of two copies, as rows that are the same object are noisy.
-        tiles = [B[part] for part in parts(len(B), _DIAGONAL_ROWS)]
+        # Two copies are compared, because rows that are the same object are noisy.
+        tiles = [B[part] for part in consecutive(len(B), _DIAGONAL_ROWS)]
         values = [np.diagonal(self._kernel(tile, tile.copy())) for tile in tiles]
         return np.concatenate([np.empty(0), *values])
 
@@ -269,7 +270,7 @@ class AnyCovariance(Covariance):
 
     def _pullbacks(self, B, w):
         slopes = np.zeros((2, self.n_params))
-        for part in parts(len(B), _DIAGONAL_ROWS):
+        for part in consecutive(len(B), _DIAGONAL_ROWS):
             tile = B[part]
             gradient = self._kernel(np.vstack([tile, tile]), eval_gradient=True)[1]
             i = np.arange(len(tile))
@@ -295,17 +296,11 @@ class _AnyColumns:
         slopes = np.zeros(self.kernel.n_dims)
         # Half the points of a tile are rows, half landmarks.
         size = max(8, int(np.sqrt(_GRADIENT_BYTES / 8 / max(1, len(slopes)))) // 2)
-        for rows in parts(len(B), size):
+        for rows in consecutive(len(B), size):
             b = B[rows]
-            for columns in parts(len(self._Z), size):
+            for columns in consecutive(len(self._Z), size):
                 points = np.vstack([b, self._Z[columns]])
                 gradient = self.kernel(points, eval_gradient=True)[1]
                 cross = gradient[: len(b), len(b) :]
                 slopes += np.einsum("ij,ijp->p", W[rows, columns], cross)
         return slopes
-
-
-def parts(n_rows, size):
-    """Yield slices of so many rows at a time."""
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))

@@ -49,11 +49,16 @@ class Profile:
         raise NotImplementedError
 
     def weigh(self, W, K, kept):
-        """Multiply weights by the derivative; return those of log a and of the shape."""
-        raise NotImplementedError
+        """Multiply weights by the derivative; return those of log a and of the shape.
+
+        Here for a profile without a shape, which keeps its derivative.
+        """
+        total = _dot(W, K)
+        W *= kept[0]
+        return total, 0.0
 
 
-class Gaussian(Profile):
+class SquaredExponential(Profile):
     """``exp(-t / 2)``, the amplitude in the exponent, and so in the product."""
 
     factor = -0.5
@@ -118,11 +123,6 @@ class Matern32(Profile):
         T *= e
         T += e
 
-    def weigh(self, W, K, kept):
-        total = _dot(W, K)
-        W *= kept[0]
-        return total, 0.0
-
 
 class Matern52(Profile):
     """``(1 + s + s^2 / 3) exp(-s)`` with ``s^2 = 5 t``, of which two terms are kept."""
@@ -144,11 +144,6 @@ class Matern52(Profile):
         third *= 1 / 3
         T *= third
         T += e
-
-    def weigh(self, W, K, kept):
-        total = _dot(W, K)
-        W *= kept[0]
-        return total, 0.0
 
 
 @dataclass(frozen=True)
@@ -187,11 +182,6 @@ class Matern(Profile):
         amplitude = np.exp(self.log_amplitude)
         np.multiply(self._slope(s), amplitude, out=kept[0])
         T[...] = (amplitude * self._c) * s**self.nu * kv(self.nu, s)
-
-    def weigh(self, W, K, kept):
-        total = _dot(W, K)
-        W *= kept[0]
-        return total, 0.0
 
 
 @dataclass(frozen=True)

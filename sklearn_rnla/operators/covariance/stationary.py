@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..kernels import TILE_BYTES, squared_norms, tile_rows
-from .nodes import Covariance, PlacedColumns, parts
+from ..kernels import squared_row_norms
+from ..tiles import TILE_BYTES, consecutive, tile_rows
+from .nodes import Covariance, PlacedColumns
 
 # Largest rounding error of a value, relative to that of a point with itself.
 _ERROR = 1e-11
@@ -90,7 +91,7 @@ class StationaryColumns:
         self._center = Z.mean(axis=0, dtype=np.float64)
         Z = (Z - self._center) * self._scale
         m, d = Z.shape
-        norms = squared_norms(Z)
+        norms = squared_row_norms(Z)
         self._Z = Z
         self._right = np.empty((d + 2, m))
         self._right[:d] = -2 * profile.factor * Z.T
@@ -106,7 +107,7 @@ class StationaryColumns:
         K = np.empty((len(rows), len(self._Z)), dtype)
         size = tile_rows(len(self._Z), 8)
         kept = np.empty((self.profile.n_kept, min(size, len(K)), len(self._Z)))
-        for tile in parts(len(K), size):
+        for tile in consecutive(len(K), size):
             T = K[tile] if K.dtype == np.float64 else np.empty(K[tile].shape)
             self._evaluate(rows[tile], T, kept[:, : len(T)])
             if T.base is not K:
@@ -118,7 +119,7 @@ class StationaryColumns:
         rows = self._rows(B)
         shape = len(rows), len(self._Z)
         K, kept = np.empty(shape), np.empty((self.profile.n_kept, *shape))
-        tiles = list(parts(len(K), tile_rows(len(self._Z), 8)))
+        tiles = list(consecutive(len(K), tile_rows(len(self._Z), 8)))
         pairs = [self._evaluate(rows[tile], K[tile], kept[:, tile]) for tile in tiles]
 
         def pull(W, points=None):
@@ -130,7 +131,7 @@ class StationaryColumns:
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])
         rows[:, :-2] *= self._scale
-        rows[:, -2] = squared_norms(rows[:, :-2])
+        rows[:, -2] = squared_row_norms(rows[:, :-2])
         rows[:, -1] = 1
         return rows
 

@@ -1,4 +1,4 @@
-"""Passes of affinities: kernel values between rows and landmarks, seen as a graph."""
+"""The graph of affinities: kernel values between rows and landmarks, and its passes."""
 
 from __future__ import annotations
 
@@ -7,37 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
-from .kernel_passes import add_gram, features
-from .kernels import Kernel, tile_rows
-from .rows import add_states
+from ..operators.kernel_passes import add_gram, features, gram_rows
+from ..operators.kernels import KernelSource, squared_row_norms
+from ..operators.rows import add_states
+from ..operators.tiles import consecutive, tile_rows
 
-# A degree below this share of a row's affinity to itself counts as lost: that of a sample
-# is at least the whole of it, and of a new row it means that samples are far.
+# A degree below this share of a row's affinity to itself counts as lost. The degree of a
+# sample is at least the whole of it; that of a new row is less if it is far from samples.
 _SELF_SHARE = 0.5
 
-# Eps of the terms of a degree within which their sum is rounding.
+# A degree is rounding below this many eps of the sum of its absolute terms.
 _ROUNDING = 64.0
 
 
 def fold_column_sums(state, block, columns, n_columns, dtype):
     """Fold the sums ``[K^T 1]`` of a block's kernel columns K, a tile at a time."""
-    n_rows = block.values.shape[0]
     size = tile_rows(n_columns, np.dtype(dtype).itemsize)
     sums = np.zeros(n_columns)
-    for start in range(0, n_rows, size):
-        K = columns(block.values[start : start + size], dtype)
+    for part in consecutive(block.values.shape[0], size):
+        K = columns(block.values[part], dtype)
         sums += K.sum(axis=0, dtype=np.float64)
     return add_states(state, [sums])
 
 
 def fold_affinity_gram(state, block, kernel, feature_map, sums, dtype):
     """Fold ``[F^T D^-1 F]`` of the features F, with D the approximate degrees."""
-    n_rows, rank = block.values.shape[0], feature_map.shape[0]
-    size = max(1024, 2 * rank)
-    for start in range(0, n_rows, size):
-        values = block.values[start : start + size]
+    for part in consecutive(block.values.shape[0], gram_rows(feature_map.shape[0])):
+        values = block.values[part]
         F = features(values, feature_map, dtype)
-        left = kernel.diagonal(values) - _squared_norms(F)
+        left = kernel.diagonal(values) - squared_row_norms(F)
         state = add_affinity_gram(state, F, sums, np.maximum(left, 0.0))
     return state
 
@@ -70,11 +68,7 @@ def degrees(F, sums, left):
     ``(F F^T + diag(left)) u = lambda (D + diag(left)) u`` it cancels for lambda near 1, and
     in D alone it would take the leading eigenvalues below those of noise.
     """
-    return np.maximum(F @ sums, _squared_norms(F) + left)
-
-
-def _squared_norms(F):
-    return np.einsum("ij,ij->i", F, F, dtype=np.float64)
+    return np.maximum(F @ sums, squared_row_norms(F) + left)
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class EmbeddingMap:
 
     Parameters
     ----------
-    kernel : Kernel
+    kernel : KernelSource
         The affinity.
     points : ndarray or csr_array of shape (m, n_features)
         Landmarks.
@@ -97,12 +91,29 @@ class EmbeddingMap:
         The landmarks that a row without a degree may be assigned to.
     """
 
-    kernel: Kernel
+    kernel: KernelSource
     points: object
     columns: object
     numerators: np.ndarray
     degree: np.ndarray
     connected: np.ndarray
+
+    def of_rows(self, rows):
+        """Return the embedding of rows, and the landmarks of those that have none.
+
+        Parameters
+        ----------
+        rows : RowMatrix
+
+        Returns
+        -------
+        E : ndarray of shape (n_rows, n_components)
+        landmarks : ndarray of int of shape (n_rows,)
+            Where the degree is lost, the most similar landmark; -1 elsewhere.
+        """
+        n_columns = self.numerators.shape[1] + 1
+        out = np.asarray(rows.map(embedded, self, rows.dtype, n_columns=n_columns))
+        return np.ascontiguousarray(out[:, :-1]), out[:, -1].astype(np.intp)
 
 
 def embedded(values, embedding, dtype):
@@ -128,14 +139,14 @@ def embedded(values, embedding, dtype):
     rounding = _ROUNDING * np.finfo(dtype).eps
     out = np.zeros((values.shape[0], p + 1), dtype)
     size = tile_rows(m, 8)
-    for start in range(0, len(out), size):
-        B = values[start : start + size]
+    for tile in consecutive(len(out), size):
+        B = values[tile]
         K = embedding.columns(B, dtype).astype(np.float64, copy=False)
         product = K @ dual
         d, terms = product[:, -2], product[:, -1]
         bar = np.maximum(_SELF_SHARE * embedding.kernel.diagonal(B), rounding * terms)
         known = (d >= bar) & (d > 0)
-        part = out[start : start + size]
+        part = out[tile]
         part[:, -1] = -1
         part[known, :-1] = product[known, :-2] / d[known, np.newaxis]
         lost = np.flatnonzero(~known)

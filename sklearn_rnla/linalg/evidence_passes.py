@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .kernel_passes import FeatureMap, features
-from .rows import add_states
+from ..operators.kernel_passes import FeatureMap, features, gram_rows
+from ..operators.rows import add_states
+from ..operators.tiles import consecutive
 
-# What the diagonal holds besides the noise, and whether the evidence pays for the rest.
+# They differ in what the diagonal holds besides the noise, and in whether the evidence pays
+# for the variance that features miss.
 METHODS = ("variational", "fitc", "dtc")
 
 
@@ -49,10 +51,9 @@ def _parts(block, rank):
 
     With them, the slice of all rows that they are.
     """
-    size = max(1024, 2 * rank)
-    for start in range(0, block.values.shape[0], size):
-        B = np.asarray(block.values[start : start + size], dtype=np.float64)
-        yield B, slice(block.start + start, block.start + start + len(B))
+    for part in consecutive(block.values.shape[0], gram_rows(rank)):
+        B = np.asarray(block.values[part], dtype=np.float64)
+        yield B, slice(block.start + part.start, block.start + part.stop)
 
 
 def fold_evidence(state, block, model, Y):
@@ -109,8 +110,9 @@ def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_p
 
     Notes
     -----
-    All goes through F. ``K`` times one matrix ``W^T (I - B^-1) W`` would be a third of the
-    flops less, and that matrix is bounded; but it comes from products of W, which is not.
+    All products go through F. The product of ``K`` with the one matrix
+    ``W^T (I - B^-1) W`` would save a third of the flops. That matrix is bounded, but it is
+    made from products of W, which is not.
     """
     covariance, n_targets = model.covariance, Y.shape[1]
     feature_map = model.feature_map
@@ -124,7 +126,8 @@ def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_p
         slope = F @ inverse
         explained = np.einsum("ij,ij->i", F, slope)
         u = (Y[rows] - K @ dual) / variance[:, np.newaxis]
-        # Of the evidence with respect to lambda: half of u u^T less the inverse.
+        # The derivative of the evidence with respect to lambda is half of the diagonal of
+        # u u^T less that of the inverse covariance.
         precision = 1 / variance - explained / variance**2
         by_variance = (np.einsum("ij,ij->i", u, u) - n_targets * precision) / 2
         by_noise, by_prior, outer = by_variance, None, 0.0
@@ -178,7 +181,7 @@ def posterior(values, feature_map, dual, shrinkage, covariance):
         out[tile, :-2] = K @ dual
         prior = covariance.diagonal(B[tile])
         variance = prior - np.einsum("ij,ij->i", F, F) + np.einsum("ij,ij->i", kept, kept)
-        # The exact variance lies between zero and the prior's: only rounding does not.
+        # The exact variance lies between zero and that of the prior; rounding may not.
         out[tile, -2] = np.clip(variance, 0.0, prior)
         out[tile, -1] = covariance.noise(B[tile])
     return out
