@@ -95,6 +95,16 @@ class _Ahead:
     On the rows of V the Gram matrix is known exactly, and so is its coupling to the next
     block W; only its block on W is sampled, in two halves.
 
+    Parameters
+    ----------
+    ritz : Ritz
+        The leading Ritz pairs: the rows V and their images.
+    W : ndarray of shape (l, n_features)
+        The next block, orthonormal to V.
+    k : int
+        Number of singular vectors wanted.
+    sample : PairedSample
+
     Attributes
     ----------
     gain : float
@@ -104,17 +114,14 @@ class _Ahead:
     """
 
     def __init__(self, ritz, W, k, sample):
-        values, V, images = ritz
+        values, V, self._images = ritz
         self.basis = np.concatenate([V, W])
-        self.k = k
-        self.sample = sample
-        self._known, self._cross = np.diag(values), product64(images, W)
-        self._images = images
-        self._W = W
+        self.k, self.sample, self._W = k, sample, W
+        self._known, self._cross = np.diag(values), product64(self._images, W)
         self._halves = sample.projected_grams(W)
         self._H = self._matrix(sum(self._halves))
-        ritz, coefficients = descending_eigh(self._H)
-        self.values, self._coefficients = ritz[:k], coefficients[:k]
+        following, coefficients = descending_eigh(self._H)
+        self.values, self._coefficients = following[:k], coefficients[:k]
         captured = float(values[:k].sum())
         sampled, certain = self.values.sum() - captured, self._certain(values) - captured
         self.gain = max(0.0, float(sampled), float(certain))

@@ -62,6 +62,8 @@ def orthonormal_rows(V, n_rounds=2):
         norms = np.sqrt(np.diagonal(gram))
         if not norms.all():
             return orthonormal_rows(V[norms > 0], n_rounds)
+        # V = L Q, where L is the Cholesky factor of V V^T. The rows are scaled first: their
+        # sizes should not count as ill conditioning.
         L, info = scipy.linalg.lapack.dpotrf(gram / np.outer(norms, norms), lower=1)
         diagonal = np.diagonal(L)
         if info or diagonal.max(initial=0) > limit * diagonal.min(initial=1):

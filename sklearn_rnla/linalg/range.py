@@ -132,7 +132,8 @@ def range_finder(
     # Variance one: a probe's image has the squared Frobenius norm for expectation.
     probes = Gaussian(n_probes, n_columns).sample(rng).to_dense() * np.sqrt(n_probes)
     test = np.concatenate([omega, probes.astype(rows.dtype)])
-    Y = np.asarray(matrix.rows.map(passes.project, _columns(test), 0, n_columns=len(test)))
+    columns = np.ascontiguousarray(test.T)
+    Y = np.asarray(matrix.rows.map(passes.project, columns, 0, n_columns=len(test)))
     passes.check_finite(passes.squared_norm(Y), rows.dtype)
     Qt = orthonormal_rows(Y[:, :size].T)
     images = Y[:, size:]
@@ -142,10 +143,6 @@ def range_finder(
     frobenius = float(np.sqrt(squares.mean()))
     bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
     return Range(Qt.T, frobenius_error=frobenius, spectral_bound=bound)
-
-
-def _columns(V):
-    return np.ascontiguousarray(V.T)
 
 
 def projection_error(A, V, *, n_jobs=None):

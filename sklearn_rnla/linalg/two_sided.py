@@ -111,7 +111,7 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         return halfway, image
 
     basis = TwoSidedBasis(width, A.dtype)
-    energies, error = _Energies(right=np.zeros(k), left=np.zeros(k)), np.inf
+    energies = _Energies(right=np.zeros(k), left=np.zeros(k))
     steps = krylov_steps(basis, coarse_rows(A, width, scale, rng), multiply)
     for n_passes, step in enumerate(steps, 1):
         left, C = basis.left_ritz(k)
@@ -119,12 +119,9 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
             return None
         before, energies = energies, _Energies(basis.right_energies(k), left)
         captured = float(left.sum())
-        if n_passes > 1:
-            lacking = _lacking(before, energies, n_passes)
-            error = _error(error_of, lacking, captured, eps)
-            if error <= tol or lacking <= eps * captured:
-                break
-        if n_passes == max_passes:
+        lacking = _lacking(before, energies, n_passes)
+        error = _error(error_of, lacking, captured, eps)
+        if error <= tol or lacking <= eps * captured or n_passes == max_passes:
             break
         # Residuals would need right Ritz vectors, which are of no other use here. What the
         # products add to the basis spans the same.
@@ -152,6 +149,9 @@ class _Energies(NamedTuple):
 
 
 def _error(error_of, lacking, captured, eps):
+    """Return the error where so much is lacking, of which rounding hides some."""
+    if lacking == np.inf:
+        return np.inf
     rounding = _LOST * eps * captured
     # Of a matrix that is captured but for rounding, rounding is all that can be seen.
     return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
@@ -165,6 +165,9 @@ def _lacking(before, after, n_passes):
     would be a geometric series. In the worst case the error falls as the square of the
     passes (Musco & Musco 2015), so that their sum is the last gain times half the passes.
     """
+    if n_passes == 1:
+        # What the first pass gained says how good the start was, and no more.
+        return np.inf
     most = n_passes / 2
     half_before = np.maximum(after.right - before.right, 0.0)
     gained = np.maximum(after.left - before.left, 0.0)

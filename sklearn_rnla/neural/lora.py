@@ -215,7 +215,8 @@ def lora_init(
         residual = like(residual, W)
         s = part.s * np.asarray(unit, part.s.dtype)
     _finite(residual, "W is so large that W_residual overflows in its dtype.")
-    return LoraInit(A, B, residual, scale, s, part.error_estimate)
+    error = part.error_estimate
+    return LoraInit(A, B, residual, scale, singular_values=s, error_estimate=error)
 
 
 def _finite(cast, message):
@@ -241,8 +242,9 @@ def _random_start(W, weight, rank, scale, rng):
     n_out, n_in = weight.shape
     A = rng.uniform(-1, 1, (rank, n_in)) / np.sqrt(n_in)
     B = np.zeros((n_out, rank))
-    nothing = np.zeros(rank, weight.dtype)
-    return LoraInit(like(A, W), like(B, W), like(weight.copy(), W), scale, nothing, 0.0)
+    A, B, residual = (like(part, W) for part in (A, B, weight.copy()))
+    s = np.zeros(rank, weight.dtype)
+    return LoraInit(A, B, residual, scale, singular_values=s, error_estimate=0.0)
 
 
 def _leading_part(W, rank, tol, seed):

@@ -9,7 +9,7 @@ from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.gram import gram_svd
 from sklearn_rnla.linalg.krylov import block_krylov
 from sklearn_rnla.linalg.rank import FixedRank
-from sklearn_rnla.linalg.right_svd import right_svd
+from sklearn_rnla.linalg.right_svd import Plan, right_svd
 from sklearn_rnla.linalg.start import PairedSample
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
@@ -91,6 +91,20 @@ def test_auto_takes_the_gram_matrix_of_few_features_and_iterates_on_many():
     _, result = right_svd(many, FixedRank(5), rng=rng)
     assert result.error_estimate > 1e-6 or many.n_passes > 1
     assert excess(A[:, :300], result.components[:5, :300], 5, False) <= 2e-3
+
+
+def test_an_iteration_is_abandoned_only_where_the_exact_solution_would_do_better():
+    def abandons(budget, converged=False, stalled=False):
+        plan = Plan(width=16, max_passes=20, budget=budget)
+        return plan.abandons(converged=converged, stalled=stalled)
+
+    assert abandons(5)
+    assert not abandons(5, converged=True)
+    # The user's limit ended it, and its result is what was asked for.
+    assert not abandons(30)
+    # More passes would be rounding.
+    assert abandons(30, stalled=True)
+    assert not abandons(np.inf, stalled=True)
 
 
 def test_an_invariant_start_ends_the_iteration():
