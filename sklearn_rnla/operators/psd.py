@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .lanes import kernel_jobs, run_lanes, split
-from .rows import working_dtype
+from .rows import refuse_masked, working_dtype
 from .tiles import consecutive, tile_rows
 
 # Tiles are sized for this many columns at a time.
@@ -219,6 +219,7 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     """
     if isinstance(A, PSDMatrix):
         return A
+    refuse_masked(A, "A")
     check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)
