@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,16 +9,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
-    _fit_context,
-    progress,
     svd_flip,
-    undone_on_failure,
 )
 from ._validation import check_rows
 from .linalg.incremental import RowSummary, summarize
@@ -207,7 +204,7 @@ class RandomizedPCA(
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None, sample_weight=None):
         """Find the principal components of X.
 
@@ -232,33 +229,31 @@ class RandomizedPCA(
             When X has NaN, infinity, too few samples, or when `n_components` exceeds
             ``min(n_samples, n_features)``.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(
-                X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
+        rows = self._check_rows(
+            X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
+        )
+        self._check_n_components((rows.n_samples, rows.shape[1]))
+        if rows.shape[0] is None and self.algorithm == "auto":
+            summary = self._summarize(rows)
+            self._check_n_components((summary.n_rows, rows.shape[1]))
+            self._set_summary(summary, rows.dtype)
+            return self
+        if rows.weight is not None and self.with_mean and rows.weight.sum() <= 1:
+            raise ValueError(
+                f"sample_weight sums to {rows.weight.sum()}, but a variance needs "
+                "more than 1: weights count repetitions."
             )
-            self._check_n_components((rows.n_samples, rows.shape[1]))
-            if rows.shape[0] is None and self.algorithm == "auto":
-                summary = self._summarize(rows)
-                self._check_n_components((summary.n_rows, rows.shape[1]))
-                self._set_summary(summary, rows.dtype)
-                return self
-            if rows.weight is not None and self.with_mean and rows.weight.sum() <= 1:
-                raise ValueError(
-                    f"sample_weight sums to {rows.weight.sum()}, but a variance needs "
-                    "more than 1: weights count repetitions."
-                )
-            A = CenteredMatrix(rows, center=self.with_mean)
-            with progress(self, "pass") as report:
-                k, result = self._solve(A, report)
-            n_samples = rows.n_samples
-            self._check_n_components((n_samples, rows.shape[1]))
-            self._set_results(k, result, A.moments, n_samples, A.dtype)
-            self.n_samples_ = self.n_samples_seen_ = rows.shape[0]
-            self.n_passes_ = A.n_passes
-            self._summary = None
+        A = CenteredMatrix(rows, center=self.with_mean)
+        k, result = self._solve(A, progress(self, "pass"))
+        n_samples = rows.n_samples
+        self._check_n_components((n_samples, rows.shape[1]))
+        self._set_results(k, result, A.moments, n_samples, A.dtype)
+        self.n_samples_ = self.n_samples_seen_ = rows.shape[0]
+        self.n_passes_ = A.n_passes
+        self._summary = None
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X, y=None, sample_weight=None):
         """Update the components with one more batch of samples.
 
@@ -287,12 +282,11 @@ class RandomizedPCA(
         the mean and the total variance are exact. After `fit` it goes on from the
         components found.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(
-                X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
-            )
-            self._check_n_components((rows.shape[1],) * 2)
-            self._set_summary(self._summarize(rows), rows.dtype)
+        rows = self._check_rows(
+            X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
+        )
+        self._check_n_components((rows.shape[1],) * 2)
+        self._set_summary(self._summarize(rows), rows.dtype)
         return self
 
     def transform(self, X):
@@ -476,12 +470,11 @@ class RandomizedPCA(
             report=report,
         )
         if not result.converged:
-            warnings.warn(
+            warn_user(
                 f"The estimated excess error is {result.error_estimate:.1e} after "
                 f"{A.n_passes} passes, above tol={self.tol}. Allow a larger max_passes="
                 f"{self.max_passes}, or a larger error.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return k, result
 
