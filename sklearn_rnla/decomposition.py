@@ -470,6 +470,7 @@ class RandomizedPCA(
         self._summary = summary
 
     def _set_results(self, found, n_rows, n_passes):
+        """Name the principal components found."""
         self.components_ = found.components
         self.singular_values_ = found.singular_values
         self.explained_variance_ = found.explained_variance

@@ -249,8 +249,9 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         if not c:
             raise ValueError("X is zero: it has no columns to select.")
         self._set_results(A, gathered, c)
-        for name in ("n_components", "n_rows"):
-            self._warn_if_fewer(name)
+        self._warn_if_fewer("n_components", self.n_components_)
+        if self.n_rows is not None:
+            self._warn_if_fewer("n_rows", len(self.row_indices_))
         if self.compute_leverage_scores:
             V = leading_right(CenteredMatrix(rows, center=False), self.n_components_, rng)
             self.leverage_scores_ = squared_norms(V)
@@ -304,6 +305,10 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         return np.asarray(X @ W.astype(X.dtype))
 
     def _response(self, A, y):
+        """Return what columns are chosen for, besides the data; None unless "supervised".
+
+        It is a function of the sketch of the data, which gives a Gram matrix in its rows.
+        """
         if self.method != "supervised":
             return None
         if y is None:
@@ -339,11 +344,8 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         self.n_components_ = c
         self.interpolation_ = gathered.interpolation(c).astype(A.dtype)
 
-    def _warn_if_fewer(self, name):
+    def _warn_if_fewer(self, name, found):
         asked = getattr(self, name)
-        found = self.n_components_ if name == "n_components" else None
-        if name == "n_rows" and asked is not None:
-            found = len(self.row_indices_)
         if isinstance(asked, Integral) and found < asked:
             warn_user(f"{name}={asked} exceeds the numerical rank of X: {found} selected.")
 

@@ -279,18 +279,9 @@ class SketchProjection(
         )
 
     def _check_n_components(self, n_samples, n_features):
+        """Return the number of components, or raise where there are too many."""
         if self.n_components != "auto":
-            if self.n_components > n_features:
-                if self.sketch == "srtt":
-                    raise ValueError(
-                        f"n_components={self.n_components} must be at most "
-                        f"n_features={n_features} with sketch='srtt'."
-                    )
-                warn_user(
-                    f"n_components={self.n_components} exceeds n_features={n_features}: "
-                    "the projection is not smaller.",
-                    DataDimensionalityWarning,
-                )
+            self._check_dimension(n_features)
             return int(self.n_components)
         k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
         if not 0 < k <= n_features:
@@ -299,6 +290,20 @@ class SketchProjection(
                 f"{k}, which must be positive and at most n_features={n_features}."
             )
         return k
+
+    def _check_dimension(self, n_features):
+        if self.n_components <= n_features:
+            return
+        if self.sketch == "srtt":
+            raise ValueError(
+                f"n_components={self.n_components} must be at most "
+                f"n_features={n_features} with sketch='srtt'."
+            )
+        warn_user(
+            f"n_components={self.n_components} exceeds n_features={n_features}: the "
+            "projection is not smaller.",
+            DataDimensionalityWarning,
+        )
 
     def _distribution(self, n_features):
         if self.sketch == "gaussian":
