@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from types import SimpleNamespace
 
@@ -11,14 +10,12 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
-    _fit_context,
-    progress,
-    undone_on_failure,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -204,7 +201,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self.assign_labels = assign_labels
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Cluster the samples.
 
@@ -226,8 +223,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             When X has NaN or infinity or fewer samples than `n_clusters`, affinities
             are negative, or a parameter does not fit another.
         """
-        with undone_on_failure(self):
-            self._fit(X)
+        self._fit(X)
         return self
 
     def predict(self, X):
@@ -258,10 +254,10 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         kernel = check_kernel(parameters, rows)
         landmarks, k, _ = check_landmarks(parameters)
         rng = stream(draw_seed(self.random_state))
-        with progress(self, "block of landmarks") as report:
-            nystroem = nystroem_features(
-                rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
-            )
+        report = progress(self, "block of landmarks")
+        nystroem = nystroem_features(
+            rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
+        )
         spectrum = spectral.spectral_embedding(rows, kernel, nystroem, n_components)
         self._embedding_map = spectrum.embedding_map
         self.embedding_, fallback = self._embed(rows)
@@ -329,33 +325,30 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
 
     def _warn_of_lost(self, n_lost, n_samples):
         if n_lost > _LOST_SHARE * n_samples:
-            warnings.warn(
+            warn_user(
                 f"{n_lost} of {n_samples} samples are similar to no landmark, and take the "
                 "label of the nearest. Allow more of them than "
                 f"n_landmarks={self.n_landmarks}, or a wider kernel (of rbf, a smaller "
                 "gamma).",
                 UserWarning,
-                stacklevel=5,
             )
 
     def _warn_of_alone(self, n_alone, n_samples):
         if self.n_clusters < n_alone < n_samples:
-            warnings.warn(
+            warn_user(
                 f"{n_alone} of {n_samples} samples are similar to no other, more than the "
                 f"n_clusters={self.n_clusters} that they take. Widen the kernel (a smaller "
                 "gamma, of rbf), or leave them out.",
                 UserWarning,
-                stacklevel=5,
             )
 
     def _warn_of_rank(self, rank, n_components):
         if rank < n_components:
-            warnings.warn(
+            warn_user(
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
                 f"the {n_components} eigenvectors asked for. There are duplicates in X, or "
                 f"n_landmarks={self.n_landmarks} or gamma are too small for so many.",
                 UserWarning,
-                stacklevel=5,
             )
 
     def __sklearn_tags__(self):
