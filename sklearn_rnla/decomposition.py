@@ -131,6 +131,9 @@ class RandomizedPCA(
 
     Zero-weight samples count as absent, integer weights as repetitions.
 
+    With ``with_mean=False``, data whose mean is far above their spread are read once more
+    for the variances; an iterator cannot be, and loses digits of them.
+
     References
     ----------
     .. [1] Halko, N., Martinsson, P.-G., & Tropp, J. A. (2011). Finding structure with
