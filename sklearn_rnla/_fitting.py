@@ -29,8 +29,9 @@ def fitting(fit):
         del data["self"]
         task = estimator._fit_task = _FitTask(estimator, **data)
         result = fit(estimator, *args, **kwargs)
-        task.end()
+        # Callbacks get a copy of the estimator, which is not to keep the data.
         del estimator._fit_task
+        task.end()
         return result
 
     validated = _fit_context(prefer_skip_nested_validation=True)(announced)

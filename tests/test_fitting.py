@@ -96,6 +96,7 @@ def test_callbacks_see_the_fit_begin_and_end(estimator, data):
     assert last_X is data[0]
     assert last_y is (data[1] if len(data) > 1 else None)
     assert metadata == {}
+    assert not hasattr(copy, "_fit_task")
     assert vars(copy).keys() >= {name for name in vars(fitted) if name.endswith("_")}
     assert not [
         name for name in vars(fitted) if name.startswith(("_callback", "_fit_task"))
