@@ -164,8 +164,11 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, A=None):
         lossy = along**2 > _LARGEST_RATIO[np.dtype(dtype)] * known
         if lossy.any() and A is not None and A.rows.rereadable:
             A.n_passes += 1
-            squares = A.rows.fold(fold_squares_about, W, moments.mean)
-            explained, total = (each / degrees for each in squares)
+            squares, sums, total = A.rows.fold(fold_squares_about, W, moments.mean)
+            # What rounding left of the mean.
+            shift = sums / degrees
+            explained = squares / degrees - (W @ shift) ** 2
+            total = total / degrees - float(shift @ shift)
     n_left = min(n_samples, V.shape[1]) - k
     rest = max(0.0, total - float(explained.sum())) + left
     return PrincipalComponents(
@@ -183,21 +186,27 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, A=None):
 
 
 def fold_squares_about(state, block, V, mean):
-    """Weighted sums of squares about `mean`: of the coordinates along V, of all entries."""
+    """Fold weighted sums about `mean`.
+
+    State: ``[squares of the coordinates along V, rows, squares of all entries]``.
+    """
     values = block.values.astype(np.float64)
     weight = np.ones(values.shape[0]) if block.weight is None else block.weight
     if isinstance(values, np.ndarray):
         values -= mean
         Y = values @ V.T
+        sums = weight @ values
         squares = weight @ np.einsum("ij,ij->i", values, values)
     else:
         Y = values @ V.T - V @ mean
         # Entries that are not stored lie at minus the mean. They are counted, as what is
         # left of the squared mean would be lost in rounding.
         columns, weights = values.indices, np.repeat(weight, np.diff(values.indptr))
+        about = values.data - mean[columns]
         absent = weight.sum() - np.bincount(columns, weights, minlength=len(mean))
-        squares = weights @ (values.data - mean[columns]) ** 2 + absent @ mean**2
-    return add_states(state, [weight @ Y**2, float(squares)])
+        sums = np.bincount(columns, weights * about, minlength=len(mean)) - absent * mean
+        squares = weights @ about**2 + absent @ mean**2
+    return add_states(state, [weight @ Y**2, sums, float(squares)])
 
 
 def shares(parts, whole, dtype):
