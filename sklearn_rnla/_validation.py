@@ -7,9 +7,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_array
 
+from ._fitting import warn_user
 from ._sklearn import (
     Interval,
     StrOptions,
@@ -179,6 +181,7 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    y = y if multi_output else as_vector(y)
     y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
     if numeric and y.dtype not in dtypes:
         y = y.astype(dtypes[0])
@@ -188,6 +191,22 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
             f"{[X.shape[0], len(y)]}"
         )
     return y
+
+
+def as_vector(y):
+    """Return y, where it has one column as a vector, with a warning of the user's line.
+
+    That of scikit-learn's `column_or_1d` would be of a line of this package.
+    """
+    column = np.asarray(y)
+    if column.ndim != 2 or column.shape[1] != 1:
+        return y
+    warn_user(
+        "A column-vector y was passed when a 1d array was expected. Please change the "
+        "shape of y to (n_samples,), for example using ravel().",
+        DataConversionWarning,
+    )
+    return column.ravel()
 
 
 def check_n_recommended(n):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
-    _fit_context,
-    progress,
-    undone_on_failure,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -212,7 +209,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self.assign_labels = assign_labels
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Cluster the samples.
 
@@ -234,40 +231,39 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             When X has NaN or infinity or fewer samples than `n_clusters`, affinities
             are negative, or a parameter does not fit another.
         """
-        with undone_on_failure(self):
-            n_components = self._check_components()
-            rows = check_kernel_rows(self, X, reset=True)
-            if rows.shape[0] < self.n_clusters:
-                raise ValueError(
-                    f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
-                )
-            kernel = check_kernel(self._affinity_spec(), rows)
-            landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
-            rng = stream(draw_seed(self.random_state))
-            with progress(self, "block of landmarks") as report:
-                nystroem = nystroem_features(
-                    rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
-                )
-            clusters = spectral_clusters(
-                rows,
-                kernel,
-                nystroem,
-                self.n_clusters,
-                n_components,
-                self.assign_labels,
-                n_init=self.n_init,
-                rng=rng,
+        n_components = self._check_components()
+        rows = check_kernel_rows(self, X, reset=True)
+        if rows.shape[0] < self.n_clusters:
+            raise ValueError(
+                f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
             )
-            self.labels_ = clusters.labels
-            self.embedding_ = clusters.embedding
-            self.eigenvalues_ = clusters.spectrum.eigenvalues
-            self.n_clusters_hint_ = eigengap(self.eigenvalues_)
-            self.components_ = nystroem.points
-            self.component_indices_ = nystroem.indices
-            self.error_estimate_ = nystroem.error_estimate
-            self._rule = clusters.rule
-            for message in self._doubts(clusters, n_components):
-                warnings.warn(message, UserWarning, stacklevel=3)
+        kernel = check_kernel(self._affinity_spec(), rows)
+        landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
+        rng = stream(draw_seed(self.random_state))
+        report = progress(self, "block of landmarks")
+        nystroem = nystroem_features(
+            rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
+        )
+        clusters = spectral_clusters(
+            rows,
+            kernel,
+            nystroem,
+            self.n_clusters,
+            n_components,
+            self.assign_labels,
+            n_init=self.n_init,
+            rng=rng,
+        )
+        self.labels_ = clusters.labels
+        self.embedding_ = clusters.embedding
+        self.eigenvalues_ = clusters.spectrum.eigenvalues
+        self.n_clusters_hint_ = eigengap(self.eigenvalues_)
+        self.components_ = nystroem.points
+        self.component_indices_ = nystroem.indices
+        self.error_estimate_ = nystroem.error_estimate
+        self._rule = clusters.rule
+        for message in self._doubts(clusters, n_components):
+            warn_user(message, UserWarning)
         return self
 
     def predict(self, X):

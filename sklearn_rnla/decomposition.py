@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,22 +9,19 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
-    _fit_context,
-    progress,
-    svd_flip,
-    undone_on_failure,
 )
 from ._validation import check_rows
-from .linalg.incremental import RowSummary, summarize
-from .linalg.one_view import one_view_right_svd
-from .linalg.rank import FixedRank, GavishDonoho, VarianceFraction
-from .linalg.right_svd import right_svd
+from .linalg.incremental import RowSummary
+from .linalg.principal_components import principal_components, updated_components
+from .linalg.probabilistic_pca import ProbabilisticPCA
+from .linalg.rank import rank_rule
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 
 
@@ -135,6 +131,9 @@ class RandomizedPCA(
 
     Zero-weight samples count as absent, integer weights as repetitions.
 
+    With ``with_mean=False``, data whose mean is far above their spread are read once more
+    for the variances; an iterator cannot be, and loses digits of them.
+
     References
     ----------
     .. [1] Halko, N., Martinsson, P.-G., & Tropp, J. A. (2011). Finding structure with
@@ -207,7 +206,7 @@ class RandomizedPCA(
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None, sample_weight=None):
         """Find the principal components of X.
 
@@ -232,33 +231,19 @@ class RandomizedPCA(
             When X has NaN, infinity, too few samples, or when `n_components` exceeds
             ``min(n_samples, n_features)``.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(
-                X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
-            )
-            self._check_n_components((rows.n_samples, rows.shape[1]))
-            if rows.shape[0] is None and self.algorithm == "auto":
-                summary = self._summarize(rows)
-                self._check_n_components((summary.n_rows, rows.shape[1]))
-                self._set_summary(summary, rows.dtype)
-                return self
-            if rows.weight is not None and self.with_mean and rows.weight.sum() <= 1:
-                raise ValueError(
-                    f"sample_weight sums to {rows.weight.sum()}, but a variance needs "
-                    "more than 1: weights count repetitions."
-                )
-            A = CenteredMatrix(rows, center=self.with_mean)
-            with progress(self, "pass") as report:
-                k, result = self._solve(A, report)
-            n_samples = rows.n_samples
-            self._check_n_components((n_samples, rows.shape[1]))
-            self._set_results(k, result, A.moments, n_samples, A.dtype)
-            self.n_samples_ = self.n_samples_seen_ = rows.shape[0]
-            self.n_passes_ = A.n_passes
-            self._summary = None
+        rows = self._check_rows(
+            X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
+        )
+        rule = rank_rule(self.n_components, (rows.n_samples, rows.shape[1]))
+        if rows.shape[0] is None and self.algorithm == "auto":
+            self._update(rows, rule, None)
+        else:
+            self._solve(rows, rule)
+        # The rows of an iterator have been counted only now.
+        rank_rule(self.n_components, (rows.n_samples, rows.shape[1]))
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X, y=None, sample_weight=None):
         """Update the components with one more batch of samples.
 
@@ -279,7 +264,9 @@ class RandomizedPCA(
         Raises
         ------
         ValueError
-            When X has NaN, infinity or another number of features than before.
+            When X has NaN, infinity or another number of features than before; when
+            `with_mean` has changed, or `n_components` has come to ask for components that
+            were dropped.
 
         Notes
         -----
@@ -287,12 +274,11 @@ class RandomizedPCA(
         the mean and the total variance are exact. After `fit` it goes on from the
         components found.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(
-                X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
-            )
-            self._check_n_components((rows.shape[1],) * 2)
-            self._set_summary(self._summarize(rows), rows.dtype)
+        rows = self._check_rows(
+            X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
+        )
+        rule = rank_rule(self.n_components, (None, rows.shape[1]))
+        self._update(rows, rule, self._summary_so_far(rule))
         return self
 
     def transform(self, X):
@@ -356,7 +342,7 @@ class RandomizedPCA(
             moment about the origin.
         """
         check_is_fitted(self)
-        return self._spectral(lambda variance: variance)
+        return self._model.covariance().astype(self.components_.dtype)
 
     def get_precision(self):
         """Return the inverse of `get_covariance`.
@@ -368,7 +354,7 @@ class RandomizedPCA(
             ``eps`` times the largest.
         """
         check_is_fitted(self)
-        return self._spectral(lambda variance: 1 / variance)
+        return self._model.precision().astype(self.components_.dtype)
 
     def score_samples(self, X):
         """Return the log-likelihood of each sample under the probabilistic model.
@@ -384,13 +370,7 @@ class RandomizedPCA(
             Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
         """
         check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        variance, noise = self._model()
-        V = self.components_.astype(np.float64)
-        log_det = np.log(variance).sum() + (V.shape[1] - len(V)) * np.log(noise)
-        mean = self.mean_.astype(np.float64)
-        distance = rows.map(_mahalanobis, V, mean, variance, noise, n_columns=1)
-        return -0.5 * (distance[:, 0] + V.shape[1] * np.log(2 * np.pi) + log_det)
+        return self._model.log_likelihood(self._check_rows(X, reset=False))
 
     def score(self, X, y=None):
         """Return the mean log-likelihood of the samples.
@@ -430,145 +410,99 @@ class RandomizedPCA(
             min_samples=min_samples,
         )
 
-    def _check_n_components(self, shape):
-        """Raise where `n_components` exceeds `shape`, of None where not known yet."""
-        known = [n for n in shape if n is not None]
-        if isinstance(self.n_components, Integral) and self.n_components > min(known):
-            raise ValueError(
-                f"n_components={self.n_components} must be at most "
-                f"min(n_samples={shape[0]}, n_features={shape[1]})."
-            )
-
-    def _rule(self, n_samples, n_features):
-        if self.n_components is None:
-            return FixedRank(min(n_samples, n_features))
-        if isinstance(self.n_components, Integral):
-            return FixedRank(int(self.n_components))
-        if isinstance(self.n_components, str):
-            return GavishDonoho()
-        return VarianceFraction(self.n_components)
-
-    def _solve(self, A, report):
-        """Return the number of components and the triplets they are taken from."""
-        rng = stream(draw_seed(self.random_state))
+    def _solve(self, rows, rule):
+        """Set the components of the rows; raise where the algorithm needs others."""
         if self.algorithm == "one-view":
             if not isinstance(self.n_components, Integral):
                 raise ValueError(
                     f"n_components={self.n_components!r} must be an int with "
                     "algorithm='one-view', which sizes its sketches in advance."
                 )
-            k = int(self.n_components)
-            return k, one_view_right_svd(A, k, rng=rng)
-        if A.shape[0] is None and self.algorithm != "gram":
+        elif rows.shape[0] is None and self.algorithm != "gram":
             raise ValueError(
                 f"algorithm={self.algorithm!r} reads the data several times, but an "
                 "iterator of blocks can be read once: choose 'auto', 'gram' or 'one-view'."
             )
-        k, result = right_svd(
+        A = CenteredMatrix(rows, center=self.with_mean)
+        found = principal_components(
             A,
-            self._rule(A.rows.n_samples or A.shape[1], A.shape[1]),
+            rule,
             algorithm=self.algorithm,
             tol=self.tol,
             max_passes=self.max_passes,
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
-            rng=rng,
-            report=report,
+            rng=stream(draw_seed(self.random_state)),
+            report=progress(self, "pass"),
         )
-        if not result.converged:
-            warnings.warn(
-                f"The estimated excess error is {result.error_estimate:.1e} after "
+        if not found.converged:
+            warn_user(
+                f"The estimated excess error is {found.error_estimate:.1e} after "
                 f"{A.n_passes} passes, above tol={self.tol}. Allow a larger max_passes="
                 f"{self.max_passes}, or a larger error.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
-        return k, result
+        self._set_results(found, rows.shape[0], A.n_passes)
+        self._summary = None
 
-    def _summarize(self, rows):
-        """Return the summary of the rows and, in `partial_fit`, of those before."""
-        n_features = rows.shape[1]
-        k = n_kept = n_features
-        if isinstance(self.n_components, Integral):
-            k = min(int(self.n_components), n_features)
-            n_kept = min(n_features, 2 * k + 32)
-        summary = None
-        if rows.shape[0] is not None and hasattr(self, "components_"):
-            summary = self._summary or RowSummary.of_leading(
-                self.singular_values_, self.components_, self._moments, self.n_samples_
+    def _summary_so_far(self, rule):
+        """Return what `partial_fit` goes on from, if anything; raise where it cannot."""
+        if not hasattr(self, "components_"):
+            return None
+        if self.with_mean != self._with_mean:
+            raise ValueError(
+                f"with_mean={self.with_mean} cannot go on from components found with "
+                f"with_mean={self._with_mean}: call fit."
             )
-        return summarize(rows, k, n_kept, center=self.with_mean, summary=summary)
+        summary = self._summary or RowSummary.of_leading(
+            self.singular_values_, self.components_, self._moments, self.n_samples_, rule
+        )
+        if not summary.supports(rule):
+            raise ValueError(
+                f"n_components={self.n_components!r} asks for components that were dropped "
+                f"when n_components_={self.n_components_} of them were kept: call fit."
+            )
+        return summary
 
-    def _set_summary(self, summary, dtype):
-        n_samples = max(summary.n_rows, int(summary.total_weight))
-        k, result = summary.right_svd(self._rule(n_samples, len(summary.mean)))
-        self._set_results(k, result, summary.moments, n_samples, dtype)
-        self.n_samples_ = self.n_samples_seen_ = summary.n_rows
-        self.n_passes_ = 1
+    def _update(self, rows, rule, before):
+        """Set the components of the rows that a summary stands for, and of those given."""
+        found, summary = updated_components(
+            rows, rule, center=self.with_mean, summary=before
+        )
+        self._set_results(found, summary.n_rows, 1)
         self._summary = summary
 
-    def _set_results(self, k, result, moments, n_samples, dtype):
-        s = result.singular_values[:k]
-        V = svd_flip(None, result.components[:k].copy(), u_based_decision=False)[1]
-        total, mean = moments.total_weight, moments.mean
-        squared_norm = moments.squared_norm
-        degrees = total - 1 if self.with_mean else total
-        # A first batch of one sample has no variance yet.
-        degrees = degrees if degrees > 0 else np.inf
-        variance = s**2 / degrees
-        explained, whole = variance, squared_norm / degrees
-        if not self.with_mean:
-            explained = np.maximum(variance - (V.astype(np.float64) @ mean) ** 2, 0.0)
-            whole = max(0.0, whole - float(mean @ mean))
-        left_out = min(n_samples, V.shape[1]) - k
-        rest = max(0.0, squared_norm - float(s @ s)) / degrees
-        self.components_ = V.astype(dtype, copy=False)
-        self.singular_values_ = s.astype(dtype)
-        self.explained_variance_ = explained.astype(dtype)
-        ratio = explained / whole if whole > 0 else np.zeros(k)
-        self.explained_variance_ratio_ = ratio.astype(dtype)
-        self.mean_ = (mean if self.with_mean else np.zeros_like(mean)).astype(dtype)
-        self.noise_variance_ = rest / left_out if left_out > 0 else 0.0
-        self.n_components_ = k
-        self.error_estimate_ = result.error_estimate
-        self._variance = variance
-        self._moments = moments
+    def _set_results(self, found, n_rows, n_passes):
+        """Name the principal components found."""
+        self.components_ = found.components
+        self.singular_values_ = found.singular_values
+        self.explained_variance_ = found.explained_variance
+        self.explained_variance_ratio_ = found.explained_variance_ratio
+        self.mean_ = found.mean
+        self.noise_variance_ = found.noise_variance
+        self.n_components_ = len(found.components)
+        self.n_samples_ = self.n_samples_seen_ = n_rows
+        self.n_passes_ = n_passes
+        self.error_estimate_ = found.error_estimate
+        self._second_moments = found.second_moments
+        self._moments = found.moments
+        self._with_mean = self.with_mean
 
     def _scale(self):
         """Return what `transform` divides by, in float64."""
-        return np.sqrt(self._variance) if self.whiten else np.ones(self.n_components_)
+        return np.sqrt(self._second_moments) if self.whiten else np.ones(self.n_components_)
 
+    @property
     def _model(self):
-        """Return the eigenvalues of the model's covariance and that of its noise.
-
-        Neither is below rounding, relative to the largest.
-        """
-        floor = np.finfo(self.components_.dtype).eps * self._variance[0]
-        noise = max(self.noise_variance_, floor, np.finfo(np.float64).tiny)
-        return np.maximum(self._variance, noise), noise
-
-    def _spectral(self, function):
-        """Return a function of the model's covariance matrix."""
-        variance, noise = self._model()
-        V = self.components_.astype(np.float64)
-        matrix = (V.T * (function(variance) - function(noise))) @ V
-        matrix.flat[:: len(matrix) + 1] += function(noise)
-        return matrix.astype(self.components_.dtype)
+        return ProbabilisticPCA.above_rounding(
+            components=self.components_,
+            mean=self.mean_,
+            variances=self._second_moments,
+            noise=self.noise_variance_,
+        )
 
 
 def _inverse(scale):
     """Return one over `scale`, zero where that is lost in rounding."""
     lost = scale <= len(scale) * np.finfo(scale.dtype).eps * scale[0]
     return np.where(lost, 0.0, 1 / np.where(lost, 1.0, scale))
-
-
-def _mahalanobis(values, V, mean, variance, noise):
-    """Return the squared Mahalanobis distances of a block's rows, as a column."""
-    Y = values @ V.T - V @ mean
-    if isinstance(values, np.ndarray):
-        rest = values - mean - Y @ V
-        rest = np.einsum("ij,ij->i", rest, rest)
-    else:
-        rest = values.multiply(values).sum(axis=1) - 2 * (values @ mean) + mean @ mean
-        rest = np.maximum(rest - np.einsum("ij,ij->i", Y, Y), 0.0)
-    return (Y**2 @ (1 / variance) + rest / noise)[:, np.newaxis]

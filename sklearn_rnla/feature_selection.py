@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,8 +11,9 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import Interval, StrOptions, _check_y, _fit_context, undone_on_failure
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
@@ -23,7 +23,7 @@ from .linalg.right_svd import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 
 
-class CURSelector(SelectorMixin, BaseEstimator):
+class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
     """Selection of the columns, and rows, of which the data are combinations.
 
     Where PCA gives mixtures of all features, this keeps a few of them, as they are:
@@ -191,7 +191,7 @@ class CURSelector(SelectorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Select columns of X, and rows if asked for.
 
@@ -220,44 +220,42 @@ class CURSelector(SelectorMixin, BaseEstimator):
         UserWarning
             When X has lower rank than `n_components` or `n_rows`: fewer come.
         """
-        with undone_on_failure(self):
-            rows = check_rows(
-                self,
-                X,
-                reset=True,
-                block_size=self.block_size,
-                n_jobs=self.n_jobs,
-                min_samples=1 + (self.method == "supervised"),
-            )
-            k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
-            if self.n_rows is not None:
-                check_rank("n_rows", int(self.n_rows), rows.shape)
-            # A column with a large mean is not, for that, one that predicts.
-            A = CenteredMatrix(rows, center=self.method == "supervised")
-            rng = stream(draw_seed(self.random_state))
-            gathered, c = gather_columns(
-                A,
-                k,
-                tol=tol,
-                n_rows=self.n_rows or 0,
-                keep=self.n_rows is not None,
-                method=self.method,
-                refine=self.refine,
-                sketch_size=self.sketch_size,
-                response=self._response(A, y),
-                rng=rng,
-            )
-            if not c:
-                raise ValueError("X is zero: it has no columns to select.")
-            self._set_results(A, gathered, c)
-            for name in ("n_components", "n_rows"):
-                self._warn_if_fewer(name)
-            if self.compute_leverage_scores:
-                V = leading_right(
-                    CenteredMatrix(rows, center=False), self.n_components_, rng
-                )
-                self.leverage_scores_ = squared_norms(V)
-            self.n_passes_ = A.n_passes
+        rows = check_rows(
+            self,
+            X,
+            reset=True,
+            block_size=self.block_size,
+            n_jobs=self.n_jobs,
+            min_samples=1 + (self.method == "supervised"),
+        )
+        k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
+        if self.n_rows is not None:
+            check_rank("n_rows", int(self.n_rows), rows.shape)
+        # A column with a large mean is not, for that, one that predicts.
+        A = CenteredMatrix(rows, center=self.method == "supervised")
+        rng = stream(draw_seed(self.random_state))
+        gathered, c = gather_columns(
+            A,
+            k,
+            tol=tol,
+            n_rows=self.n_rows or 0,
+            keep=self.n_rows is not None,
+            method=self.method,
+            refine=self.refine,
+            sketch_size=self.sketch_size,
+            response=self._response(A, y),
+            rng=rng,
+        )
+        if not c:
+            raise ValueError("X is zero: it has no columns to select.")
+        self._set_results(A, gathered, c)
+        self._warn_if_fewer("n_components", self.n_components_)
+        if self.n_rows is not None:
+            self._warn_if_fewer("n_rows", len(self.row_indices_))
+        if self.compute_leverage_scores:
+            V = leading_right(CenteredMatrix(rows, center=False), self.n_components_, rng)
+            self.leverage_scores_ = squared_norms(V)
+        self.n_passes_ = A.n_passes
         return self
 
     def transform(self, X):
@@ -307,6 +305,10 @@ class CURSelector(SelectorMixin, BaseEstimator):
         return np.asarray(X @ W.astype(X.dtype))
 
     def _response(self, A, y):
+        """Return what columns are chosen for, besides the data; None unless "supervised".
+
+        It is a function of the sketch of the data, which gives a Gram matrix in its rows.
+        """
         if self.method != "supervised":
             return None
         if y is None:
@@ -334,24 +336,18 @@ class CURSelector(SelectorMixin, BaseEstimator):
         self.error_estimate_ = float(gathered.errors[c])
         if self.n_rows is not None:
             cur = choose_rows(A, gathered, c, self.n_rows)
-            self.row_indices_, self.C_, self.U_, self.R_ = cur[1:5]
+            self.row_indices_ = cur.row_indices
+            self.C_, self.U_, self.R_ = cur.C, cur.U, cur.R
             self.error_estimate_ = cur.error_estimate
             self.row_weights_ = row_weights(A, cur.R)
         self.column_indices_ = gathered.indices[:c]
         self.n_components_ = c
         self.interpolation_ = gathered.interpolation(c).astype(A.dtype)
 
-    def _warn_if_fewer(self, name):
+    def _warn_if_fewer(self, name, found):
         asked = getattr(self, name)
-        found = self.n_components_ if name == "n_components" else None
-        if name == "n_rows" and asked is not None:
-            found = len(self.row_indices_)
         if isinstance(asked, Integral) and found < asked:
-            warnings.warn(
-                f"{name}={asked} exceeds the numerical rank of X: {found} selected.",
-                UserWarning,
-                stacklevel=4,
-            )
+            warn_user(f"{name}={asked} exceeds the numerical rank of X: {found} selected.")
 
     def _get_support_mask(self):
         check_is_fitted(self)

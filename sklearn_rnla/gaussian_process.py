@@ -9,14 +9,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
+from ._fitting import fitting, progress
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
-    _fit_context,
-    progress,
-    undone_on_failure,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -222,7 +220,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y):
         """Find landmarks and parameters of the kernel, and the posterior.
 
@@ -243,46 +241,45 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         ValueError
             When a parameter does not fit the data, or these are not finite.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(X, reset=True)
-            y = check_target(self, rows, y, numeric=True)
-            self.X_train_ = self._kept(X, rows)
-            self.y_train_ = self._normalized(y)
-            landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
-            problem = GaussianProcessProblem(
-                rows=rows,
-                Y=self.y_train_.reshape(len(y), -1),
-                alpha=self._check_alpha(rows),
-                method=self.method,
-                k=min(k, rows.shape[0]),
-                landmarks=landmarks,
-                rng=stream(draw_seed(self.random_state)),
-                n_jobs=self.n_jobs,
-            )
-            kernel = starting_kernel(
-                problem,
-                self.kernel,
-                optimized=self.optimizer is not None,
-                learn_noise=self.learn_noise,
-            )
-            with progress(self, "iteration") as report:
-                found = fit_gaussian_process(
-                    problem,
-                    kernel,
-                    self.optimizer,
-                    n_restarts=self.n_restarts_optimizer,
-                    n_steps=self.n_landmark_steps,
-                    reselect=self.reselect_landmarks,
-                    report=report,
-                )
-            self.kernel_ = found.kernel
-            self.components_ = found.Z
-            self.component_indices_ = found.indices
-            self.n_iter_ = found.n_iter
-            self._evidence = found.evidence
-            self.log_marginal_likelihood_value_ = found.evidence.value
-            self.error_estimate_ = found.evidence.trace_error
-            self.dual_coef_ = self._shaped(found.evidence.dual)
+        rows = self._check_rows(X, reset=True)
+        y = check_target(self, rows, y, numeric=True)
+        self.X_train_ = self._kept(X, rows)
+        self.y_train_ = self._normalized(y)
+        landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
+        problem = GaussianProcessProblem(
+            rows=rows,
+            Y=self.y_train_.reshape(len(y), -1),
+            alpha=self._check_alpha(rows),
+            method=self.method,
+            k=min(k, rows.shape[0]),
+            landmarks=landmarks,
+            rng=stream(draw_seed(self.random_state)),
+            n_jobs=self.n_jobs,
+        )
+        kernel = starting_kernel(
+            problem,
+            self.kernel,
+            optimized=self.optimizer is not None,
+            learn_noise=self.learn_noise,
+        )
+        report = progress(self, "iteration")
+        found = fit_gaussian_process(
+            problem,
+            kernel,
+            self.optimizer,
+            n_restarts=self.n_restarts_optimizer,
+            n_steps=self.n_landmark_steps,
+            reselect=self.reselect_landmarks,
+            report=report,
+        )
+        self.kernel_ = found.kernel
+        self.components_ = found.Z
+        self.component_indices_ = found.indices
+        self.n_iter_ = found.n_iter
+        self._evidence = found.evidence
+        self.log_marginal_likelihood_value_ = found.evidence.value
+        self.error_estimate_ = found.evidence.trace_error
+        self.dual_coef_ = self._shaped(found.evidence.dual)
         return self
 
     def _check_rows(self, X, *, reset):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import NamedTuple
 
@@ -13,14 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     StrOptions,
     _check_feature_names_in,
-    _fit_context,
-    progress,
-    undone_on_failure,
     validate_data,
 )
 from ._validation import check_n_recommended
@@ -250,7 +247,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Fit the model to the entries that are known.
 
@@ -281,18 +278,17 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         ConvergenceWarning
             When `max_iter` ends it.
         """
-        with undone_on_failure(self):
-            X, dense = self._check(X, reset=True)
-            self._empty = np.zeros(X.shape[1], dtype=bool)
-            if dense:
-                self._empty = np.isnan(X).all(axis=0)
-                if self.add_indicator:
-                    self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
-            X = self._kept(X)
-            observed = self._observed(X)
-            if not observed.nnz:
-                raise ValueError("X has no entry that is known: nothing to fit.")
-            self._fit(X, observed, dense)
+        X, dense = self._check(X, reset=True)
+        self._empty = np.zeros(X.shape[1], dtype=bool)
+        if dense:
+            self._empty = np.isnan(X).all(axis=0)
+            if self.add_indicator:
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+        X = self._kept(X)
+        observed = self._observed(X)
+        if not observed.nnz:
+            raise ValueError("X has no entry that is known: nothing to fit.")
+        self._fit(X, observed, dense)
         return self
 
     def transform(self, X):
@@ -561,16 +557,16 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         start = getattr(self, "_model", None) if self.warm_start else None
         if start is not None and (len(start.rows), len(start.columns)) != observed.shape:
             start = None
-        with progress(self, "iteration") as report:
-            found = complete(
-                observed,
-                self,
-                rank=self.rank,
-                solver=solver,
-                start=start,
-                rng=rng,
-                report=report,
-            )
+        report = progress(self, "iteration")
+        found = complete(
+            observed,
+            self,
+            rank=self.rank,
+            solver=solver,
+            start=start,
+            rng=rng,
+            report=report,
+        )
         self._dense = dense
         self._model = model = found.model
         self._seen = observed
@@ -596,15 +592,14 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                 obstacles(self.sampling_, found.rank, found.determined, numbers)
             )
             if reasons:
-                warnings.warn(
+                warn_user(
                     f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
                     "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
                     UserWarning,
-                    stacklevel=4,
                 )
         if not found.converged:
             message = why_not_converged(found, self)
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            warn_user(message, ConvergenceWarning)
 
     def _complete(self, X):
         """Return X, without the columns left out, filled."""

@@ -8,14 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     RealNotInt,
-    _fit_context,
-    progress,
-    undone_on_failure,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -182,7 +180,7 @@ class NystroemKernel(
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Choose landmarks among the samples.
 
@@ -205,11 +203,10 @@ class NystroemKernel(
             When X has NaN or infinity, a precomputed kernel is not square, or a parameter
             does not fit the kernel.
         """
-        with undone_on_failure(self):
-            self._fit(X)
+        self._fit(X)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit_transform(self, X, y=None):
         """Choose landmarks, and return the features of the samples.
 
@@ -226,10 +223,9 @@ class NystroemKernel(
             The features: those that the choice of landmarks left behind, where it saw all
             samples.
         """
-        with undone_on_failure(self):
-            rows, cholesky = self._fit(X)
-            if cholesky is None or rows.lazy:
-                return self._features(rows)
+        rows, cholesky = self._fit(X)
+        if cholesky is None or rows.lazy:
+            return self._features(rows)
         return np.ascontiguousarray(cholesky.factor)
 
     def transform(self, X):
@@ -266,17 +262,17 @@ class NystroemKernel(
             tol=self.tol,
             takes_points=kernel.takes_points,
         )
-        with progress(self, "block of landmarks") as report:
-            result = nystroem_features(
-                rows,
-                kernel,
-                k,
-                landmarks,
-                tol=tol,
-                n_jobs=self.n_jobs,
-                rng=stream(draw_seed(self.random_state)),
-                report=report,
-            )
+        report = progress(self, "block of landmarks")
+        result = nystroem_features(
+            rows,
+            kernel,
+            k,
+            landmarks,
+            tol=tol,
+            n_jobs=self.n_jobs,
+            rng=stream(draw_seed(self.random_state)),
+            report=report,
+        )
         self.components_ = result.points
         self.component_indices_ = result.indices
         self.normalization_ = result.feature_map.W.astype(rows.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,19 +12,18 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
-    _fit_context,
-    progress,
-    undone_on_failure,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
+    as_vector,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -135,32 +133,32 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         kernel = check_kernel(spec, samples)
         landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_components)
         rng = stream(draw_seed(self.random_state))
-        with progress(self, "iteration") as report:
-            nystroem = nystroem_features(
-                samples,
-                kernel,
-                k,
-                landmarks,
-                tol=trace_tol,
-                n_jobs=self.n_jobs,
-                rng=rng,
-                report=report,
-            )
-            model = kernel_ridge(
-                rows,
-                kernel,
-                nystroem,
-                Y,
-                alphas,
-                centers=self.centers,
-                solver=self.solver,
-                fit_intercept=self.fit_intercept,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                n_jobs=self.n_jobs,
-                rng=rng,
-                report=report,
-            )
+        report = progress(self, "iteration")
+        nystroem = nystroem_features(
+            samples,
+            kernel,
+            k,
+            landmarks,
+            tol=trace_tol,
+            n_jobs=self.n_jobs,
+            rng=rng,
+            report=report,
+        )
+        model = kernel_ridge(
+            rows,
+            kernel,
+            nystroem,
+            Y,
+            alphas,
+            centers=self.centers,
+            solver=self.solver,
+            fit_intercept=self.fit_intercept,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            n_jobs=self.n_jobs,
+            rng=rng,
+            report=report,
+        )
         self.components_, self.component_indices_ = model.points, model.indices
         self.dual_coef_, self.intercept_ = model.dual, model.intercept
         self.alpha_, search = model.solution.alpha, model.solution.search
@@ -168,13 +166,12 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.error_estimate_ = nystroem.error_estimate
         self._columns = model.columns
         if not search.converged:
-            warnings.warn(
+            warn_user(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
                 f"iterations, above tol={self.tol}. Increase max_iter (now "
                 f"{self.max_iter}), or n_components (now {self.n_components}) for a better "
                 "preconditioner.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _predict(self, X):
@@ -302,7 +299,7 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     (442,)
     """
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y, sample_weight=None):
         """Fit the regression.
 
@@ -325,13 +322,12 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         ValueError
             When X or y have NaN or infinity, or a parameter does not fit another.
         """
-        with undone_on_failure(self):
-            rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
-            y = check_target(self, rows, y, numeric=True)
-            self._fit_targets(rows, y.reshape(len(y), -1))
-            if y.ndim == 1:
-                self.dual_coef_ = self.dual_coef_.ravel()
-                self.intercept_ = float(self.intercept_[0])
+        rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
+        y = check_target(self, rows, y, numeric=True)
+        self._fit_targets(rows, y.reshape(len(y), -1))
+        if y.ndim == 1:
+            self.dual_coef_ = self.dual_coef_.ravel()
+            self.intercept_ = float(self.intercept_[0])
         return self
 
     def predict(self, X):
@@ -496,7 +492,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         )
         self.class_weight = class_weight
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y, sample_weight=None):
         """Fit the classifier.
 
@@ -520,28 +516,27 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
             When X has NaN or infinity, y is not of classes, or a parameter does not fit
             another.
         """
-        with undone_on_failure(self):
-            rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
-            y = column_of_classes(check_target(self, rows, y, numeric=False))
-            if self.class_weight is not None:
-                weight = compute_sample_weight(self.class_weight, y)
-                if not (np.all(weight >= 0) and np.isfinite(weight).all() and weight.any()):
-                    raise ValueError(
-                        f"class_weight={self.class_weight!r} must be finite and at least "
-                        "0, and not 0 for all classes of y."
-                    )
-                if rows.weight is not None:
-                    weight = weight * rows.weight
-                rows = rows.with_weight(weight.astype(rows.dtype))
-            self._binarizer = LabelBinarizer(neg_label=-1)
-            Y = self._binarizer.fit_transform(y).astype(np.float64)
-            self.classes_ = self._binarizer.classes_
-            if len(self.classes_) < 2:
+        rows = check_kernel_rows(self, X, reset=True, sample_weight=sample_weight)
+        y = column_of_classes(check_target(self, rows, y, numeric=False))
+        if self.class_weight is not None:
+            weight = compute_sample_weight(self.class_weight, y)
+            if not (np.all(weight >= 0) and np.isfinite(weight).all() and weight.any()):
                 raise ValueError(
-                    f"y has one class only, {self.classes_[0]!r}: there must be two or "
-                    "more classes."
+                    f"class_weight={self.class_weight!r} must be finite and at least "
+                    "0, and not 0 for all classes of y."
                 )
-            self._fit_targets(rows, Y)
+            if rows.weight is not None:
+                weight = weight * rows.weight
+            rows = rows.with_weight(weight.astype(rows.dtype))
+        self._binarizer = LabelBinarizer(neg_label=-1)
+        Y = self._binarizer.fit_transform(y).astype(np.float64)
+        self.classes_ = self._binarizer.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class only, {self.classes_[0]!r}: there must be two or "
+                "more classes."
+            )
+        self._fit_targets(rows, Y)
         return self
 
     def decision_function(self, X):
@@ -582,4 +577,4 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
 def column_of_classes(y):
     """Return y as one column of classes, or raise."""
     check_classification_targets(y)
-    return column_or_1d(y, warn=True)
+    return column_or_1d(as_vector(y))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,15 +9,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    StrOptions,
-    _fit_context,
-    progress,
-    undone_on_failure,
-)
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_penalties, check_rows, check_target
 from .linalg.least_squares import solve
 from .operators.lanes import kernel_jobs
@@ -162,7 +155,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y, sample_weight=None):
         """Fit the regression.
 
@@ -185,49 +178,46 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ValueError
             When X or y have NaN or infinity, or alpha does not fit the targets.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(X, reset=True, sample_weight=sample_weight)
-            if rows.shape[0] is None:
-                raise ValueError(
-                    "SketchedRidge reads the data several times, but an iterator of blocks "
-                    "is read once: pass an array, a memmap or a dask array."
-                )
-            y = check_target(self, rows, y, numeric=True)
-            Y = y.reshape(len(y), -1)
-            alphas = _check_alphas(self.alpha, Y.shape[1])
-            with progress(self, "pass") as report:
-                solution, intercept = solve(
-                    rows,
-                    Y,
-                    alphas,
-                    center=self.fit_intercept,
-                    solver=self.solver,
-                    tol=self.tol,
-                    max_iter=self.max_iter,
-                    rng=stream(draw_seed(self.random_state)),
-                    report=report,
-                )
-            coef = solution.coef.T.astype(rows.dtype)
-            # Shapes as Ridge has them, also for a y of one column.
-            self.coef_ = coef[0] if len(coef) == 1 else coef
-            self.intercept_ = 0.0
-            if self.fit_intercept:
-                intercept = intercept.astype(rows.dtype)
-                self.intercept_ = intercept[0] if y.ndim == 1 else intercept
-            self.n_iter_ = solution.n_iter
-            self.solver_ = solution.solver
-            self.rank_ = solution.rank
-            self.condition_ = solution.condition
-            self.error_estimate_ = solution.error_estimate
-            if not solution.converged:
-                warnings.warn(
-                    f"The relative error of the fitted values is about "
-                    f"{solution.error_estimate:.1e} after {solution.n_iter} passes, above "
-                    f"tol={self.tol}. Allow a larger max_iter={self.max_iter} or a "
-                    "larger alpha, or scale the features.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+        rows = self._check_rows(X, reset=True, sample_weight=sample_weight)
+        if rows.shape[0] is None:
+            raise ValueError(
+                "SketchedRidge reads the data several times, but an iterator of blocks "
+                "is read once: pass an array, a memmap or a dask array."
+            )
+        y = check_target(self, rows, y, numeric=True)
+        Y = y.reshape(len(y), -1)
+        alphas = _check_alphas(self.alpha, Y.shape[1])
+        solution, intercept = solve(
+            rows,
+            Y,
+            alphas,
+            center=self.fit_intercept,
+            solver=self.solver,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            rng=stream(draw_seed(self.random_state)),
+            report=progress(self, "pass"),
+        )
+        coef = solution.coef.T.astype(rows.dtype)
+        # Shapes as Ridge has them, also for a y of one column.
+        self.coef_ = coef[0] if len(coef) == 1 else coef
+        self.intercept_ = 0.0
+        if self.fit_intercept:
+            intercept = intercept.astype(rows.dtype)
+            self.intercept_ = intercept[0] if y.ndim == 1 else intercept
+        self.n_iter_ = solution.n_iter
+        self.solver_ = solution.solver
+        self.rank_ = solution.rank
+        self.condition_ = solution.condition
+        self.error_estimate_ = solution.error_estimate
+        if not solution.converged:
+            warn_user(
+                f"The relative error of the fitted values is about "
+                f"{solution.error_estimate:.1e} after {solution.n_iter} passes, above "
+                f"tol={self.tol}. Allow a larger max_iter={self.max_iter} or a "
+                "larger alpha, or scale the features.",
+                ConvergenceWarning,
+            )
         return self
 
     def predict(self, X):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
     CallbackSupportMixin,
-    _fit_context,
-    progress,
-    undone_on_failure,
     validate_data,
 )
 from ._validation import check_n_recommended, check_target
@@ -166,7 +162,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y):
         """Fit the model to the values of pairs.
 
@@ -194,24 +190,23 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         ConvergenceWarning
             When `max_iter` ends it.
         """
-        with undone_on_failure(self):
-            X = self._check(X, reset=True)
-            y = check_target(
-                self,
-                X,
-                y,
-                numeric=True,
-                multi_output=False,
-                dtypes=(np.float64, np.float32),
-            )
-            self.row_ids_, rows = _distinct(X[:, 0])
-            self.column_ids_, columns = _distinct(X[:, 1])
-            shape = len(self.row_ids_), len(self.column_ids_)
-            observed = Observed.from_pairs(
-                rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
-            )
-            self._fit(observed)
-            self._range = y.min(), y.max()
+        X = self._check(X, reset=True)
+        y = check_target(
+            self,
+            X,
+            y,
+            numeric=True,
+            multi_output=False,
+            dtypes=(np.float64, np.float32),
+        )
+        self.row_ids_, rows = _distinct(X[:, 0])
+        self.column_ids_, columns = _distinct(X[:, 1])
+        shape = len(self.row_ids_), len(self.column_ids_)
+        observed = Observed.from_pairs(
+            rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
+        )
+        self._fit(observed)
+        self._range = y.min(), y.max()
         return self
 
     def predict(self, X, return_std=False):
@@ -326,16 +321,16 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             before = self._model
             if (len(before.rows) - 1, len(before.columns) - 1) == observed.shape:
                 start = before._replace(rows=before.rows[:-1], columns=before.columns[:-1])
-        with progress(self, "iteration") as report:
-            found = complete(
-                observed,
-                self,
-                rank=rank,
-                solver=solver,
-                start=start,
-                rng=stream(draw_seed(self.random_state)),
-                report=report,
-            )
+        report = progress(self, "iteration")
+        found = complete(
+            observed,
+            self,
+            rank=rank,
+            solver=solver,
+            start=start,
+            rng=stream(draw_seed(self.random_state)),
+            report=report,
+        )
         # One row and one column more, of identifiers not seen.
         model = found.model
         nothing = Observed.from_pairs(
@@ -368,7 +363,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         self.history_ = found.history
         if not found.converged:
             message = why_not_converged(found, self)
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
+            warn_user(message, ConvergenceWarning)
 
 
 def _distinct(ids):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,7 +12,8 @@ from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn import Interval, StrOptions, _fit_context, undone_on_failure
+from ._fitting import fitting, warn_user
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
@@ -21,7 +21,12 @@ from .sketching import SRTT, Gaussian, SparseSign
 from .sketching._base import fold_sparse_projection, project_rows
 
 
-class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SketchProjection(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Projection of the features by a random sketch, which keeps distances.
 
     A drop-in for scikit-learn's `SparseRandomProjection` and `GaussianRandomProjection`
@@ -134,7 +139,7 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(self, X, y=None):
         """Draw the sketch, from the shape of X alone.
 
@@ -161,23 +166,22 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         DataDimensionalityWarning
             When `n_components` exceeds n_features.
         """
-        with undone_on_failure(self):
-            rows = self._check_rows(X, reset=True)
-            n_samples, n_features = rows.shape
-            if n_samples is None:
-                raise ValueError(
-                    "An iterator of blocks is used up by fit, which needs but the shape: "
-                    "fit an array of that shape, and transform the iterator."
-                )
-            self.n_components_ = self._check_n_components(n_samples, n_features)
-            self.sketch_ = self._distribution(n_features).sample(self.random_state)
-            self._dtype = rows.dtype
-            # Once, for all blocks of all calls.
-            self._drawn = self.sketch_.drawn()
-            vars(self).pop("inverse_components_", None)
-            if self.compute_inverse_components:
-                inverse = self._lift(np.eye(self.n_components_)).T
-                self.inverse_components_ = inverse.astype(rows.dtype)
+        rows = self._check_rows(X, reset=True)
+        n_samples, n_features = rows.shape
+        if n_samples is None:
+            raise ValueError(
+                "An iterator of blocks is used up by fit, which needs but the shape: "
+                "fit an array of that shape, and transform the iterator."
+            )
+        self.n_components_ = self._check_n_components(n_samples, n_features)
+        self.sketch_ = self._distribution(n_features).sample(self.random_state)
+        self._dtype = rows.dtype
+        # Once, for all blocks of all calls.
+        self._drawn = self.sketch_.drawn()
+        vars(self).pop("inverse_components_", None)
+        if self.compute_inverse_components:
+            inverse = self._lift(np.eye(self.n_components_)).T
+            self.inverse_components_ = inverse.astype(rows.dtype)
         return self
 
     @property
@@ -276,19 +280,9 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
 
     def _check_n_components(self, n_samples, n_features):
+        """Return the number of components, or raise where there are too many."""
         if self.n_components != "auto":
-            if self.n_components > n_features:
-                if self.sketch == "srtt":
-                    raise ValueError(
-                        f"n_components={self.n_components} must be at most "
-                        f"n_features={n_features} with sketch='srtt'."
-                    )
-                warnings.warn(
-                    f"n_components={self.n_components} exceeds n_features={n_features}: "
-                    "the projection is not smaller.",
-                    DataDimensionalityWarning,
-                    stacklevel=4,
-                )
+            self._check_dimension(n_features)
             return int(self.n_components)
         k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
         if not 0 < k <= n_features:
@@ -297,6 +291,20 @@ class SketchProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"{k}, which must be positive and at most n_features={n_features}."
             )
         return k
+
+    def _check_dimension(self, n_features):
+        if self.n_components <= n_features:
+            return
+        if self.sketch == "srtt":
+            raise ValueError(
+                f"n_components={self.n_components} must be at most "
+                f"n_features={n_features} with sketch='srtt'."
+            )
+        warn_user(
+            f"n_components={self.n_components} exceeds n_features={n_features}: the "
+            "projection is not smaller.",
+            DataDimensionalityWarning,
+        )
 
     def _distribution(self, n_features):
         if self.sketch == "gaussian":

@@ -72,6 +72,72 @@ def test_likelihood_and_precision_equal_those_of_pca(container, whiten):
     np.testing.assert_allclose(every.get_covariance(), np.cov(X.T), atol=1e-9)
 
 
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("n_components", [None, 19, 7])
+@pytest.mark.parametrize("data", ["normal", "iris", "scaled"])
+def test_precision_is_the_inverse_of_the_covariance(data, n_components, container):
+    X = np.random.default_rng(0).standard_normal((200, 20))
+    scaled = X * 10.0 ** -(np.arange(20) / 10)
+    X = {"normal": X, "iris": load_iris().data, "scaled": scaled}[data]
+    n_components = n_components and min(n_components, X.shape[1] - 1)
+    ours = RandomizedPCA(n_components).fit(container(X))
+    theirs = PCA(n_components, svd_solver="full").fit(X)
+    precision, expected = ours.get_precision(), theirs.get_precision()
+    assert_close_to_scale(precision, expected, float, 1e7)
+    identity = precision @ ours.get_covariance()
+    np.testing.assert_allclose(identity, np.eye(X.shape[1]), atol=1e-8)
+    np.testing.assert_allclose(ours.score_samples(container(X)), theirs.score_samples(X))
+
+
+FAR = {
+    "pressures": (101325 + 150 * np.random.default_rng(0).standard_normal((500, 8))).astype(
+        np.float32
+    ),
+    "temperatures": (
+        288 + np.array([8, 2, 1, 0.5]) * np.random.default_rng(0).standard_normal((500, 4))
+    ).astype(np.float32),
+    "seconds": 1.7e9 + 30 * np.random.default_rng(0).standard_normal((500, 6)),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_far_origin_costs_no_accuracy_of_the_variance(name, container, weighted):
+    X = FAR[name]
+    w = np.random.default_rng(1).integers(0, 3, len(X)) if weighted else np.ones(len(X))
+    pca = RandomizedPCA(2, with_mean=False).fit(container(X), sample_weight=w)
+    repeated = np.repeat(X.astype(float), w.astype(int), axis=0)
+    coordinates = repeated @ pca.components_.T.astype(float)
+    variances = coordinates.var(axis=0)
+    np.testing.assert_allclose(pca.explained_variance_, variances, rtol=1e-3)
+    total = repeated.var(axis=0).sum()
+    np.testing.assert_allclose(pca.explained_variance_ratio_, variances / total, rtol=1e-3)
+    model = RandomizedPCA(2, with_mean=False).fit(repeated)
+    assert pca.noise_variance_ == pytest.approx(model.noise_variance_, rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("with_mean", [True, False])
+def test_shares_of_the_variance_sum_to_at_most_one(dtype, with_mean, seed):
+    rng = np.random.default_rng(seed)
+    for n in (3, 20, 100):
+        X = rng.standard_normal((150, n)).astype(dtype)
+        pca = RandomizedPCA(with_mean=with_mean).fit(X)
+        batches = RandomizedPCA(with_mean=with_mean).partial_fit(X).partial_fit(X)
+        for ratio in (pca.explained_variance_ratio_, batches.explained_variance_ratio_):
+            assert ratio.sum() <= 1
+            assert np.cumsum(ratio)[-1] <= 1
+            assert np.all(np.diff(ratio) <= 0) or not with_mean
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "gram", "krylov", "one-view"])
+def test_error_estimates_are_not_negative(algorithm, seed):
+    for _, X in gallery(300, 40, seed=seed):
+        pca = RandomizedPCA(5, algorithm=algorithm, random_state=seed).fit(X)
+        assert pca.error_estimate_ >= 0
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_without_mean_it_is_the_truncated_svd(container):
     X = np.random.default_rng(0).random((400, 30)) * np.linspace(1, 3, 30)
@@ -254,7 +320,7 @@ def test_an_interrupted_fit_leaves_the_previous_state(method, error, monkeypatch
     def interrupt(*args, **kwargs):
         raise error
 
-    name = "right_svd" if method == "fit" else "summarize"
+    name = "principal_components" if method == "fit" else "updated_components"
     monkeypatch.setattr(module, name, interrupt)
     with pytest.raises(error):
         getattr(pca, method)(DIGITS[:, :50] if method == "fit" else DIGITS)

@@ -93,3 +93,86 @@ def test_a_failed_batch_leaves_the_state_before_it():
             pca.partial_fit(bad)
         assert all(vars(pca)[key] is before[key] for key in before)
     assert pca.partial_fit(X).n_samples_seen_ == 100
+
+
+def fitted(how, n_components, X, **params):
+    return getattr(RandomizedPCA(n_components, **params), how)(X)
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("more", [20, None, 0.999])
+def test_components_that_were_dropped_do_not_come_back(how, more):
+    X = np.random.default_rng(0).standard_normal((300, 80))
+    pca = fitted(how, 5, X)
+    before = vars(pca.set_params(n_components=more)).copy()
+    with pytest.raises(ValueError, match=f"n_components={more} .*=5 .* fit"):
+        pca.partial_fit(X)
+    assert vars(pca) == before
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("n_components", [None, 0.5, 8, 3])
+def test_fewer_components_than_before_are_those_of_all_the_rows(how, n_components):
+    X = np.random.default_rng(0).standard_normal((300, 8))
+    pca = fitted(how, None, X[:150]).set_params(n_components=n_components)
+    pca.partial_fit(X[150:])
+    reference = RandomizedPCA(n_components).fit(X)
+    for name in ("singular_values_", "explained_variance_ratio_"):
+        assert_close_to_scale(getattr(pca, name), getattr(reference, name), float, 1e5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_more_components_come_where_none_was_dropped(dtype):
+    X = np.random.default_rng(0).standard_normal((300, 8)).astype(dtype)
+    pca = RandomizedPCA(3).partial_fit(X[:150])
+    reference = RandomizedPCA(8).fit(X)
+    pca.set_params(n_components=8).partial_fit(X[150:])
+    assert_close_to_scale(pca.singular_values_, reference.singular_values_, dtype, 1e4)
+    whole = RandomizedPCA().fit(X[:5]).partial_fit(X[5:])
+    assert_close_to_scale(whole.singular_values_, reference.singular_values_, dtype, 1e4)
+
+
+def test_the_bound_holds_when_a_fraction_goes_on_from_a_fit():
+    X = with_spectrum(np.arange(1.0, 41) ** -0.5, 600, 40)
+    pca = RandomizedPCA(0.6).fit(X[:400]).partial_fit(X[400:])
+    k = pca.n_components_
+    assert excess(X, pca.components_, k, True) <= pca.error_estimate_
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize("with_mean", [True, False])
+def test_centring_cannot_change_between_batches(how, with_mean):
+    X = np.random.default_rng(0).standard_normal((100, 5)) + 2
+    pca = fitted(how, 3, X, with_mean=with_mean).set_params(with_mean=not with_mean)
+    with pytest.raises(ValueError, match=f"={not with_mean} .*={with_mean}: call fit"):
+        pca.partial_fit(X)
+    assert pca.fit(X).partial_fit(X).n_samples_ == 200
+
+
+@pytest.mark.parametrize("n", [7, 49, 100])
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_weights_that_sum_to_one_have_no_variance(how, n):
+    X = np.random.default_rng(0).standard_normal((n, 5))
+    with pytest.raises(ValueError, match="sample_weight sums to 1"):
+        getattr(RandomizedPCA(3), how)(X, sample_weight=np.full(n, 1 / n))
+    one = np.zeros(n)
+    one[0] = 1
+    first = RandomizedPCA(3).partial_fit(X, sample_weight=one)
+    assert not first.explained_variance_.any()
+    first.partial_fit(X, sample_weight=np.full(n, 1 / n))
+    assert np.isfinite(first.explained_variance_).all()
+    RandomizedPCA(3, with_mean=False).partial_fit(X, sample_weight=np.full(n, 1 / n))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "gram"])
+def test_a_short_stream_has_as_many_components_as_rows(algorithm):
+    X = np.random.default_rng(0).standard_normal((6, 20))
+    pca = RandomizedPCA(algorithm=algorithm).fit(iter([X[:3], X[3:]]))
+    assert pca.n_components_ == len(pca.components_) == len(pca.singular_values_) == 6
+
+
+def test_batches_far_from_the_origin_keep_their_variance():
+    X = 1.7e9 + 3600 * np.random.default_rng(0).standard_normal((500, 6))
+    pca = RandomizedPCA(2, with_mean=False).partial_fit(X[:200]).partial_fit(X[200:])
+    variances = (X @ pca.components_.T).var(axis=0)
+    np.testing.assert_allclose(pca.explained_variance_, variances, rtol=1e-3)

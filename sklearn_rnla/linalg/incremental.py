@@ -14,12 +14,16 @@ from ..operators.stacking import stack_rows
 from .gram import leading_eigh
 from .krylov import RightSVD
 from .orth import complete_rows
+from .rank import FixedRank, VarianceFraction
 
 # Rows of a sparse batch taken at a time.
 _SPARSE_ROWS = 512
 
 # Smaller dense batches are joined first: each update costs a factorisation.
 _LEAST_BATCH = 256
+
+# Singular values of single precision may have lost this share of what they captured.
+_SINGLE_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,19 @@ class RowSummary:
         )
 
     @classmethod
-    def of_leading(cls, s, V, moments, n_rows):
-        """Return a summary of rows whose leading singular triplets alone are known."""
+    def of_leading(cls, s, V, moments, n_rows, rule):
+        """Return a summary of rows whose leading singular triplets alone are known.
+
+        `rule` is what will be asked for, of more rows.
+        """
+        k = len(s) if isinstance(rule, FixedRank) else len(moments.mean)
         captured = float(np.sum(s.astype(np.float64) ** 2))
         tail = max(0.0, moments.squared_norm - captured)
+        if len(s) == min(n_rows, len(moments.mean)):
+            # Nothing was left out but rounding.
+            tail = 0.0
         # What was left out is below the last, and in sum no more than the tail.
-        dropped = np.full(len(s), min(float(s[-1]) ** 2, tail / len(s)))
+        dropped = np.full(k, min(float(s[-1]) ** 2, tail / k))
         factor = s[:, np.newaxis].astype(np.float64) * V
         return cls(
             factor,
@@ -80,6 +91,21 @@ class RowSummary:
         """Moments of the rows seen."""
         return Moments.at_mean(self.total_weight, self.mean, self.squared_norm)
 
+    @property
+    def n_samples(self):
+        """Number of rows seen, weights taken as repetitions."""
+        return max(self.n_rows, int(self.total_weight))
+
+    def supports(self, rule):
+        """Return whether `rule` can be asked, now or later: no part of it was dropped."""
+        if self.dropped.sum() <= len(self.mean) * np.finfo(float).eps * self.squared_norm:
+            return True
+        if isinstance(rule, VarianceFraction):
+            captured = float(np.sum(self.factor**2))
+            if captured < (1 - _SINGLE_ROUNDING) * rule.fraction * self.squared_norm:
+                return False
+        return n_wanted(rule, len(self.mean)) <= len(self.dropped)
+
     def right_svd(self, rule):
         """Return how many triplets `rule` keeps, and a `RightSVD` of as many.
 
@@ -88,7 +114,7 @@ class RowSummary:
         s = np.sqrt(np.einsum("ij,ij->i", self.factor, self.factor))
         s = s[s > 0]
         V = self.factor[: len(s)] / s[:, np.newaxis]
-        k = rule(s, self.squared_norm, (self.n_rows, len(self.mean))) or max(1, len(s))
+        k = rule(s, self.squared_norm, (self.n_samples, len(self.mean))) or max(1, len(s))
         V = complete_rows(V, k, stream(0))
         s = np.concatenate([s, np.zeros(len(V) - len(s))])
         return k, RightSVD(s, V, self.excess(s, k), True)
@@ -168,6 +194,17 @@ class RowSummary:
         )
 
 
+def n_wanted(rule, n_features) -> int:
+    """Return how many triplets `rule` may keep in the end."""
+    fixed = isinstance(rule, FixedRank)
+    return min(rule.first_guess, n_features) if fixed else n_features
+
+
+def n_rows_kept(k, n_features) -> int:
+    """Return how many rows the factor keeps, for `k` triplets of little error."""
+    return min(n_features, 2 * k + 32)
+
+
 def summarize(rows, k, n_kept, *, center, summary=None):
     """Return the summary of a row matrix, added to that of earlier rows.
 
@@ -181,6 +218,9 @@ def summarize(rows, k, n_kept, *, center, summary=None):
     """
     if summary is None:
         summary = RowSummary.empty(rows.shape[1], k)
+    elif k > len(summary.dropped):
+        # That takes a summary that dropped nothing.
+        summary = replace(summary, dropped=np.zeros(k))
     for values, weight in _batches(rows.blocks(), max(n_kept, _LEAST_BATCH)):
         summary = summary.update(values, weight, center=center, n_kept=n_kept)
     return summary

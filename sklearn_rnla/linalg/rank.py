@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
+
+
+def rank_rule(n_components, shape):
+    """Return the rule that `n_components` stands for.
+
+    Parameters
+    ----------
+    n_components : int, float, "gavish-donoho" or None
+        A number, a share of the variance, a threshold, or all.
+    shape : tuple of int
+        Of the matrix; rows of None are not known yet.
+
+    Returns
+    -------
+    callable
+        See `FixedRank`.
+
+    Raises
+    ------
+    ValueError
+        When a number exceeds the shape.
+    """
+    n_samples, n_features = shape
+    most = n_features if n_samples is None else min(shape)
+    if n_components is None:
+        return WholeSpectrum(most) if n_samples is None else FixedRank(most)
+    if isinstance(n_components, str):
+        return GavishDonoho()
+    if not isinstance(n_components, Integral):
+        return VarianceFraction(n_components)
+    if n_components > most:
+        limit = f"n_features={n_features}"
+        if n_samples is not None:
+            limit = f"min(n_samples={n_samples}, {limit})"
+        raise ValueError(f"n_components={n_components} must be at most {limit}.")
+    return FixedRank(int(n_components))
 
 
 class FixedRank:
     """Keep a given number."""
-
-    first_guess = None
 
     def __init__(self, k):
         self.first_guess = k
@@ -16,6 +52,14 @@ class FixedRank:
     def __call__(self, s, squared_norm, shape):
         """Return the number to keep, or None where `s` does not reach far enough."""
         return self.first_guess
+
+
+class WholeSpectrum(FixedRank):
+    """Keep a given number, or as many as there turn out to be rows."""
+
+    def __call__(self, s, squared_norm, shape):
+        """Return the number to keep."""
+        return min(self.first_guess, *shape)
 
 
 class VarianceFraction:

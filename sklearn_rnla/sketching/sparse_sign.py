@@ -144,11 +144,12 @@ class SparseSignSketch(Sketch):
     def _matrix(self, codes, dtype):
         nnz = codes.shape[1]
         signs = np.array([1, -1], dtype) * self._scale(np.dtype(dtype).type)
+        index = np.int32 if codes.size < np.iinfo(np.int32).max else np.int64
         return sp.csc_array(
             (
                 signs[codes.ravel() & 1],
-                (codes.ravel() >> 1).astype(np.int32),
-                np.arange(0, codes.size + 1, nnz),
+                (codes.ravel() >> 1).astype(index),
+                np.arange(0, codes.size + 1, nnz, dtype=index),
             ),
             shape=(self.shape[0], len(codes)),
         )

@@ -8,6 +8,7 @@ from sklearn_rnla.linalg.rank import (
     VarianceFraction,
     known_noise_threshold,
     marchenko_pastur_median,
+    rank_rule,
 )
 
 
@@ -55,3 +56,20 @@ def test_a_fraction_keeps_the_fewest_that_exceed_it():
 
 def test_a_fixed_rank_is_itself():
     assert FixedRank(7)(np.ones(3), 1.0, (9, 9)) == 7
+
+
+def test_a_number_beyond_the_shape_is_refused_by_name():
+    for shape, limit in (
+        ((8, 40), r"min\(n_samples=8, n_features=40\)"),
+        ((None, 5), "n_features=5"),
+    ):
+        with pytest.raises(ValueError, match=f"n_components=12 must be at most {limit}."):
+            rank_rule(12, shape)
+
+
+def test_all_components_are_as_many_as_rows_turn_out_to_be():
+    s = np.ones(3)
+    assert rank_rule(None, (9, 7))(s, 3.0, (9, 7)) == 7
+    assert rank_rule(None, (None, 7))(s, 3.0, (3, 7)) == 3
+    assert rank_rule(0.5, (9, 7))(s, 3.0, (9, 7)) == 2
+    assert rank_rule(4, (None, 7))(s, 3.0, (3, 7)) == 4

@@ -1,0 +1,99 @@
+"""What surrounds every fit: validation, callbacks, undo on failure, and warnings."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import warnings
+
+from ._sklearn import _fit_context
+
+# Warnings are of the line that called one of these packages.
+_INTERNAL = frozenset({"sklearn_rnla", "sklearn", "contextlib", "joblib"})
+
+
+def fitting(fit):
+    """Decorate a method that fits an estimator.
+
+    Parameters are validated, and callbacks see the fit begin and end, with its data. After
+    an error the estimator has the attributes that it had before.
+    """
+    signature = inspect.signature(fit)
+
+    @functools.wraps(fit)
+    def announced(estimator, *args, **kwargs):
+        if not getattr(estimator, "_skl_callbacks", None):
+            return fit(estimator, *args, **kwargs)
+        data = signature.bind(estimator, *args, **kwargs).arguments
+        del data["self"]
+        task = estimator._fit_task = _FitTask(estimator, **data)
+        result = fit(estimator, *args, **kwargs)
+        # Callbacks get a copy of the estimator, which is not to keep the data.
+        del estimator._fit_task
+        task.end()
+        return result
+
+    validated = _fit_context(prefer_skip_nested_validation=True)(announced)
+
+    @functools.wraps(fit)
+    def undone_on_failure(estimator, *args, **kwargs):
+        # Outside of scikit-learn's context, which tears callbacks down by attributes that
+        # they set on the estimator.
+        attributes = vars(estimator).copy()
+        try:
+            return validated(estimator, *args, **kwargs)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(attributes)
+            raise
+
+    return undone_on_failure
+
+
+class _FitTask:
+    """A fit that callbacks of scikit-learn are told about."""
+
+    def __init__(self, estimator, X, y=None, **metadata):
+        # Reading an iterator of blocks would use it up.
+        X = None if hasattr(X, "__next__") else X
+        metadata = {name: value for name, value in metadata.items() if value is not None}
+        self._data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._context = estimator._init_callback_context(max_subtasks=None)
+        self._context.call_on_fit_task_begin(**self._data)
+
+    def report(self, name):
+        """Tell of a step called `name` that has ended; return whether to stop."""
+        step = self._context.subcontext(task_name=name)
+        step.call_on_fit_task_begin(**self._data)
+        return bool(step.call_on_fit_task_end(**self._data))
+
+    def end(self):
+        """Tell that the estimator is fitted: no attributes need be set to make it so."""
+        self._context.call_on_fit_task_end(**self._data, reconstruction_attributes={})
+
+
+def progress(estimator, step):
+    """Return ``report()``, to be called after each `step` of a fit of unknown length.
+
+    It returns whether a callback asks to stop. Where scikit-learn has no callbacks, or
+    none is set, it does nothing.
+    """
+    task = getattr(estimator, "_fit_task", None)
+    return _report_nothing if task is None else functools.partial(task.report, step)
+
+
+def _report_nothing():
+    return False
+
+
+def warn_user(message, category=UserWarning):
+    """Warn of the line, outside of this package and of scikit-learn, that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _is_internal(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_internal(frame):
+    return frame.f_globals.get("__name__", "").partition(".")[0] in _INTERNAL

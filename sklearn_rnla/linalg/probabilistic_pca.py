@@ -1,0 +1,100 @@
+"""The Gaussian model behind principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ProbabilisticPCA:
+    """Gaussian of covariance ``V^T diag(variances - noise) V + noise I``.
+
+    Attributes
+    ----------
+    components : ndarray of shape (k, n_features)
+        Orthonormal rows V.
+    mean : ndarray of shape (n_features,)
+        Mean of the Gaussian.
+    variances : ndarray of shape (k,)
+        Variances along the components, in decreasing order.
+    noise : float
+        Variance in each other direction.
+
+    Notes
+    -----
+    Tipping & Bishop (1999), in float64. No variance is below rounding, relative to the
+    largest, so that the covariance has an inverse.
+    """
+
+    components: np.ndarray
+    mean: np.ndarray
+    variances: np.ndarray
+    noise: float
+
+    @classmethod
+    def above_rounding(cls, components, mean, variances, noise):
+        """Return the model, with variances below rounding raised to it."""
+        floor = np.finfo(components.dtype).eps * variances[0]
+        noise = max(noise, floor, np.finfo(np.float64).tiny)
+        return cls(
+            components=components.astype(np.float64),
+            mean=mean.astype(np.float64),
+            variances=np.maximum(variances, noise),
+            noise=noise,
+        )
+
+    @property
+    def is_complete(self):
+        """Whether the components leave no direction to the noise."""
+        return len(self.components) == len(self.mean)
+
+    def covariance(self):
+        """Return the covariance matrix."""
+        return self._spectral(self.variances, self.noise)
+
+    def precision(self):
+        """Return the inverse of the covariance matrix."""
+        return self._spectral(1 / self.variances, 1 / self.noise)
+
+    def log_likelihood(self, rows):
+        """Return the log-density at each row of a row matrix.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Bishop (2006), section 12.2.1, in ``O(n_features k)`` a row.
+        """
+        k, n_features = self.components.shape
+        log_det = np.log(self.variances).sum() + (n_features - k) * np.log(self.noise)
+        distances = rows.map(squared_mahalanobis, self, n_columns=1)[:, 0]
+        return -0.5 * (distances + n_features * np.log(2 * np.pi) + log_det)
+
+    def _spectral(self, along, across):
+        """Return the matrix with eigenvalues `along` the components, `across` elsewhere."""
+        V = self.components
+        # An inverse noise of rounding level would cancel where nothing is left to it.
+        across = 0.0 if self.is_complete else across
+        matrix = (V.T * (along - across)) @ V
+        matrix.flat[:: len(matrix) + 1] += across
+        return matrix
+
+
+def squared_mahalanobis(values, model):
+    """Return the squared Mahalanobis distances of a block's rows, as a column."""
+    V, mean = model.components, model.mean
+    Y = values @ V.T - V @ mean
+    distances = Y**2 @ (1 / model.variances)
+    if not model.is_complete:
+        distances += _squares_left(values, Y, V, mean) / model.noise
+    return distances[:, np.newaxis]
+
+
+def _squares_left(values, Y, V, mean):
+    """Return the squared norms of what the coordinates Y leave of the rows."""
+    if isinstance(values, np.ndarray):
+        rest = values - mean - Y @ V
+        return np.einsum("ij,ij->i", rest, rest)
+    rest = values.multiply(values).sum(axis=1) - 2 * (values @ mean) + mean @ mean
+    return np.maximum(rest - np.einsum("ij,ij->i", Y, Y), 0.0)
