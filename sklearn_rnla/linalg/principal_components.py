@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators import Moments
-from ..operators._rows import add_states
+from ..operators.rows import add_states
 from .incremental import n_rows_kept, n_wanted, summarize
 from .one_view import one_view_right_svd
 from .right_svd import right_svd
