@@ -28,18 +28,15 @@ from .linalg.completion import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
+    CompletionOptions,
     complete,
     why_not_converged,
 )
-from .linalg.low_rank import complete_rows, fold_in, predict_pairs
-from .linalg.neighbors import fit_neighbors, refine
+from .linalg.kept_columns import KeptColumns
 from .linalg.sampling_graph import describe_sampling, obstacles
-from .linalg.top import largest_entries
 from .operators._rows import kernel_jobs
 from .operators.observed import Observed
 
-# Dense data with at most so many columns have all their covariances estimated.
-_FEW_COLUMNS = 300
 # Share of each row's entries that `score` hides.
 _SCORED = 0.2
 
@@ -283,16 +280,39 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         with undone_on_failure(self):
             X, dense = self._check(X, reset=True)
-            self._empty = np.zeros(X.shape[1], dtype=bool)
-            if dense:
-                self._empty = np.isnan(X).all(axis=0)
-                if self.add_indicator:
-                    self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
-            X = self._kept(X)
-            observed = self._observed(X)
+            self._kept = KeptColumns.with_entries(X) if dense else KeptColumns.all_of(X)
+            if dense and self.add_indicator:
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+            X = self._kept.take(X)
+            observed = self._entries(X)
             if not observed.nnz:
                 raise ValueError("X has no entry that is known: nothing to fit.")
-            self._fit(X, observed, dense)
+            warm = self.warm_start and hasattr(self, "_completion")
+            options = CompletionOptions.of(self.get_params(deep=False))
+            with progress(self, "iteration") as report:
+                found = complete(
+                    observed,
+                    options,
+                    table=X if dense else None,
+                    start=self._completion.model if warm else None,
+                    rng=stream(draw_seed(self.random_state)),
+                    report=report,
+                )
+            self._dense = dense
+            self._completion = found
+            self.offset_ = found.model.offset
+            self.rank_ = found.rank
+            self.solver_ = found.solver
+            self.alpha_ = found.alpha
+            svd = found.model.svd(found.rank)
+            self.singular_values_, self.components_, self._rotation = svd
+            self.error_estimate_ = found.error_estimate
+            self.n_iter_ = found.n_iter
+            self.history_ = found.history
+            self._warn_of_obstacles()
+            if not found.converged:
+                message = why_not_converged(found, options)
+                warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
     def transform(self, X):
@@ -313,10 +333,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
+        kept = self._kept.take(X)
         if not dense:
-            rows, _ = fold_in(self._model, self._observed(self._kept(X)))
-            return self._model.factors_of(rows) @ self._rotation
-        filled = self._fill(X)
+            rows = self._completion.fold_in(self._entries(kept))
+            return self._completion.model.factors_of(rows) @ self._rotation
+        filled = self._completion.fill(kept, n_jobs=kernel_jobs(self.n_jobs))
+        if self.keep_empty_features:
+            filled = self._kept.put_back(filled, X)
         if self.add_indicator:
             if not hasattr(self, "indicator_"):
                 raise ValueError("add_indicator=True needs dense data in fit, too.")
@@ -347,24 +370,16 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             When `pairs` are not integers, or outside of the matrix.
         """
         check_is_fitted(self)
-        pairs = _check_pairs(pairs, (len(self._model.rows), self.n_features_in_))
-        # Places of the columns among those that are not left out.
-        places = np.cumsum(~self._empty) - 1
-        empty = self._empty[pairs[:, 1]]
-        rows, columns = pairs[:, 0], np.maximum(places[pairs[:, 1]], 0)
-        mean, variance = predict_pairs(
-            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        shape = len(self._completion.model.rows), self.n_features_in_
+        rows, columns = _check_pairs(pairs, shape).T
+        places, kept = self._kept.places(columns)
+        mean, std = self._completion.predict(
+            rows, places, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
         )
-        mean[empty] = 0
+        mean[~kept] = 0
         if not return_std:
             return mean
-        if self._noise is None:
-            raise ValueError(
-                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
-            )
-        variance += self._noise[0][rows] * self._noise[1][columns]
-        std = np.sqrt(variance)
-        std[empty] = np.nan
+        std[~kept] = np.nan
         return mean, std
 
     def recommend(self, X, n=10, exclude_seen=True):
@@ -393,22 +408,15 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_n_recommended(n)
+        settings = {"exclude_seen": exclude_seen, "n_jobs": kernel_jobs(self.n_jobs)}
         if np.ndim(X) == 1 and not sp.issparse(X):
-            which = _check_rows(X, len(self._model.rows))
-            rows, seen = self._model.rows[which], self._seen.take(which)
+            rows = _check_rows(X, len(self._completion.model.rows))
+            best, scores = self._completion.recommend(rows, int(n), **settings)
         else:
             X, _ = self._check(X, reset=False)
-            seen = self._observed(self._kept(X))
-            rows, _ = fold_in(self._model, seen)
-        columns, scores = largest_entries(
-            self._model,
-            rows,
-            int(n),
-            exclude=seen if exclude_seen else None,
-            n_jobs=kernel_jobs(self.n_jobs),
-        )
-        original = np.append(np.flatnonzero(~self._empty), -1)
-        return original[columns], scores
+            entries = self._entries(self._kept.take(X))
+            best, scores = self._completion.recommend_new(entries, int(n), **settings)
+        return self._kept.original(best), scores
 
     def fold_in(self, X):
         """Return biases and factors of rows, given those of the columns.
@@ -425,8 +433,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, _ = self._check(X, reset=False)
-        rows, _ = fold_in(self._model, self._observed(self._kept(X)))
-        return FoldedRows(self._model.biases_of(rows), self._model.factors_of(rows))
+        rows = self._completion.fold_in(self._entries(self._kept.take(X)))
+        model = self._completion.model
+        return FoldedRows(biases=model.biases_of(rows), factors=model.factors_of(rows))
 
     def score(self, X, y=None):
         """Hide a part of the entries of each row, and predict it from the rest.
@@ -451,19 +460,20 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
-        X = self._kept(X)
-        observed = self._observed(X)
-        seen, hidden = observed.split(_part_of_each_row(observed, _SCORED))
+        X = self._kept.take(X)
+        observed = self._entries(X)
+        # The same part whenever X is the same.
+        hide = observed.part_of_each_row(_SCORED, stream(0))
+        seen, hidden = observed.split(hide)
         if not hidden.nnz:
             raise ValueError("score needs rows with at least two entries that are known.")
         if dense:
             part = X.copy()
             part[hidden.rows, hidden.indices] = np.nan
-            predicted = self._complete(part)[hidden.rows, hidden.indices]
+            filled = self._completion.fill(part, n_jobs=kernel_jobs(self.n_jobs))
+            predicted = filled[hidden.rows, hidden.indices]
         else:
-            rows, _ = fold_in(self._model, seen)
-            model = self._model._replace(rows=rows)
-            predicted, _ = predict_pairs(model, hidden.rows, hidden.indices)
+            predicted = self._completion.predict_others(seen, hidden.rows, hidden.indices)
         truth = hidden.values.astype(np.float64)
         total = np.square(truth - truth.mean()).sum()
         residual = np.square(truth - predicted).sum()
@@ -490,7 +500,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                 [f"matrixcompleter{i}" for i in range(self.rank_)], dtype=object
             )
         names = _check_feature_names_in(self, input_features)
-        kept = names if self.keep_empty_features else names[~self._empty]
+        kept = names if self.keep_empty_features else names[self._kept.mask]
         if not self.add_indicator:
             return kept
         indicated = self.indicator_.get_feature_names_out(names)
@@ -500,27 +510,27 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     def sampling_(self):
         """Diagnostics of the places of the entries."""
         U, V = self.row_factors_ @ self._rotation, self.components_.T
-        return describe_sampling(self._seen, U, V)
+        return describe_sampling(self._completion.seen, U, V)
 
     @property
     def row_biases_(self):
         """Biases of rows."""
-        return self._model.row_biases
+        return self._completion.model.row_biases
 
     @property
     def column_biases_(self):
         """Biases of columns."""
-        return self._model.column_biases
+        return self._completion.model.column_biases
 
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._model.factors()[0]
+        return self._completion.model.factors()[0]
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._model.factors()[1]
+        return self._completion.model.factors()[1]
 
     def _check(self, X, *, reset):
         """Return data with NaN where they are missing, and whether they are dense."""
@@ -537,96 +547,24 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             X = np.where(X.dtype.type(self.missing_values) == X, X.dtype.type(np.nan), X)
         return X, dense
 
-    def _kept(self, X):
-        """Return the columns that are not left out."""
-        if not self._empty.any():
-            return X
-        return (X.tocsc() if sp.issparse(X) else X)[:, ~self._empty]
+    def _entries(self, X):
+        return Observed.from_matrix(X, n_jobs=kernel_jobs(self.n_jobs))
 
-    def _observed(self, X):
-        n_jobs = kernel_jobs(self.n_jobs)
-        if sp.issparse(X):
-            return Observed.from_sparse(X, n_jobs=n_jobs)
-        return Observed.from_dense(X, n_jobs=n_jobs)
-
-    def _fit(self, X, observed, dense):
-        solver = self.solver
-        if solver == "auto":
-            solver = "em" if dense and X.shape[1] <= _FEW_COLUMNS else "gibbs"
-            # Who has a penalty to give means a solver that takes one.
-            solver = solver if self.alpha is None else "als"
-        elif solver == "em" and not dense:
-            raise ValueError("solver='em' needs dense data: leave it at 'auto' for sparse.")
-        rng = stream(draw_seed(self.random_state))
-        start = getattr(self, "_model", None) if self.warm_start else None
-        if start is not None and (len(start.rows), len(start.columns)) != observed.shape:
-            start = None
-        with progress(self, "iteration") as report:
-            found = complete(
-                observed,
-                self,
-                rank=self.rank,
-                solver=solver,
-                start=start,
-                rng=rng,
-                report=report,
+    def _warn_of_obstacles(self):
+        """Warn where the places of the entries do not allow for recovery."""
+        found = self._completion
+        if found.solver not in WITHOUT_PENALTY:
+            return
+        reasons = "; ".join(
+            obstacles(self.sampling_, found.rank, found.determined, self._kept.numbers)
+        )
+        if reasons:
+            warnings.warn(
+                f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
+                "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
+                UserWarning,
+                stacklevel=4,
             )
-        self._dense = dense
-        self._model = model = found.model
-        self._seen = observed
-        self._noise = found.noise
-        self.offset_ = model.offset
-        self.rank_ = found.rank
-        self.solver_ = found.solver
-        self.alpha_ = found.alpha
-        self.singular_values_, self.components_, self._rotation = model.svd(found.rank)
-        self.error_estimate_ = found.error_estimate
-        self.n_iter_ = found.n_iter
-        self.history_ = found.history
-        self._gaussian = self._neighbors = None
-        if found.table is not None:
-            self._gaussian = found.table.gaussian
-            if self.neighbors:
-                self._neighbors = fit_neighbors(
-                    X, found.table, rng=rng, n_jobs=observed.n_jobs
-                )
-        if found.solver in WITHOUT_PENALTY:
-            numbers = np.flatnonzero(~self._empty)
-            reasons = "; ".join(
-                obstacles(self.sampling_, found.rank, found.determined, numbers)
-            )
-            if reasons:
-                warnings.warn(
-                    f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
-                    "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
-                    UserWarning,
-                    stacklevel=4,
-                )
-        if not found.converged:
-            message = why_not_converged(found, self)
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
-
-    def _complete(self, X):
-        """Return X, without the columns left out, filled."""
-        missing = np.isnan(X)
-        if not missing.any():
-            return X
-        n_jobs = kernel_jobs(self.n_jobs)
-        if self._gaussian is None:
-            rows, _ = fold_in(self._model, self._observed(X))
-            return np.where(missing, complete_rows(self._model, rows), X)
-        filled = self._gaussian.fill(X, n_jobs=n_jobs)
-        if self._neighbors is None:
-            return filled
-        return refine(self._neighbors, X, filled, n_jobs=n_jobs)
-
-    def _fill(self, X):
-        filled = self._complete(self._kept(X))
-        if not (self.keep_empty_features and self._empty.any()):
-            return filled
-        out = np.where(np.isnan(X), X.dtype.type(0), X)
-        out[:, ~self._empty] = filled
-        return out
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -645,36 +583,24 @@ def _check_pairs(pairs, shape):
             f"are {pairs.dtype} of shape {pairs.shape}."
         )
     pairs = pairs.astype(np.int64, copy=False)
-    for side, places, size in zip(("row", "column"), pairs.T, shape, strict=True):
-        if len(places) and not (places.min() >= 0 and places.max() < size):
-            raise ValueError(
-                f"pairs have {side}s from {places.min()} to {places.max()}, but there are "
-                f"{size} {side}s, from 0."
-            )
+    _check_range("pairs have rows", pairs[:, 0], shape[0], "rows")
+    _check_range("pairs have columns", pairs[:, 1], shape[1], "columns")
     return pairs
 
 
 def _check_rows(rows, n_rows):
+    """Return indices of rows of a matrix with so many."""
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu":
         raise ValueError(f"rows must be integers, but are {rows.dtype}.")
-    if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
-        raise ValueError(
-            f"rows go from {rows.min()} to {rows.max()}, but there are {n_rows}, from 0."
-        )
+    _check_range("rows go", rows, n_rows, "rows")
     return rows
 
 
-def _part_of_each_row(observed, share):
-    """Return a mask of about a share of the entries of each row, but never all of them.
-
-    Which ones depends on the places of the entries alone.
-    """
-    rng = stream(0)
-    order = np.lexsort((rng.random(observed.nnz), observed.rows))
-    # Where in its row an entry stands after shuffling.
-    place = np.arange(observed.nnz) - observed.indptr[observed.rows]
-    most = np.minimum(np.maximum(share * observed.counts, 1).round(), observed.counts - 1)
-    mask = np.empty(observed.nnz, dtype=bool)
-    mask[order] = place < most[observed.rows]
-    return mask
+def _check_range(what, indices, size, things):
+    """Raise unless all indices are from 0 to less than a size."""
+    if len(indices) and not (indices.min() >= 0 and indices.max() < size):
+        raise ValueError(
+            f"{what} from {indices.min()} to {indices.max()}, but there are {size} "
+            f"{things}, from 0."
+        )

@@ -18,9 +18,12 @@ from ._sklearn import (
     validate_data,
 )
 from ._validation import check_n_recommended, check_target
-from .linalg.completion import CONSTRAINTS, complete, why_not_converged
-from .linalg.low_rank import fold_in, predict_pairs
-from .linalg.top import largest_entries
+from .linalg.completion import (
+    CONSTRAINTS,
+    CompletionOptions,
+    complete,
+    why_not_converged,
+)
 from .operators._rows import kernel_jobs
 from .operators.observed import Observed
 
@@ -210,8 +213,30 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             observed = Observed.from_pairs(
                 rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
             )
-            self._fit(observed)
+            options = CompletionOptions.of(self.get_params(deep=False))
+            if self.rank != "auto":
+                options = options._replace(rank=min(self.rank, *shape))
+            warm = self.warm_start and hasattr(self, "_completion")
+            with progress(self, "iteration") as report:
+                found = complete(
+                    observed,
+                    options,
+                    start=self._completion.known if warm else None,
+                    rng=stream(draw_seed(self.random_state)),
+                    report=report,
+                )
+            self._completion = found.with_unseen()
             self._range = y.min(), y.max()
+            self.offset_ = found.model.offset
+            self.rank_ = found.rank
+            self.solver_ = found.solver
+            self.alpha_ = found.alpha
+            self.error_estimate_ = found.error_estimate
+            self.n_iter_ = found.n_iter
+            self.history_ = found.history
+            if not found.converged:
+                message = why_not_converged(found, options)
+                warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
     def predict(self, X, return_std=False):
@@ -235,20 +260,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         X = self._check(X, reset=False)
         rows = _places(X[:, 0], self.row_ids_)
         columns = _places(X[:, 1], self.column_ids_)
-        mean, variance = predict_pairs(
-            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        mean, std = self._completion.predict(
+            rows, columns, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
         )
         if self.clip:
             mean = np.clip(mean, *self._range)
-        mean = mean.astype(self._model.columns.dtype, copy=False)
-        if not return_std:
-            return mean
-        if self._noise is None:
-            raise ValueError(
-                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
-            )
-        variance += self._noise[0][rows] * self._noise[1][columns]
-        return mean, np.sqrt(variance).astype(mean.dtype, copy=False)
+        dtype = self._completion.model.columns.dtype
+        mean = mean.astype(dtype, copy=False)
+        return (mean, std.astype(dtype, copy=False)) if return_std else mean
 
     def recommend(self, rows, n=10, exclude_seen=True):
         """Return the columns with the largest values for each row.
@@ -275,12 +294,10 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         rows = np.asarray(rows)
         if rows.ndim != 1:
             raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
-        places = _places(rows, self.row_ids_)
-        best, scores = largest_entries(
-            self._model._replace(columns=self._model.columns[:-1]),
-            self._model.rows[places],
+        best, scores = self._completion.recommend(
+            _places(rows, self.row_ids_),
             int(n),
-            exclude=self._seen.take(places) if exclude_seen else None,
+            exclude_seen=exclude_seen,
             n_jobs=kernel_jobs(self.n_jobs),
         )
         return self.column_ids_[np.maximum(best, 0)], scores
@@ -288,22 +305,22 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     @property
     def row_biases_(self):
         """Biases of rows."""
-        return self._model.row_biases[:-1]
+        return self._completion.known.row_biases
 
     @property
     def column_biases_(self):
         """Biases of columns."""
-        return self._model.column_biases[:-1]
+        return self._completion.known.column_biases
 
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._model.factors_of(self._model.rows[:-1])
+        return self._completion.known.factors()[0]
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._model.factors_of(self._model.columns[:-1])
+        return self._completion.known.factors()[1]
 
     def _check(self, X, *, reset):
         X = validate_data(self, X, reset=reset, dtype=None)
@@ -313,62 +330,6 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
                 "identifiers of rows and of columns."
             )
         return X
-
-    def _fit(self, observed):
-        solver = self.solver
-        if solver == "auto":
-            # Who has a penalty to give means the solver that takes one.
-            solver = "gibbs" if self.alpha is None else "als"
-        rank, start = self.rank, None
-        if rank != "auto":
-            rank = min(rank, *observed.shape)
-        if self.warm_start and hasattr(self, "_model"):
-            before = self._model
-            if (len(before.rows) - 1, len(before.columns) - 1) == observed.shape:
-                start = before._replace(rows=before.rows[:-1], columns=before.columns[:-1])
-        with progress(self, "iteration") as report:
-            found = complete(
-                observed,
-                self,
-                rank=rank,
-                solver=solver,
-                start=start,
-                rng=stream(draw_seed(self.random_state)),
-                report=report,
-            )
-        # One row and one column more, of identifiers not seen.
-        model = found.model
-        nothing = Observed.from_pairs(
-            *np.zeros((2, 0), dtype=int), observed.values[:0], (1, observed.shape[1])
-        )
-        row, row_noise = fold_in(model, nothing)
-        self._model = model._replace(
-            rows=np.concatenate([model.rows, row]),
-            columns=np.concatenate([model.columns, model.new_column]),
-        )
-        self._noise = None
-        if found.noise is not None:
-            of_rows, of_columns = found.noise
-            self._noise = (
-                np.append(of_rows, row_noise),
-                np.append(of_columns, of_columns.mean()),
-            )
-        self._seen = Observed(
-            (observed.shape[0] + 1, observed.shape[1]),
-            np.append(observed.indptr, observed.indptr[-1]),
-            observed.indices,
-            observed.values,
-        )
-        self.offset_ = model.offset
-        self.rank_ = found.rank
-        self.solver_ = found.solver
-        self.alpha_ = found.alpha
-        self.error_estimate_ = found.error_estimate
-        self.n_iter_ = found.n_iter
-        self.history_ = found.history
-        if not found.converged:
-            message = why_not_converged(found, self)
-            warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
 def _distinct(ids):

@@ -36,6 +36,22 @@ class Biases(NamedTuple):
         return observed.with_values(out)
 
 
+def without_biases(observed, center):
+    """Return biases of entries, all zero unless `center`, and the entries less these."""
+    if center:
+        biases = fit_biases(observed)
+        return biases, biases.residual(observed)
+    m, n = observed.shape
+    none = Biases(
+        offset=0.0,
+        rows=np.zeros(m),
+        columns=np.zeros(n),
+        row_penalty=np.inf,
+        column_penalty=np.inf,
+    )
+    return none, observed
+
+
 def fit_biases(observed, *, max_iter=100, tol=1e-3):
     """Fit an additive model whose penalties come from the data.
 
