@@ -6,9 +6,9 @@ import numpy as np
 
 from .orth import extend_rows, product64
 
-# Vectors of a block of the certificate; blocks before the rank grows by much, before a
-# bound is believed, and at most.
-_BLOCK, _GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 8, 3, 8, 60
+# Blocks of the certificate before the rank grows by much, before a bound is believed, and
+# at most.
+_GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 3, 8, 60
 
 # Probability that the certificate is wrong.
 _FAILURE = 1e-10

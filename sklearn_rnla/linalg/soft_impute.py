@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .balanced_factors import Factors, factors_from
+from .balanced_factors import Search, factors_from
 from .fill_in import fill_in, filled_in_pays
 from .low_rank_fit import fit_of, stalled
 from .nuclear_gap import leading_outside
 
-# Vectors of a block of the certificate; blocks before the rank grows by much, before a
-# bound is believed, and at most.
-_BLOCK, _GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 8, 3, 8, 60
+# Vectors of a block of the certificate.
+_BLOCK = 8
 
 # Directions whose excess over the penalty is this share of the largest one's are appended
 # together; all, where none exceeds it by more than _NEAR of it.
@@ -86,12 +85,12 @@ def soft_impute(
         return fill_in(
             observed, penalty, most, tol=tol, max_iter=max_iter, start=start, report=report
         )
-    fit = Factors(observed, *factors_from(start, most, observed), penalty)
-    history = [fit.objective]
+    search = Search(observed, *factors_from(start, most, observed), penalty)
+    history = [search.point.objective]
     fresh, asked = 0, False
     while True:
-        left, values, right, bound = fit.outside(tol, max(_BLOCK, fresh), rng)
-        gap = fit.gap(bound)
+        left, values, right, bound = search.point.outside(tol, max(_BLOCK, fresh), rng)
+        gap = search.point.gap(bound)
         if asked or len(history) > max_iter or gap <= tol:
             break
         excess = values - penalty
@@ -99,32 +98,34 @@ def soft_impute(
         # The solution without the first few directions would have others, which go again.
         least = _LARGE * most_excess if most_excess > _NEAR * penalty else 0.0
         large = (excess > 0) & (excess >= least)
-        fresh = min(np.count_nonzero(large), most - fit.rank)
+        fresh = min(np.count_nonzero(large), most - search.point.rank)
         if fresh:
-            fit.grow(left[:, :fresh], values[:fresh], right[:, :fresh])
+            search.grow(left[:, :fresh], values[:fresh], right[:, :fresh])
         # As long as directions are missing, more accuracy is of no use.
         goal = max(0.5 * tol, 0.1 * gap) if fresh else 0.5 * tol
-        before, rank = len(history), fit.rank - fresh
+        before, rank = len(history), search.point.rank - fresh
         limit = min(max_iter, before + _GROWTH_STEPS - 1 if fresh else max_iter)
         stuck = False
-        while len(history) <= limit and fit.rank and fit.gap(penalty) > goal:
-            stuck = not fit.step()
+        while (
+            len(history) <= limit and search.point.rank and search.point.gap(penalty) > goal
+        ):
+            stuck = not search.step()
             if stuck:
                 break
-            history.append(fit.objective)
+            history.append(search.point.objective)
             asked = report is not None and bool(report())
             stuck = stalled(history[before - 1 :], observed.dtype)
             if asked or stuck:
                 break
             if len(history) % _PRUNE_STEPS == 0:
-                fit.prune()
-        fit.prune()
-        history[-1] = fit.objective
-        unchanged = len(history) == before and fit.rank == rank
+                search.prune()
+        search.prune()
+        history[-1] = search.point.objective
+        unchanged = len(history) == before and search.point.rank == rank
         asked = asked or unchanged or (stuck and not fresh)
     # With a largest rank there is no certificate.
-    stationary = most == fit.rank and (stuck or fit.gap(0.0) <= tol)
-    return fit_of(fit.U, fit.V, gap, history, gap <= tol or stationary)
+    stationary = most == search.point.rank and (stuck or search.point.gap(0.0) <= tol)
+    return fit_of(search.point.U, search.point.V, gap, history, gap <= tol or stationary)
 
 
 def soft_impute_path(observed, penalties, *, rng, start=None, **params):
