@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .balanced_factors import Search
+from .balanced_factors import Search, factors_from
 from .fill_in import fill_in, filled_in_pays
 from .low_rank_fit import fit_of, settled, stalled
 from .nuclear_gap import leading_outside
@@ -63,8 +63,8 @@ def iterative_svd(observed, rank, *, tol=1e-4, max_iter=1000, rng, report=None):
 
 def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:
     """Return balanced factors of about the best matrix of that rank to the zero-filled."""
-    U, V = (np.zeros((size, 0), observed.dtype) for size in observed.shape)
-    left, values, right, _ = leading_outside(
+    U, V = factors_from(None, 0, observed)
+    found = leading_outside(
         observed,
         observed.values,
         U,
@@ -74,5 +74,5 @@ def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:
         accuracy=0.0,
         above=0.0,
     )
-    root = np.sqrt(values[:rank]).astype(observed.dtype)
-    return left[:, :rank] * root, right[:, :rank] * root
+    root = np.sqrt(found.values[:rank]).astype(observed.dtype)
+    return found.left[:, :rank] * root, found.right[:, :rank] * root
