@@ -30,10 +30,11 @@ from .linalg.completion import (
     WITHOUT_PENALTY,
     CompletionOptions,
     complete,
+    why_arbitrary,
     why_not_converged,
 )
 from .linalg.kept_columns import KeptColumns
-from .linalg.sampling_graph import describe_sampling, obstacles
+from .linalg.sampling_graph import describe_sampling
 from .operators._rows import kernel_jobs
 from .operators.observed import Observed
 
@@ -309,7 +310,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             self.error_estimate_ = found.error_estimate
             self.n_iter_ = found.n_iter
             self.history_ = found.history
-            self._warn_of_obstacles()
+            if found.solver in WITHOUT_PENALTY:
+                reason = why_arbitrary(found, self.sampling_, self._kept.numbers)
+                if reason:
+                    warnings.warn(reason, UserWarning, stacklevel=3)
             if not found.converged:
                 message = why_not_converged(found, options)
                 warnings.warn(message, ConvergenceWarning, stacklevel=3)
@@ -461,25 +465,12 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
         X = self._kept.take(X)
-        observed = self._entries(X)
-        # The same part whenever X is the same.
-        hide = observed.part_of_each_row(_SCORED, stream(0))
-        seen, hidden = observed.split(hide)
-        if not hidden.nnz:
-            raise ValueError("score needs rows with at least two entries that are known.")
-        if dense:
-            part = X.copy()
-            part[hidden.rows, hidden.indices] = np.nan
-            filled = self._completion.fill(part, n_jobs=kernel_jobs(self.n_jobs))
-            predicted = filled[hidden.rows, hidden.indices]
-        else:
-            predicted = self._completion.predict_others(seen, hidden.rows, hidden.indices)
-        truth = hidden.values.astype(np.float64)
-        total = np.square(truth - truth.mean()).sum()
-        residual = np.square(truth - predicted).sum()
-        if not total:
-            return 1.0 if not residual else 0.0
-        return float(1 - residual / total)
+        return self._completion.score(
+            self._entries(X),
+            _SCORED,
+            table=X if dense else None,
+            n_jobs=kernel_jobs(self.n_jobs),
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of what `transform` returns of data such as those in `fit`.
@@ -548,23 +539,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         return X, dense
 
     def _entries(self, X):
+        """Return the known entries of checked data."""
         return Observed.from_matrix(X, n_jobs=kernel_jobs(self.n_jobs))
-
-    def _warn_of_obstacles(self):
-        """Warn where the places of the entries do not allow for recovery."""
-        found = self._completion
-        if found.solver not in WITHOUT_PENALTY:
-            return
-        reasons = "; ".join(
-            obstacles(self.sampling_, found.rank, found.determined, self._kept.numbers)
-        )
-        if reasons:
-            warnings.warn(
-                f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
-                "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
-                UserWarning,
-                stacklevel=4,
-            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

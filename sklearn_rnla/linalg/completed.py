@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._random import stream
 from ..operators.observed import Observed
 from .low_rank import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
@@ -115,21 +116,47 @@ class Completion(NamedTuple):
         variance += self.noise[0][rows] * self.noise[1][columns]
         return mean, np.sqrt(variance)
 
-    def predict_others(self, observed, rows, columns):
-        """Return entries of new rows, given other entries of these rows.
+    def score(self, observed, share, *, table=None, n_jobs=None):
+        """Hide a part of the entries of each row, and predict it from the rest.
 
         Parameters
         ----------
         observed : Observed
-            What is known of the new rows.
-        rows, columns : ndarray of int of shape (n_pairs,)
+            Entries of rows, which may be new.
+        share : float
+            About how many of a row are hidden: which ones depends on their places alone.
+        table : ndarray of shape (m', n), default=None
+            The same entries as a dense array, NaN where missing. It is filled in, where
+            without it only the hidden entries are predicted, by the model.
+        n_jobs : int, default=None
 
         Returns
         -------
-        ndarray of float64 of shape (n_pairs,)
+        float
+            Coefficient of determination.
+
+        Raises
+        ------
+        ValueError
+            When there are no two entries in any row.
         """
-        model = self.model._replace(rows=self.fold_in(observed))
-        return predict_entries(model, rows, columns)[0]
+        seen, hidden = observed.split(observed.part_of_each_row(share, stream(0)))
+        if not hidden.nnz:
+            raise ValueError("score needs rows with at least two entries that are known.")
+        places = hidden.rows, hidden.indices
+        if table is not None:
+            part = table.copy()
+            part[places] = np.nan
+            predicted = self.fill(part, n_jobs=n_jobs)[places]
+        else:
+            model = self.model._replace(rows=self.fold_in(seen))
+            predicted, _ = predict_entries(model, *places)
+        truth = hidden.values.astype(np.float64)
+        total = np.square(truth - truth.mean()).sum()
+        residual = np.square(truth - predicted).sum()
+        if not total:
+            return 1.0 if not residual else 0.0
+        return float(1 - residual / total)
 
     def recommend(self, rows, n, *, exclude_seen=True, n_jobs=None):
         """Return the columns with the largest entries in rows of the data.

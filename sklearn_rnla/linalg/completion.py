@@ -20,6 +20,7 @@ from .low_rank import model_of_columns, negligible_penalties, predict_entries
 from .neighbors import fit_neighbors
 from .ppca import ppca
 from .recovery import recover
+from .sampling_graph import obstacles
 from .soft_impute import largest_penalty, soft_impute, soft_impute_path
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
@@ -180,6 +181,32 @@ def why_not_converged(found, options):
     return (
         f"{stopped}, as it came no nearer to tol={tol}: a matrix of rank "
         f"{found.rank} may not be so near to the entries."
+    )
+
+
+def why_arbitrary(found, sampling, columns):
+    """Return a sentence for a warning that the entries do not determine the matrix.
+
+    Parameters
+    ----------
+    found : Completion
+        Of one of the solvers `WITHOUT_PENALTY`.
+    sampling : Sampling
+        Of its entries.
+    columns : ndarray of int
+        Numbers that the columns go by.
+
+    Returns
+    -------
+    str
+        Empty where nothing is known to stand in the way.
+    """
+    reasons = "; ".join(obstacles(sampling, found.rank, found.determined, columns))
+    if not reasons:
+        return ""
+    return (
+        f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine is "
+        "arbitrary: 'gibbs', 'als' and 'softimpute' are for that."
     )
 
 

@@ -119,7 +119,13 @@ def gibbs(
         errors = hidden.values - total / n_predicted
         error = chain.scale * float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
     model, row_noise, column_noise = chain.model(samples, observed)
-    return GibbsResult(model, row_noise, column_noise, error, history)
+    return GibbsResult(
+        model=model,
+        row_noise=row_noise,
+        column_noise=column_noise,
+        error_estimate=error,
+        history=history,
+    )
 
 
 class _Sample(NamedTuple):

@@ -152,7 +152,7 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
         filled = _choose_shrinkage(fit, rows, hidden, max(1, max_iter // 2), tol)
         errors = (filled - fit.X[rows])[hidden]
         error = float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
-        held_out = HeldOut(sample[rows], hidden, filled)
+        held_out = HeldOut(rows=sample[rows], hidden=hidden, filled=filled)
     history = []
     while True:
         # The first distribution has not seen all entries, or only pairs of them.
