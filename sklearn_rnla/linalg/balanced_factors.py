@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -22,8 +23,9 @@ _LEAST_CURVATURE = 1e-3
 _LEAST_RIDGE = 1e-6
 
 
-class BalancedFactors(NamedTuple):
-    """Balanced factors, ``U^T U = V^T V = diag(s)``, and what was evaluated there.
+@dataclass(frozen=True, eq=False)
+class BalancedFactors:
+    """Balanced factors, ``U^T U = V^T V = diag(s)``, and what is evaluated there, once.
 
     A point of the search for the minimum of half the squared residual and the penalty
     times ``(||U||^2 + ||V||^2) / 2``, which of balanced factors is the nuclear norm.
@@ -39,10 +41,6 @@ class BalancedFactors(NamedTuple):
         Singular values of ``U V^T``.
     residual : ndarray of shape (nnz,)
         Observed entries less those of ``U V^T``.
-    square : float
-        Its squared norm.
-    RV, RtU : ndarray of shape (m, k) and (n, k)
-        Products of the sparse matrix R of the residual with V, and of R^T with U.
     """
 
     observed: Observed
@@ -51,9 +49,6 @@ class BalancedFactors(NamedTuple):
     V: np.ndarray
     s: np.ndarray
     residual: np.ndarray
-    square: float
-    RV: np.ndarray
-    RtU: np.ndarray
 
     @classmethod
     def at(cls, observed, penalty, U, V):
@@ -62,22 +57,22 @@ class BalancedFactors(NamedTuple):
         if U.shape[1]:
             residual -= observed.sampled_product(U, V)
         s = np.einsum("ij,ij->j", V, V, dtype=np.float64)
-        return cls.with_residual(observed, penalty, U, V, s, residual)
+        return cls(observed, penalty, U, V, s, residual)
 
-    @classmethod
-    def with_residual(cls, observed, penalty, U, V, s, residual):
-        """Return the point of balanced factors whose residual is known."""
-        return cls(
-            observed=observed,
-            penalty=penalty,
-            U=U,
-            V=V,
-            s=s,
-            residual=residual,
-            square=squared_norm(residual),
-            RV=observed.product(residual, V),
-            RtU=observed.T.product(residual[observed.order], U),
-        )
+    @cached_property
+    def square(self):
+        """Squared norm of the residual."""
+        return squared_norm(self.residual)
+
+    @cached_property
+    def RV(self):
+        """Product of the sparse matrix R of the residual with V, of shape (m, k)."""
+        return self.observed.product(self.residual, self.V)
+
+    @cached_property
+    def RtU(self):
+        """Product of its transpose with U, of shape (n, k)."""
+        return self.observed.T.product(self.residual[self.observed.order], self.U)
 
     @property
     def rank(self):
@@ -215,9 +210,7 @@ class Search:
             self._start_from(self._at(*_balanced_anew(U, V)))
             return True
         left, right, s = balancing
-        self.point = BalancedFactors.with_residual(
-            point.observed, point.penalty, U @ left, V @ right, s, residual
-        )
+        self.point = replace(point, U=U @ left, V=V @ right, s=s, residual=residual)
         # Directions are tangent vectors, and change with the factors.
         self._last = (
             (directions[0] @ left, directions[1] @ right),

@@ -22,9 +22,6 @@ class Completion(NamedTuple):
     model : LowRankModel
     seen : Observed
         The entries it was fitted to.
-    filler : LowRankModel, GaussianRows or Neighbors
-        What fills in rows. The last two are of "em": the factors of `model` are then an
-        excerpt, of which the entries are not predicted as well.
     solver : str
     rank : int
     error_estimate : float
@@ -35,6 +32,8 @@ class Completion(NamedTuple):
         The solver's measure of fit after each iteration.
     alpha : float or None
         The penalty used, in the units of the parameter.
+    filler : GaussianRows, Neighbors or None
+        Of "em": what fills in rows, as the model does without.
     noise : tuple of ndarray, of shape (m,) and (n,), or None
         An entry has the variance ``noise[0][i] noise[1][j]`` about the model.
     determined : tuple of ndarray, of shape (m,) and (n,), or None
@@ -45,7 +44,6 @@ class Completion(NamedTuple):
 
     model: LowRankModel
     seen: Observed
-    filler: LowRankModel | GaussianRows | Neighbors
     solver: str
     rank: int
     error_estimate: float
@@ -53,6 +51,7 @@ class Completion(NamedTuple):
     converged: bool
     history: np.ndarray
     alpha: float | None = None
+    filler: GaussianRows | Neighbors | None = None
     noise: tuple | None = None
     determined: tuple | None = None
     n_unseen: int = 0
@@ -84,7 +83,9 @@ class Completion(NamedTuple):
         ndarray of shape (m', n)
             X itself, where nothing is missing.
         """
-        return self.filler.fill(X, n_jobs=n_jobs) if np.isnan(X).any() else X
+        if not np.isnan(X).any():
+            return X
+        return (self.filler or self.model).fill(X, n_jobs=n_jobs)
 
     def predict(self, rows, columns, *, return_std=False, n_jobs=None):
         """Return entries of the model.
@@ -222,7 +223,6 @@ class Completion(NamedTuple):
         )
         return self._replace(
             model=extended,
-            filler=extended,
             noise=noise,
             n_unseen=1,
             seen=Observed(

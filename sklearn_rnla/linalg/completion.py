@@ -232,7 +232,6 @@ def _gibbs(observed, options, *, table, start, rng, report):
     return Completion(
         model=result.model,
         seen=observed,
-        filler=result.model,
         solver="gibbs",
         rank=rank,
         error_estimate=result.error_estimate,
@@ -312,7 +311,6 @@ def _als(observed, options, *, table, start, rng, report):
     return Completion(
         model=model,
         seen=observed,
-        filler=model,
         solver="als",
         rank=rank,
         error_estimate=error,
@@ -343,7 +341,6 @@ def _exact(observed, options, *, table, start, rng, report):
     return Completion(
         model=model,
         seen=observed,
-        filler=model,
         solver="exact",
         rank=rank,
         error_estimate=_freedom_corrected(observed, model, rank),
@@ -437,7 +434,6 @@ def _of_fit(result, observed, model, solver, *, rank, error):
     return Completion(
         model=model,
         seen=observed,
-        filler=model,
         solver=solver,
         rank=rank,
         error_estimate=error,
