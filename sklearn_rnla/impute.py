@@ -59,90 +59,108 @@ class FoldedRows(NamedTuple):
 class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     """Completion of a matrix of low rank from some of its entries.
 
-    Dense data with missing values are filled in, as by scikit-learn's imputers. Of sparse
-    data the stored entries are what is known, **zeros among them too**: ratings, say. New
-    rows are folded in: they need not be there in `fit`.
+    Missing values of dense data are filled in, as by scikit-learn's imputers. For sparse
+    data, such as ratings, the stored entries are the known ones, **including stored
+    zeros**. Rows that were not in `fit` are folded in.
 
     Parameters
     ----------
     rank : int or "auto", default="auto"
-        Rank of the model, beside offset and biases. "auto" is what tells entries that are
-        held out best; with "em", all columns. With "softimpute", the largest allowed.
-        With "exact", "auto" is first the least that agrees with the entries.
+        Rank of the factors, beside offset and biases. "auto" picks the rank that best
+        predicts held-out entries. Some solvers differ:
+
+        - "em": "auto" uses all columns;
+        - "softimpute": an upper limit, and "auto" sets none;
+        - "exact": "auto" picks the smallest rank that agrees with the entries, and only
+          if there is none, the one that best predicts held-out entries.
+
     solver : {"auto", "em", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
         - "em": probabilistic PCA by expectation maximisation [5]_. For dense data of at
           most a few hundred columns;
-        - "gibbs": Bayesian factors and biases, averaged over samples of them [4]_. Nothing
-          to tune;
-        - "als": alternating ridge regressions, after biases;
-        - "softimpute": a penalty on the nuclear norm, the convex problem [2]_;
+        - "gibbs": Bayesian factors and biases, averaged over samples [4]_. There is
+          nothing to tune;
+        - "als": biases, then factors by alternating ridge regressions;
+        - "softimpute": the convex problem with a penalty on the nuclear norm [2]_;
         - "exact": recovery of a matrix that has exactly this rank [1]_, [3]_;
-        - "iterative_svd": the best rank `rank` of the filled matrix fills it, again;
+        - "iterative_svd": the matrix is filled in with its best approximation of this
+          rank, again and again;
         - "auto": "als" if `alpha` is given; "em" for dense data of at most 300 columns;
           else "gibbs".
 
     alpha : float, default=None
-        Penalty. "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``
-        over the entries, where s is the spectral norm of the entries, less biases if
-        `center`, with zeros elsewhere: from 1, the solution is zero. "als" minimises
-        ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p ||v_j||^2)``,
-        where p is `reg_power` and n_i the entries of a row. None chooses that of
-        "softimpute" by entries held out, and estimates that of "als" from the noise. Other
-        solvers have no penalty.
+        Penalty. It only makes sense for the two penalised solvers; sums are over the known
+        entries:
+
+        - "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``, where s is
+          the spectral norm of the entries, less biases if `center`, with zeros elsewhere.
+          If alpha is at least 1, the solution is zero. None picks the value that best
+          predicts held-out entries;
+        - "als" minimises ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p
+          ||v_j||^2)``, where p is `reg_power` and n_i is the number of entries of row i,
+          n_j that of column j. None estimates the value from the noise.
+
     reg_power : float, default=1.0
-        See `alpha`.
+        Power of the number of entries in the penalty of "als"; see `alpha`.
     center : bool or "auto", default="auto"
-        Whether an offset and a bias of each row and column come before the factors. "auto"
-        is True for "als", "em" and "gibbs", of which the last two always have them.
+        Whether to fit an offset and a bias of each row and column beside the factors.
+        "auto" is True for "als", "em" and "gibbs"; the last two always have them.
     neighbors : bool, default=True
-        Whether, with "em", rows near to the one that is filled in correct what the model
-        says, if that lowers the error of entries held out.
+        Whether "em" corrects its predictions by the rows nearest to the one that is
+        filled in, if that lowers the error of held-out entries.
     max_iter : int, default=None
-        Most iterations; None depends on the solver. Sweeps, for "gibbs", all of which run.
+        Maximum number of iterations; the default depends on the solver. "gibbs" always
+        makes that many sweeps.
     tol : float, default=None
-        Where to stop: of "exact" the residual, relative to the entries; of "softimpute"
-        the duality gap, relative to the objective; of others the change in an iteration.
-        None is 1e-10, 1e-4, and 1e-3 to 1e-5.
+        Tolerance at which to stop:
+
+        - "em": change of the conditional means in a step, relative to their standard
+          deviations; 0.05 by default;
+        - "als": relative gain of a sweep; 1e-3 by default;
+        - "softimpute": duality gap, relative to the objective; 1e-4 by default;
+        - "exact": residual, relative to the entries; 1e-10 by default;
+        - "iterative_svd": relative change of the residual in a step; 1e-5 by default.
+
     validation_fraction : float, default=0.05
-        Share of the entries that are held out, to choose what is left to be chosen and to
-        estimate the error. They come back before the end. 0 holds out
-        none, but with "em", which has a share of its own.
+        Fraction of the entries to hold out, in order to pick rank and penalty where they
+        are not given, and to estimate the error. The final fit uses these entries too. "em"
+        always holds out entries, of a fraction of its own.
     early_stopping : bool, default=False
-        Whether "als" stops when the error of entries held out rises.
+        Whether "als" stops when the error of held-out entries rises.
     missing_values : float, default=nan
-        What stands for a missing entry in dense data. NaN does anyway.
+        Placeholder of missing values in dense data. NaN always counts as missing.
     add_indicator : bool, default=False
-        Whether to append the columns of a `MissingIndicator`; dense data only.
+        Whether to append the columns of a `MissingIndicator`. For dense data.
     keep_empty_features : bool, default=False
-        Whether columns without an entry are kept, filled with 0; else `transform` leaves
-        them out. Dense data only.
+        Whether `transform` keeps columns without an entry, filled with 0, rather than
+        leaving them out. For dense data.
     warm_start : bool, default=False
-        Whether `fit` starts from the model it made before, if the shape is the same.
-        For "gibbs" and "als".
+        Whether `fit` starts from the previous model, if the shape is the same. For "gibbs"
+        and "als".
     n_jobs : int, default=None
-        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
-        context says.
+        Number of threads. None means as many as BLAS uses, unless a
+        :obj:`joblib.parallel_config` context sets it.
     random_state : int, RandomState instance or None, default=None
-        Seeds samples, starts, and what is held out.
+        Seeds the samples, the starting points and the choice of held-out entries.
 
     Attributes
     ----------
     offset_ : float
-        What is common to all entries.
+        Constant term of all entries; 0 without centring.
     row_biases_ : ndarray of shape (n_samples,)
-        Zero without biases, as are the next.
+        Biases of the rows; 0 without centring.
     column_biases_ : ndarray of shape (n_columns,)
-        Columns are the features that are not left out.
+        Biases of the columns, which are the features that are not left out.
     row_factors_ : ndarray of shape (n_samples, k)
-        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+        Factors of the rows. k is `rank_`, but for "gibbs", where the factors of all
+        samples are concatenated along columns.
     column_factors_ : ndarray of shape (n_columns, k)
-        The model is ``offset_ + row_biases_[:, None] + column_biases_ + row_factors_ @
-        column_factors_.T``.
+        Factors of the columns. The model is ``offset_ + row_biases_[:, None] +
+        column_biases_ + row_factors_ @ column_factors_.T``.
     components_ : ndarray of shape (rank_, n_columns)
-        Leading right singular vectors of the product of the factors.
+        Leading right singular vectors of ``row_factors_ @ column_factors_.T``.
     singular_values_ : ndarray of shape (rank_,)
-        Its singular values.
+        Singular values of the same product.
     rank_ : int
         Rank of the factors.
     solver_ : str
@@ -150,18 +168,23 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Estimated root mean squared error of entries that are missing: that of those held
-        out. With "exact", the residual for the degrees of freedom left. NaN without.
+        Root mean squared error of missing entries, estimated on held-out entries; NaN if
+        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
     sampling_ : Sampling
-        Entries of each row and column, connected components of the graph they make,
-        entries for each degree of freedom, and coherence of the estimate.
+        Number of entries of each row and column, connected components of the graph they
+        form, entries per degree of freedom, and coherence of the estimate.
     n_iter_ : int
-        Iterations.
+        Number of iterations.
     history_ : ndarray
-        After each of them, root mean squared error of the entries seen ("gibbs") or held
-        out ("als"; without, the objective), the objective ("softimpute",
-        "iterative_svd"), the relative residual ("exact"), or the penalised
-        log-likelihood, after those that see all entries ("em").
+        Measure of fit after each iteration:
+
+        - "em": penalised log-likelihood, in steps that see all entries;
+        - "gibbs": root mean squared error of the entries it sees;
+        - "als": root mean squared error of the held-out entries, or the objective if there
+          are none;
+        - "softimpute" and "iterative_svd": objective;
+        - "exact": relative residual.
+
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -174,9 +197,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
 
     Notes
     -----
-    Memory is that of the entries, twice, and of the factors; a dense matrix is made only
-    of dense data. "gibbs" takes ``nnz k^2`` flops a sweep, "als" ``32 nnz k``.
-    The first fit compiles loops, some seconds, and keeps them on disk.
+    Memory is that of two copies of the entries and of the factors; sparse data are never
+    made dense. A sweep of "gibbs" takes ``nnz k^2`` flops, one of "als" ``32 nnz k``. The
+    first fit compiles loops, which takes some seconds, and caches them on disk.
 
     References
     ----------
@@ -274,10 +297,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            With "exact" and "iterative_svd", when the places of the entries do not allow
-            for recovery; it says why, and where.
+            With "exact" and "iterative_svd", when the entries cannot determine the matrix;
+            the message says why, and where.
         ConvergenceWarning
-            When `max_iter` ends it.
+            When the solver stops before it reaches the tolerance.
         """
         with undone_on_failure(self):
             X, dense = self._check(X, reset=True)

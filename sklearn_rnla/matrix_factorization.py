@@ -31,62 +31,63 @@ from .operators.observed import Observed
 class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEstimator):
     """Regression on pairs of identifiers: user and item, plant and site, drug and target.
 
-    The value of a pair is an offset, a bias of the row, a bias of the column, and the inner
-    product of a vector of the row and one of the column. As the samples are entries of a
-    matrix, cross-validation and grid search work on entries.
+    The value of a pair is the sum of an offset, a bias of the row, a bias of the column,
+    and the inner product of a vector of the row and one of the column. Samples are entries
+    of a matrix, so that cross-validation and grid search split the entries.
 
     Parameters
     ----------
     rank : int or "auto", default=6
-        Length of those vectors; of fewer identifiers on a side, their number. "auto" is
-        what predicts entries that are held out best.
+        Length of these vectors, at most the number of identifiers on either side. "auto"
+        picks the rank that best predicts held-out entries.
     solver : {"auto", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
-        As in `MatrixCompleter`; "auto" is "gibbs", the most accurate, with nothing to
-        tune; or "als" where `alpha` is given.
+        As in `MatrixCompleter`. "auto" is "als" if `alpha` is given, and otherwise "gibbs",
+        which is the most accurate and needs no tuning.
     alpha : float, default=None
         Penalty of "als" and "softimpute", as in `MatrixCompleter`.
     reg_power : float, default=1.0
-        See `MatrixCompleter`.
+        Power of the number of entries in the penalty of "als", as in `MatrixCompleter`.
     center : bool or "auto", default="auto"
-        Whether there are offset and biases; see `MatrixCompleter`.
+        Whether to fit offset and biases; see `MatrixCompleter`.
     max_iter : int, default=None
-        Most iterations; None depends on the solver.
+        Maximum number of iterations; the default depends on the solver.
     tol : float, default=None
-        Where to stop; None depends on the solver.
+        Tolerance at which to stop; see `MatrixCompleter`.
     validation_fraction : float, default=0.05
-        Share of the entries held out, to choose what is left to be chosen and to estimate
-        the error. They come back before the end.
+        Fraction of the entries to hold out, in order to pick rank and penalty where they
+        are not given, and to estimate the error. The final fit uses these entries too.
     early_stopping : bool, default=False
-        Whether "als" stops when the error of entries held out rises.
+        Whether "als" stops when the error of held-out entries rises.
     clip : bool, default=True
-        Whether predictions are kept in the range of the values in `fit`.
+        Whether predictions are clipped to the range of the values in `fit`.
     warm_start : bool, default=False
-        Whether `fit` starts from the model it made before, if there are as many
-        identifiers. For "gibbs" and "als".
+        Whether `fit` starts from the previous model, if there are as many identifiers on
+        each side. For "gibbs" and "als".
     n_jobs : int, default=None
-        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
-        context says.
+        Number of threads. None means as many as BLAS uses, unless a
+        :obj:`joblib.parallel_config` context sets it.
     random_state : int, RandomState instance or None, default=None
-        Seeds samples, starts, and what is held out.
+        Seeds the samples, the starting points and the choice of held-out entries.
 
     Attributes
     ----------
     row_ids_ : ndarray of shape (n_rows,)
         Distinct identifiers in the first column of X, sorted.
     column_ids_ : ndarray of shape (n_columns,)
-        Those in the second.
+        Distinct identifiers in the second column of X, sorted.
     offset_ : float
-        What is common to all.
+        Constant term of all values; 0 without centring.
     row_biases_ : ndarray of shape (n_rows,)
-        In the order of `row_ids_`, as those that follow are.
+        Biases of the rows, in the order of `row_ids_`; 0 without centring.
     column_biases_ : ndarray of shape (n_columns,)
-        Biases of columns.
+        Biases of the columns, in the order of `column_ids_`.
     row_factors_ : ndarray of shape (n_rows, k)
-        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+        Vectors of the rows. k is `rank_`, but for "gibbs", where the vectors of all samples
+        are concatenated along columns.
     column_factors_ : ndarray of shape (n_columns, k)
-        A value is ``offset_ + row_biases_[i] + column_biases_[j] + row_factors_[i] @
-        column_factors_[j]``.
+        Vectors of the columns. A value is ``offset_ + row_biases_[i] + column_biases_[j] +
+        row_factors_[i] @ column_factors_[j]``.
     rank_ : int
         The rank.
     solver_ : str
@@ -94,12 +95,12 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Estimated root mean squared error of a new entry: that of those held out. NaN
-        without.
+        Root mean squared error of new entries, estimated on held-out entries; NaN if
+        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
     n_iter_ : int
-        Iterations.
+        Number of iterations.
     history_ : ndarray
-        As in `MatrixCompleter`.
+        Measure of fit after each iteration, as in `MatrixCompleter`.
     n_features_in_ : int
         Two.
     feature_names_in_ : ndarray of shape (2,)
@@ -111,8 +112,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
 
     Notes
     -----
-    An identifier that was not in `fit` has the values that are expected of any: those of
-    the biases of the other side, with "gibbs" an average over the distribution of vectors.
+    An identifier that was not in `fit` gets the values that are expected of any: offset and
+    bias of the other side, and with "gibbs" an average over the distribution of vectors.
 
     References
     ----------
@@ -188,14 +189,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            When X has not two columns, identifiers are missing, or y is not finite.
+            When X does not have two columns, an identifier is missing, or y is not finite.
         TypeError
-            When they are missing as ``pandas.NA``.
+            When an identifier is missing as ``pandas.NA``.
 
         Warns
         -----
         ConvergenceWarning
-            When `max_iter` ends it.
+            When the solver stops before it reaches the tolerance.
         """
         with undone_on_failure(self):
             X = self._check(X, reset=True)
@@ -338,7 +339,7 @@ def _distinct(ids):
     if ids.dtype.kind in "iu":
         low, high = int(ids.min()), int(ids.max())
         if high - low < 4 * len(ids) + 1000 and high < 2**62:
-            # Counting is sooner than sorting.
+            # Counting is faster than sorting.
             numbers = ids.astype(np.int64) - low
             present = np.zeros(high - low + 1, dtype=bool)
             present[numbers] = True

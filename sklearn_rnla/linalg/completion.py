@@ -24,7 +24,7 @@ from .sampling_graph import obstacles
 from .soft_impute import largest_penalty, soft_impute, soft_impute_path
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
-# What entries do not determine is arbitrary with these.
+# Solvers that leave arbitrary what the entries do not determine.
 WITHOUT_PENALTY = ("exact", "iterative_svd")
 
 # Parameters that both estimators of completion have.
@@ -179,8 +179,8 @@ def why_not_converged(found, options):
         return f"{stopped}. Allow a larger max_iter={options.max_iter}."
     tol = _TOL[found.solver] if options.tol is None else options.tol
     return (
-        f"{stopped}, as it came no nearer to tol={tol}: a matrix of rank "
-        f"{found.rank} may not be so near to the entries."
+        f"{stopped}: it stalled above tol={tol}. There may be no matrix of rank "
+        f"{found.rank} that close to the entries: increase tol, or change the rank."
     )
 
 

@@ -105,9 +105,10 @@ class LowRankModel(NamedTuple):
         return self.biases_of(self.columns)
 
     def factors(self):
-        """Return U of shape (m, k) and V of shape (n, k), those of all samples abreast.
+        """Return U of shape (m, k) and V of shape (n, k).
 
-        The model is ``offset + row_biases + column_biases + U V^T``.
+        The factors of all samples are concatenated along columns. The model is ``offset +
+        row_biases + column_biases + U V^T``.
         """
         return self.factors_of(self.rows), self.factors_of(self.columns)
 
