@@ -99,15 +99,19 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
         elif last or whole or len(history) % _GAP_STEPS == 2:
             R = np.zeros((m, n), x.dtype)
             R.ravel()[places] = rest
-            norm = np.sqrt(np.linalg.eigvalsh(product64(R.T, R.T))[-1].clip(0))
             through = dot(rest, x) - square
-            gap = relative_gap(penalty, norm, square, new.sum(), through)
+            gap = relative_gap(penalty, _norm(R), square, new.sum(), through)
             converged = gap <= tol
         if last:
             break
     if side is not observed:
         left, right = right, left
     return fit_of(left, right, gap, history, converged)
+
+
+def _norm(R):
+    """Return the spectral norm of a matrix of few columns."""
+    return np.sqrt(np.linalg.eigvalsh(product64(R.T, R.T))[-1].clip(0))
 
 
 def _right_vectors(Z, penalty, exact):
