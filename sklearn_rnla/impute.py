@@ -25,18 +25,16 @@ from .linalg.completion import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
+    CompletionOptions,
     complete,
+    why_arbitrary,
     why_not_converged,
 )
-from .linalg.low_rank import complete_rows, fold_in, predict_pairs
-from .linalg.neighbors import fit_neighbors, refine
-from .linalg.sampling_graph import describe_sampling, obstacles
-from .linalg.top import largest_entries
+from .linalg.kept_columns import KeptColumns
+from .linalg.sampling_graph import describe_sampling
 from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 
-# Dense data with at most so many columns have all their covariances estimated.
-_FEW_COLUMNS = 300
 # Share of each row's entries that `score` hides.
 _SCORED = 0.2
 
@@ -58,90 +56,108 @@ class FoldedRows(NamedTuple):
 class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     """Completion of a matrix of low rank from some of its entries.
 
-    Dense data with missing values are filled in, as by scikit-learn's imputers. Of sparse
-    data the stored entries are what is known, **zeros among them too**: ratings, say. New
-    rows are folded in: they need not be there in `fit`.
+    Missing values of dense data are filled in, as by scikit-learn's imputers. For sparse
+    data, such as ratings, the stored entries are the known ones, **including stored
+    zeros**. Rows that were not in `fit` are folded in.
 
     Parameters
     ----------
     rank : int or "auto", default="auto"
-        Rank of the model, beside offset and biases. "auto" is what tells entries that are
-        held out best; with "em", all columns. With "softimpute", the largest allowed.
-        With "exact", "auto" is first the least that agrees with the entries.
+        Rank of the factors, beside offset and biases. "auto" picks the rank that best
+        predicts held-out entries. Some solvers differ:
+
+        - "em": "auto" uses all columns;
+        - "softimpute": an upper limit, and "auto" sets none;
+        - "exact": "auto" picks the smallest rank that agrees with the entries, and only
+          if there is none, the one that best predicts held-out entries.
+
     solver : {"auto", "em", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
         - "em": probabilistic PCA by expectation maximisation [5]_. For dense data of at
           most a few hundred columns;
-        - "gibbs": Bayesian factors and biases, averaged over samples of them [4]_. Nothing
-          to tune;
-        - "als": alternating ridge regressions, after biases;
-        - "softimpute": a penalty on the nuclear norm, the convex problem [2]_;
+        - "gibbs": Bayesian factors and biases, averaged over samples [4]_. There is
+          nothing to tune;
+        - "als": biases, then factors by alternating ridge regressions;
+        - "softimpute": the convex problem with a penalty on the nuclear norm [2]_;
         - "exact": recovery of a matrix that has exactly this rank [1]_, [3]_;
-        - "iterative_svd": the best rank `rank` of the filled matrix fills it, again;
+        - "iterative_svd": the matrix is filled in with its best approximation of this
+          rank, again and again;
         - "auto": "als" if `alpha` is given; "em" for dense data of at most 300 columns;
           else "gibbs".
 
     alpha : float, default=None
-        Penalty. "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``
-        over the entries, where s is the spectral norm of the entries, less biases if
-        `center`, with zeros elsewhere: from 1, the solution is zero. "als" minimises
-        ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p ||v_j||^2)``,
-        where p is `reg_power` and n_i the entries of a row. None chooses that of
-        "softimpute" by entries held out, and estimates that of "als" from the noise. Other
-        solvers have no penalty.
+        Penalty. It only makes sense for the two penalised solvers; sums are over the known
+        entries:
+
+        - "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``, where s is
+          the spectral norm of the entries, less biases if `center`, with zeros elsewhere.
+          If alpha is at least 1, the solution is zero. None picks the value that best
+          predicts held-out entries;
+        - "als" minimises ``sum (x_ij - m_ij)^2 + alpha (sum_i n_i^p ||u_i||^2 + sum_j n_j^p
+          ||v_j||^2)``, where p is `reg_power` and n_i is the number of entries of row i,
+          n_j that of column j. None estimates the value from the noise.
+
     reg_power : float, default=1.0
-        See `alpha`.
+        Power of the number of entries in the penalty of "als"; see `alpha`.
     center : bool or "auto", default="auto"
-        Whether an offset and a bias of each row and column come before the factors. "auto"
-        is True for "als", "em" and "gibbs", of which the last two always have them.
+        Whether to fit an offset and a bias of each row and column beside the factors.
+        "auto" is True for "als", "em" and "gibbs"; the last two always have them.
     neighbors : bool, default=True
-        Whether, with "em", rows near to the one that is filled in correct what the model
-        says, if that lowers the error of entries held out.
+        Whether "em" corrects its predictions by the rows nearest to the one that is
+        filled in, if that lowers the error of held-out entries.
     max_iter : int, default=None
-        Most iterations; None depends on the solver. Sweeps, for "gibbs", all of which run.
+        Maximum number of iterations; the default depends on the solver. "gibbs" always
+        makes that many sweeps.
     tol : float, default=None
-        Where to stop: of "exact" the residual, relative to the entries; of "softimpute"
-        the duality gap, relative to the objective; of others the change in an iteration.
-        None is 1e-10, 1e-4, and 1e-3 to 1e-5.
+        Tolerance at which to stop:
+
+        - "em": change of the conditional means in a step, relative to their standard
+          deviations; 0.05 by default;
+        - "als": relative gain of a sweep; 1e-3 by default;
+        - "softimpute": duality gap, relative to the objective; 1e-4 by default;
+        - "exact": residual, relative to the entries; 1e-10 by default;
+        - "iterative_svd": relative change of the residual in a step; 1e-5 by default.
+
     validation_fraction : float, default=0.05
-        Share of the entries that are held out, to choose what is left to be chosen and to
-        estimate the error. They come back before the end. 0 holds out
-        none, but with "em", which has a share of its own.
+        Fraction of the entries to hold out, in order to pick rank and penalty where they
+        are not given, and to estimate the error. The final fit uses these entries too. "em"
+        always holds out entries, of a fraction of its own.
     early_stopping : bool, default=False
-        Whether "als" stops when the error of entries held out rises.
+        Whether "als" stops when the error of held-out entries rises.
     missing_values : float, default=nan
-        What stands for a missing entry in dense data. NaN does anyway.
+        Placeholder of missing values in dense data. NaN always counts as missing.
     add_indicator : bool, default=False
-        Whether to append the columns of a `MissingIndicator`; dense data only.
+        Whether to append the columns of a `MissingIndicator`. For dense data.
     keep_empty_features : bool, default=False
-        Whether columns without an entry are kept, filled with 0; else `transform` leaves
-        them out. Dense data only.
+        Whether `transform` keeps columns without an entry, filled with 0, rather than
+        leaving them out. For dense data.
     warm_start : bool, default=False
-        Whether `fit` starts from the model it made before, if the shape is the same.
-        For "gibbs" and "als".
+        Whether `fit` starts from the previous model, if the shape is the same. For "gibbs"
+        and "als".
     n_jobs : int, default=None
-        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
-        context says.
+        Number of threads. None means as many as BLAS uses, unless a
+        :obj:`joblib.parallel_config` context sets it.
     random_state : int, RandomState instance or None, default=None
-        Seeds samples, starts, and what is held out.
+        Seeds the samples, the starting points and the choice of held-out entries.
 
     Attributes
     ----------
     offset_ : float
-        What is common to all entries.
+        Constant term of all entries; 0 without centring.
     row_biases_ : ndarray of shape (n_samples,)
-        Zero without biases, as are the next.
+        Biases of the rows; 0 without centring.
     column_biases_ : ndarray of shape (n_columns,)
-        Columns are the features that are not left out.
+        Biases of the columns, which are the features that are not left out.
     row_factors_ : ndarray of shape (n_samples, k)
-        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+        Factors of the rows. k is `rank_`, but for "gibbs", where the factors of all
+        samples are concatenated along columns.
     column_factors_ : ndarray of shape (n_columns, k)
-        The model is ``offset_ + row_biases_[:, None] + column_biases_ + row_factors_ @
-        column_factors_.T``.
+        Factors of the columns. The model is ``offset_ + row_biases_[:, None] +
+        column_biases_ + row_factors_ @ column_factors_.T``.
     components_ : ndarray of shape (rank_, n_columns)
-        Leading right singular vectors of the product of the factors.
+        Leading right singular vectors of ``row_factors_ @ column_factors_.T``.
     singular_values_ : ndarray of shape (rank_,)
-        Its singular values.
+        Singular values of the same product.
     rank_ : int
         Rank of the factors.
     solver_ : str
@@ -149,18 +165,23 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Estimated root mean squared error of entries that are missing: that of those held
-        out. With "exact", the residual for the degrees of freedom left. NaN without.
+        Root mean squared error of missing entries, estimated on held-out entries; NaN if
+        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
     sampling_ : Sampling
-        Entries of each row and column, connected components of the graph they make,
-        entries for each degree of freedom, and coherence of the estimate.
+        Number of entries of each row and column, connected components of the graph they
+        form, entries per degree of freedom, and coherence of the estimate.
     n_iter_ : int
-        Iterations.
+        Number of iterations.
     history_ : ndarray
-        After each of them, root mean squared error of the entries seen ("gibbs") or held
-        out ("als"; without, the objective), the objective ("softimpute",
-        "iterative_svd"), the relative residual ("exact"), or the penalised
-        log-likelihood, after those that see all entries ("em").
+        Measure of fit after each iteration:
+
+        - "em": penalised log-likelihood, in steps that see all entries;
+        - "gibbs": root mean squared error of the entries it sees;
+        - "als": root mean squared error of the held-out entries, or the objective if there
+          are none;
+        - "softimpute" and "iterative_svd": objective;
+        - "exact": relative residual.
+
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -173,9 +194,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
 
     Notes
     -----
-    Memory is that of the entries, twice, and of the factors; a dense matrix is made only
-    of dense data. "gibbs" takes ``nnz k^2`` flops a sweep, "als" ``32 nnz k``.
-    The first fit compiles loops, some seconds, and keeps them on disk.
+    Memory is that of two copies of the entries and of the factors; sparse data are never
+    made dense. A sweep of "gibbs" takes ``nnz k^2`` flops, one of "als" ``32 nnz k``. The
+    first fit compiles loops, which takes some seconds, and caches them on disk.
 
     References
     ----------
@@ -273,22 +294,48 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            With "exact" and "iterative_svd", when the places of the entries do not allow
-            for recovery; it says why, and where.
+            With "exact" and "iterative_svd", when the entries cannot determine the matrix;
+            the message says why, and where.
         ConvergenceWarning
-            When `max_iter` ends it.
+            When the solver stops before it reaches the tolerance.
         """
         X, dense = self._check(X, reset=True)
-        self._empty = np.zeros(X.shape[1], dtype=bool)
-        if dense:
-            self._empty = np.isnan(X).all(axis=0)
-            if self.add_indicator:
-                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
-        X = self._kept(X)
-        observed = self._observed(X)
+        self._kept = KeptColumns.with_entries(X) if dense else KeptColumns.all_of(X)
+        if dense and self.add_indicator:
+            self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+        X = self._kept.take(X)
+        observed = self._entries(X)
         if not observed.nnz:
             raise ValueError("X has no entry that is known: nothing to fit.")
-        self._fit(X, observed, dense)
+        warm = self.warm_start and hasattr(self, "_completion")
+        options = CompletionOptions.of(self.get_params(deep=False))
+        report = progress(self, "iteration")
+        found = complete(
+            observed,
+            options,
+            table=X if dense else None,
+            start=self._completion.model if warm else None,
+            rng=stream(draw_seed(self.random_state)),
+            report=report,
+        )
+        self._dense = dense
+        self._completion = found
+        self.offset_ = found.model.offset
+        self.rank_ = found.rank
+        self.solver_ = found.solver
+        self.alpha_ = found.alpha
+        svd = found.model.svd(found.rank)
+        self.singular_values_, self.components_, self._rotation = svd
+        self.error_estimate_ = found.error_estimate
+        self.n_iter_ = found.n_iter
+        self.history_ = found.history
+        if found.solver in WITHOUT_PENALTY:
+            reason = why_arbitrary(found, self.sampling_, self._kept.numbers)
+            if reason:
+                warn_user(reason, UserWarning)
+        if not found.converged:
+            message = why_not_converged(found, options)
+            warn_user(message, ConvergenceWarning)
         return self
 
     def transform(self, X):
@@ -309,10 +356,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
+        kept = self._kept.take(X)
         if not dense:
-            rows, _ = fold_in(self._model, self._observed(self._kept(X)))
-            return self._model.factors_of(rows) @ self._rotation
-        filled = self._fill(X)
+            rows = self._completion.fold_in(self._entries(kept))
+            return self._completion.model.factors_of(rows) @ self._rotation
+        filled = self._completion.fill(kept, n_jobs=kernel_jobs(self.n_jobs))
+        if self.keep_empty_features:
+            filled = self._kept.put_back(filled, X)
         if self.add_indicator:
             if not hasattr(self, "indicator_"):
                 raise ValueError("add_indicator=True needs dense data in fit, too.")
@@ -343,24 +393,16 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             When `pairs` are not integers, or outside of the matrix.
         """
         check_is_fitted(self)
-        pairs = _check_pairs(pairs, (len(self._model.rows), self.n_features_in_))
-        # Places of the columns among those that are not left out.
-        places = np.cumsum(~self._empty) - 1
-        empty = self._empty[pairs[:, 1]]
-        rows, columns = pairs[:, 0], np.maximum(places[pairs[:, 1]], 0)
-        mean, variance = predict_pairs(
-            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        shape = len(self._completion.model.rows), self.n_features_in_
+        rows, columns = _check_pairs(pairs, shape).T
+        places, kept = self._kept.places(columns)
+        mean, std = self._completion.predict(
+            rows, places, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
         )
-        mean[empty] = 0
+        mean[~kept] = 0
         if not return_std:
             return mean
-        if self._noise is None:
-            raise ValueError(
-                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
-            )
-        variance += self._noise[0][rows] * self._noise[1][columns]
-        std = np.sqrt(variance)
-        std[empty] = np.nan
+        std[~kept] = np.nan
         return mean, std
 
     def recommend(self, X, n=10, exclude_seen=True):
@@ -389,22 +431,15 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_n_recommended(n)
+        settings = {"exclude_seen": exclude_seen, "n_jobs": kernel_jobs(self.n_jobs)}
         if np.ndim(X) == 1 and not sp.issparse(X):
-            which = _check_rows(X, len(self._model.rows))
-            rows, seen = self._model.rows[which], self._seen.take(which)
+            rows = _check_rows(X, len(self._completion.model.rows))
+            best, scores = self._completion.recommend(rows, int(n), **settings)
         else:
             X, _ = self._check(X, reset=False)
-            seen = self._observed(self._kept(X))
-            rows, _ = fold_in(self._model, seen)
-        columns, scores = largest_entries(
-            self._model,
-            rows,
-            int(n),
-            exclude=seen if exclude_seen else None,
-            n_jobs=kernel_jobs(self.n_jobs),
-        )
-        original = np.append(np.flatnonzero(~self._empty), -1)
-        return original[columns], scores
+            entries = self._entries(self._kept.take(X))
+            best, scores = self._completion.recommend_new(entries, int(n), **settings)
+        return self._kept.original(best), scores
 
     def fold_in(self, X):
         """Return biases and factors of rows, given those of the columns.
@@ -421,8 +456,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, _ = self._check(X, reset=False)
-        rows, _ = fold_in(self._model, self._observed(self._kept(X)))
-        return FoldedRows(self._model.biases_of(rows), self._model.factors_of(rows))
+        rows = self._completion.fold_in(self._entries(self._kept.take(X)))
+        model = self._completion.model
+        return FoldedRows(biases=model.biases_of(rows), factors=model.factors_of(rows))
 
     def score(self, X, y=None):
         """Hide a part of the entries of each row, and predict it from the rest.
@@ -447,25 +483,13 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
-        X = self._kept(X)
-        observed = self._observed(X)
-        seen, hidden = observed.split(_part_of_each_row(observed, _SCORED))
-        if not hidden.nnz:
-            raise ValueError("score needs rows with at least two entries that are known.")
-        if dense:
-            part = X.copy()
-            part[hidden.rows, hidden.indices] = np.nan
-            predicted = self._complete(part)[hidden.rows, hidden.indices]
-        else:
-            rows, _ = fold_in(self._model, seen)
-            model = self._model._replace(rows=rows)
-            predicted, _ = predict_pairs(model, hidden.rows, hidden.indices)
-        truth = hidden.values.astype(np.float64)
-        total = np.square(truth - truth.mean()).sum()
-        residual = np.square(truth - predicted).sum()
-        if not total:
-            return 1.0 if not residual else 0.0
-        return float(1 - residual / total)
+        X = self._kept.take(X)
+        return self._completion.score(
+            self._entries(X),
+            _SCORED,
+            table=X if dense else None,
+            n_jobs=kernel_jobs(self.n_jobs),
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of what `transform` returns of data such as those in `fit`.
@@ -486,7 +510,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
                 [f"matrixcompleter{i}" for i in range(self.rank_)], dtype=object
             )
         names = _check_feature_names_in(self, input_features)
-        kept = names if self.keep_empty_features else names[~self._empty]
+        kept = names if self.keep_empty_features else names[self._kept.mask]
         if not self.add_indicator:
             return kept
         indicated = self.indicator_.get_feature_names_out(names)
@@ -496,27 +520,27 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     def sampling_(self):
         """Diagnostics of the places of the entries."""
         U, V = self.row_factors_ @ self._rotation, self.components_.T
-        return describe_sampling(self._seen, U, V)
+        return describe_sampling(self._completion.seen, U, V)
 
     @property
     def row_biases_(self):
         """Biases of rows."""
-        return self._model.row_biases
+        return self._completion.model.row_biases
 
     @property
     def column_biases_(self):
         """Biases of columns."""
-        return self._model.column_biases
+        return self._completion.model.column_biases
 
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._model.factors()[0]
+        return self._completion.model.factors()[0]
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._model.factors()[1]
+        return self._completion.model.factors()[1]
 
     def _check(self, X, *, reset):
         """Return data with NaN where they are missing, and whether they are dense."""
@@ -533,95 +557,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             X = np.where(X.dtype.type(self.missing_values) == X, X.dtype.type(np.nan), X)
         return X, dense
 
-    def _kept(self, X):
-        """Return the columns that are not left out."""
-        if not self._empty.any():
-            return X
-        return (X.tocsc() if sp.issparse(X) else X)[:, ~self._empty]
-
-    def _observed(self, X):
-        n_jobs = kernel_jobs(self.n_jobs)
-        if sp.issparse(X):
-            return Observed.from_sparse(X, n_jobs=n_jobs)
-        return Observed.from_dense(X, n_jobs=n_jobs)
-
-    def _fit(self, X, observed, dense):
-        solver = self.solver
-        if solver == "auto":
-            solver = "em" if dense and X.shape[1] <= _FEW_COLUMNS else "gibbs"
-            # Who has a penalty to give means a solver that takes one.
-            solver = solver if self.alpha is None else "als"
-        elif solver == "em" and not dense:
-            raise ValueError("solver='em' needs dense data: leave it at 'auto' for sparse.")
-        rng = stream(draw_seed(self.random_state))
-        start = getattr(self, "_model", None) if self.warm_start else None
-        if start is not None and (len(start.rows), len(start.columns)) != observed.shape:
-            start = None
-        report = progress(self, "iteration")
-        found = complete(
-            observed,
-            self,
-            rank=self.rank,
-            solver=solver,
-            start=start,
-            rng=rng,
-            report=report,
-        )
-        self._dense = dense
-        self._model = model = found.model
-        self._seen = observed
-        self._noise = found.noise
-        self.offset_ = model.offset
-        self.rank_ = found.rank
-        self.solver_ = found.solver
-        self.alpha_ = found.alpha
-        self.singular_values_, self.components_, self._rotation = model.svd(found.rank)
-        self.error_estimate_ = found.error_estimate
-        self.n_iter_ = found.n_iter
-        self.history_ = found.history
-        self._gaussian = self._neighbors = None
-        if found.table is not None:
-            self._gaussian = found.table.gaussian
-            if self.neighbors:
-                self._neighbors = fit_neighbors(
-                    X, found.table, rng=rng, n_jobs=observed.n_jobs
-                )
-        if found.solver in WITHOUT_PENALTY:
-            numbers = np.flatnonzero(~self._empty)
-            reasons = "; ".join(
-                obstacles(self.sampling_, found.rank, found.determined, numbers)
-            )
-            if reasons:
-                warn_user(
-                    f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine "
-                    "is arbitrary: 'gibbs', 'als' and 'softimpute' are for that.",
-                    UserWarning,
-                )
-        if not found.converged:
-            message = why_not_converged(found, self)
-            warn_user(message, ConvergenceWarning)
-
-    def _complete(self, X):
-        """Return X, without the columns left out, filled."""
-        missing = np.isnan(X)
-        if not missing.any():
-            return X
-        n_jobs = kernel_jobs(self.n_jobs)
-        if self._gaussian is None:
-            rows, _ = fold_in(self._model, self._observed(X))
-            return np.where(missing, complete_rows(self._model, rows), X)
-        filled = self._gaussian.fill(X, n_jobs=n_jobs)
-        if self._neighbors is None:
-            return filled
-        return refine(self._neighbors, X, filled, n_jobs=n_jobs)
-
-    def _fill(self, X):
-        filled = self._complete(self._kept(X))
-        if not (self.keep_empty_features and self._empty.any()):
-            return filled
-        out = np.where(np.isnan(X), X.dtype.type(0), X)
-        out[:, ~self._empty] = filled
-        return out
+    def _entries(self, X):
+        """Return the known entries of checked data."""
+        return Observed.from_matrix(X, n_jobs=kernel_jobs(self.n_jobs))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -640,36 +578,24 @@ def _check_pairs(pairs, shape):
             f"are {pairs.dtype} of shape {pairs.shape}."
         )
     pairs = pairs.astype(np.int64, copy=False)
-    for side, places, size in zip(("row", "column"), pairs.T, shape, strict=True):
-        if len(places) and not (places.min() >= 0 and places.max() < size):
-            raise ValueError(
-                f"pairs have {side}s from {places.min()} to {places.max()}, but there are "
-                f"{size} {side}s, from 0."
-            )
+    _check_range("pairs have rows", pairs[:, 0], shape[0], "rows")
+    _check_range("pairs have columns", pairs[:, 1], shape[1], "columns")
     return pairs
 
 
 def _check_rows(rows, n_rows):
+    """Return indices of rows of a matrix with so many."""
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu":
         raise ValueError(f"rows must be integers, but are {rows.dtype}.")
-    if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
-        raise ValueError(
-            f"rows go from {rows.min()} to {rows.max()}, but there are {n_rows}, from 0."
-        )
+    _check_range("rows go", rows, n_rows, "rows")
     return rows
 
 
-def _part_of_each_row(observed, share):
-    """Return a mask of about a share of the entries of each row, but never all of them.
-
-    Which ones depends on the places of the entries alone.
-    """
-    rng = stream(0)
-    order = np.lexsort((rng.random(observed.nnz), observed.rows))
-    # Where in its row an entry stands after shuffling.
-    place = np.arange(observed.nnz) - observed.indptr[observed.rows]
-    most = np.minimum(np.maximum(share * observed.counts, 1).round(), observed.counts - 1)
-    mask = np.empty(observed.nnz, dtype=bool)
-    mask[order] = place < most[observed.rows]
-    return mask
+def _check_range(what, indices, size, things):
+    """Raise unless all indices are from 0 to less than a size."""
+    if len(indices) and not (indices.min() >= 0 and indices.max() < size):
+        raise ValueError(
+            f"{what} from {indices.min()} to {indices.max()}, but there are {size} "
+            f"{things}, from 0."
+        )

@@ -14,9 +14,12 @@ from ._sklearn import (
     validate_data,
 )
 from ._validation import check_n_recommended, check_target
-from .linalg.completion import CONSTRAINTS, complete, why_not_converged
-from .linalg.low_rank import fold_in, predict_pairs
-from .linalg.top import largest_entries
+from .linalg.completion import (
+    CONSTRAINTS,
+    CompletionOptions,
+    complete,
+    why_not_converged,
+)
 from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 
@@ -24,62 +27,63 @@ from .operators.observed import Observed
 class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEstimator):
     """Regression on pairs of identifiers: user and item, plant and site, drug and target.
 
-    The value of a pair is an offset, a bias of the row, a bias of the column, and the inner
-    product of a vector of the row and one of the column. As the samples are entries of a
-    matrix, cross-validation and grid search work on entries.
+    The value of a pair is the sum of an offset, a bias of the row, a bias of the column,
+    and the inner product of a vector of the row and one of the column. Samples are entries
+    of a matrix, so that cross-validation and grid search split the entries.
 
     Parameters
     ----------
     rank : int or "auto", default=6
-        Length of those vectors; of fewer identifiers on a side, their number. "auto" is
-        what predicts entries that are held out best.
+        Length of these vectors, at most the number of identifiers on either side. "auto"
+        picks the rank that best predicts held-out entries.
     solver : {"auto", "gibbs", "als", "softimpute", "exact", "iterative_svd"}, \
             default="auto"
-        As in `MatrixCompleter`; "auto" is "gibbs", the most accurate, with nothing to
-        tune; or "als" where `alpha` is given.
+        As in `MatrixCompleter`. "auto" is "als" if `alpha` is given, and otherwise "gibbs",
+        which is the most accurate and needs no tuning.
     alpha : float, default=None
         Penalty of "als" and "softimpute", as in `MatrixCompleter`.
     reg_power : float, default=1.0
-        See `MatrixCompleter`.
+        Power of the number of entries in the penalty of "als", as in `MatrixCompleter`.
     center : bool or "auto", default="auto"
-        Whether there are offset and biases; see `MatrixCompleter`.
+        Whether to fit offset and biases; see `MatrixCompleter`.
     max_iter : int, default=None
-        Most iterations; None depends on the solver.
+        Maximum number of iterations; the default depends on the solver.
     tol : float, default=None
-        Where to stop; None depends on the solver.
+        Tolerance at which to stop; see `MatrixCompleter`.
     validation_fraction : float, default=0.05
-        Share of the entries held out, to choose what is left to be chosen and to estimate
-        the error. They come back before the end.
+        Fraction of the entries to hold out, in order to pick rank and penalty where they
+        are not given, and to estimate the error. The final fit uses these entries too.
     early_stopping : bool, default=False
-        Whether "als" stops when the error of entries held out rises.
+        Whether "als" stops when the error of held-out entries rises.
     clip : bool, default=True
-        Whether predictions are kept in the range of the values in `fit`.
+        Whether predictions are clipped to the range of the values in `fit`.
     warm_start : bool, default=False
-        Whether `fit` starts from the model it made before, if there are as many
-        identifiers. For "gibbs" and "als".
+        Whether `fit` starts from the previous model, if there are as many identifiers on
+        each side. For "gibbs" and "als".
     n_jobs : int, default=None
-        Threads. None means as many as BLAS has, or as a :obj:`joblib.parallel_config`
-        context says.
+        Number of threads. None means as many as BLAS uses, unless a
+        :obj:`joblib.parallel_config` context sets it.
     random_state : int, RandomState instance or None, default=None
-        Seeds samples, starts, and what is held out.
+        Seeds the samples, the starting points and the choice of held-out entries.
 
     Attributes
     ----------
     row_ids_ : ndarray of shape (n_rows,)
         Distinct identifiers in the first column of X, sorted.
     column_ids_ : ndarray of shape (n_columns,)
-        Those in the second.
+        Distinct identifiers in the second column of X, sorted.
     offset_ : float
-        What is common to all.
+        Constant term of all values; 0 without centring.
     row_biases_ : ndarray of shape (n_rows,)
-        In the order of `row_ids_`, as those that follow are.
+        Biases of the rows, in the order of `row_ids_`; 0 without centring.
     column_biases_ : ndarray of shape (n_columns,)
-        Biases of columns.
+        Biases of the columns, in the order of `column_ids_`.
     row_factors_ : ndarray of shape (n_rows, k)
-        k is `rank_`; with "gibbs", the factors of its samples stand abreast.
+        Vectors of the rows. k is `rank_`, but for "gibbs", where the vectors of all samples
+        are concatenated along columns.
     column_factors_ : ndarray of shape (n_columns, k)
-        A value is ``offset_ + row_biases_[i] + column_biases_[j] + row_factors_[i] @
-        column_factors_[j]``.
+        Vectors of the columns. A value is ``offset_ + row_biases_[i] + column_biases_[j] +
+        row_factors_[i] @ column_factors_[j]``.
     rank_ : int
         The rank.
     solver_ : str
@@ -87,12 +91,12 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Estimated root mean squared error of a new entry: that of those held out. NaN
-        without.
+        Root mean squared error of new entries, estimated on held-out entries; NaN if
+        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
     n_iter_ : int
-        Iterations.
+        Number of iterations.
     history_ : ndarray
-        As in `MatrixCompleter`.
+        Measure of fit after each iteration, as in `MatrixCompleter`.
     n_features_in_ : int
         Two.
     feature_names_in_ : ndarray of shape (2,)
@@ -104,8 +108,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
 
     Notes
     -----
-    An identifier that was not in `fit` has the values that are expected of any: those of
-    the biases of the other side, with "gibbs" an average over the distribution of vectors.
+    An identifier that was not in `fit` gets the values that are expected of any: offset and
+    bias of the other side, and with "gibbs" an average over the distribution of vectors.
 
     References
     ----------
@@ -181,14 +185,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            When X has not two columns, identifiers are missing, or y is not finite.
+            When X does not have two columns, an identifier is missing, or y is not finite.
         TypeError
-            When they are missing as ``pandas.NA``.
+            When an identifier is missing as ``pandas.NA``.
 
         Warns
         -----
         ConvergenceWarning
-            When `max_iter` ends it.
+            When the solver stops before it reaches the tolerance.
         """
         X = self._check(X, reset=True)
         y = check_target(
@@ -205,8 +209,30 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         observed = Observed.from_pairs(
             rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
         )
-        self._fit(observed)
+        options = CompletionOptions.of(self.get_params(deep=False))
+        if self.rank != "auto":
+            options = options._replace(rank=min(self.rank, *shape))
+        warm = self.warm_start and hasattr(self, "_completion")
+        report = progress(self, "iteration")
+        found = complete(
+            observed,
+            options,
+            start=self._completion.known if warm else None,
+            rng=stream(draw_seed(self.random_state)),
+            report=report,
+        )
+        self._completion = found.with_unseen()
         self._range = y.min(), y.max()
+        self.offset_ = found.model.offset
+        self.rank_ = found.rank
+        self.solver_ = found.solver
+        self.alpha_ = found.alpha
+        self.error_estimate_ = found.error_estimate
+        self.n_iter_ = found.n_iter
+        self.history_ = found.history
+        if not found.converged:
+            message = why_not_converged(found, options)
+            warn_user(message, ConvergenceWarning)
         return self
 
     def predict(self, X, return_std=False):
@@ -230,20 +256,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         X = self._check(X, reset=False)
         rows = _places(X[:, 0], self.row_ids_)
         columns = _places(X[:, 1], self.column_ids_)
-        mean, variance = predict_pairs(
-            self._model, rows, columns, n_jobs=kernel_jobs(self.n_jobs)
+        mean, std = self._completion.predict(
+            rows, columns, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
         )
         if self.clip:
             mean = np.clip(mean, *self._range)
-        mean = mean.astype(self._model.columns.dtype, copy=False)
-        if not return_std:
-            return mean
-        if self._noise is None:
-            raise ValueError(
-                f"return_std=True needs solver='gibbs', but {self.solver_!r} was used."
-            )
-        variance += self._noise[0][rows] * self._noise[1][columns]
-        return mean, np.sqrt(variance).astype(mean.dtype, copy=False)
+        dtype = self._completion.model.columns.dtype
+        mean = mean.astype(dtype, copy=False)
+        return (mean, std.astype(dtype, copy=False)) if return_std else mean
 
     def recommend(self, rows, n=10, exclude_seen=True):
         """Return the columns with the largest values for each row.
@@ -270,12 +290,10 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         rows = np.asarray(rows)
         if rows.ndim != 1:
             raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
-        places = _places(rows, self.row_ids_)
-        best, scores = largest_entries(
-            self._model._replace(columns=self._model.columns[:-1]),
-            self._model.rows[places],
+        best, scores = self._completion.recommend(
+            _places(rows, self.row_ids_),
             int(n),
-            exclude=self._seen.take(places) if exclude_seen else None,
+            exclude_seen=exclude_seen,
             n_jobs=kernel_jobs(self.n_jobs),
         )
         return self.column_ids_[np.maximum(best, 0)], scores
@@ -283,22 +301,22 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     @property
     def row_biases_(self):
         """Biases of rows."""
-        return self._model.row_biases[:-1]
+        return self._completion.known.row_biases
 
     @property
     def column_biases_(self):
         """Biases of columns."""
-        return self._model.column_biases[:-1]
+        return self._completion.known.column_biases
 
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._model.factors_of(self._model.rows[:-1])
+        return self._completion.known.factors()[0]
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._model.factors_of(self._model.columns[:-1])
+        return self._completion.known.factors()[1]
 
     def _check(self, X, *, reset):
         X = validate_data(self, X, reset=reset, dtype=None)
@@ -309,62 +327,6 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             )
         return X
 
-    def _fit(self, observed):
-        solver = self.solver
-        if solver == "auto":
-            # Who has a penalty to give means the solver that takes one.
-            solver = "gibbs" if self.alpha is None else "als"
-        rank, start = self.rank, None
-        if rank != "auto":
-            rank = min(rank, *observed.shape)
-        if self.warm_start and hasattr(self, "_model"):
-            before = self._model
-            if (len(before.rows) - 1, len(before.columns) - 1) == observed.shape:
-                start = before._replace(rows=before.rows[:-1], columns=before.columns[:-1])
-        report = progress(self, "iteration")
-        found = complete(
-            observed,
-            self,
-            rank=rank,
-            solver=solver,
-            start=start,
-            rng=stream(draw_seed(self.random_state)),
-            report=report,
-        )
-        # One row and one column more, of identifiers not seen.
-        model = found.model
-        nothing = Observed.from_pairs(
-            *np.zeros((2, 0), dtype=int), observed.values[:0], (1, observed.shape[1])
-        )
-        row, row_noise = fold_in(model, nothing)
-        self._model = model._replace(
-            rows=np.concatenate([model.rows, row]),
-            columns=np.concatenate([model.columns, model.new_column]),
-        )
-        self._noise = None
-        if found.noise is not None:
-            of_rows, of_columns = found.noise
-            self._noise = (
-                np.append(of_rows, row_noise),
-                np.append(of_columns, of_columns.mean()),
-            )
-        self._seen = Observed(
-            (observed.shape[0] + 1, observed.shape[1]),
-            np.append(observed.indptr, observed.indptr[-1]),
-            observed.indices,
-            observed.values,
-        )
-        self.offset_ = model.offset
-        self.rank_ = found.rank
-        self.solver_ = found.solver
-        self.alpha_ = found.alpha
-        self.error_estimate_ = found.error_estimate
-        self.n_iter_ = found.n_iter
-        self.history_ = found.history
-        if not found.converged:
-            message = why_not_converged(found, self)
-            warn_user(message, ConvergenceWarning)
-
 
 def _distinct(ids):
     """Return distinct identifiers, sorted, and the place of each."""
@@ -372,7 +334,7 @@ def _distinct(ids):
     if ids.dtype.kind in "iu":
         low, high = int(ids.min()), int(ids.max())
         if high - low < 4 * len(ids) + 1000 and high < 2**62:
-            # Counting is sooner than sorting.
+            # Counting is faster than sorting.
             numbers = ids.astype(np.int64) - low
             present = np.zeros(high - low + 1, dtype=bool)
             present[numbers] = True

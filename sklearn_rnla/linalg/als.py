@@ -31,7 +31,7 @@ class ALS(NamedTuple):
     Attributes
     ----------
     U : ndarray of shape (m, k)
-        0 where a row has no entry; the solution of `solve_rows` for V.
+        0 where a row has no entry; the solution of `fit_rows` for V.
     V : ndarray of shape (n, k)
     n_iter : int
         Sweeps.
@@ -112,6 +112,7 @@ def als(
     """
     from .._kernels.als import half_step
 
+    # Side 0 is rows, side 1 columns; a half step updates one of them, as rows of its view.
     sides = observed, observed.T
     V = _leading(observed, rank, rng) if start is None else np.array(start, observed.dtype)
     estimated = penalty is None
@@ -124,7 +125,7 @@ def als(
     if start is None:
         U = _from_zero(observed, V, ridges[0], n_cg, 0.0)
     else:
-        U = solve_rows(observed, V, penalty=penalty, reg_power=reg_power)
+        U = fit_rows(observed, V, penalty=penalty, reg_power=reg_power)
     factors = U, V
     objectives = np.empty(len(U)), np.empty(len(V))
     best, best_V, idle, history, converged = np.inf, V, 0, [], False
@@ -154,23 +155,31 @@ def als(
                 best_V = V.copy()
         if report is not None and report():
             break
+        # Better factors leave less noise: the penalty moves with them until it has settled.
         if estimated:
             noise = _noise(observed, samples, factors, ridges)
             before, penalty = penalty, noise * _threshold(observed, reg_power)
             ridges = [_ridge(side, penalty, reg_power) for side in sides]
             estimated = abs(penalty - before) > _SETTLED * before
             if held_out is None:
-                # Of another objective.
+                # The objective is another one now: what was best does not compare.
                 best = np.inf
             continue
         converged = idle >= (1 if held_out is None else _PATIENCE)
     if held_out is not None:
         V = best_V
-    U = solve_rows(observed, V, penalty=penalty, reg_power=reg_power)
-    return ALS(U, V, len(history), converged, history, penalty)
+    U = fit_rows(observed, V, penalty=penalty, reg_power=reg_power)
+    return ALS(
+        U=U,
+        V=V,
+        n_iter=len(history),
+        converged=converged,
+        history=history,
+        penalty=penalty,
+    )
 
 
-def solve_rows(observed, V, *, penalty, reg_power=1.0):
+def fit_rows(observed, V, *, penalty, reg_power=1.0):
     """Return the factors of rows, given those of columns.
 
     Parameters
@@ -193,6 +202,7 @@ def solve_rows(observed, V, *, penalty, reg_power=1.0):
 
 
 def _from_zero(observed, V, ridge, max_cg, tol):
+    """Return factors of rows by conjugate gradients from zero."""
     from .._kernels.als import half_step
 
     U = np.zeros((observed.shape[0], V.shape[1]), V.dtype)
@@ -202,6 +212,7 @@ def _from_zero(observed, V, ridge, max_cg, tol):
 
 
 def _ridge(observed, penalty, reg_power):
+    """Return the penalty of each row."""
     ridge = penalty * observed.counts.astype(np.float64) ** reg_power
     return ridge.astype(observed.dtype)
 
@@ -226,6 +237,7 @@ def _noise(observed, samples, factors, ridges):
     """Return the standard deviation of what the fit leaves."""
     U, V = factors
     left = observed.values - observed.sampled_product(U, V)
+    # The trace of the map from entries to their fit, rows and columns each for themselves.
     dof = 0.0
     for (rows, signs), other, ridge in zip(samples, (V, U), ridges, strict=True):
         own = _from_zero(signs, other, ridge[rows], 5, 0.0)

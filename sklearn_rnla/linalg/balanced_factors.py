@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import numpy as np
 import scipy.linalg
 
+from ..operators.observed import Observed
 from .low_rank_fit import decompose, dot, inner, squared_norm
 from .nuclear_gap import leading_outside, relative_gap
 from .orth import product64
@@ -19,44 +23,56 @@ _LEAST_CURVATURE = 1e-3
 _LEAST_RIDGE = 1e-6
 
 
-class Factors:
-    """Balanced factors, ``U^T U = V^T V = diag(s)``, and the residual.
+@dataclass(frozen=True, eq=False)
+class BalancedFactors:
+    """Balanced factors, ``U^T U = V^T V = diag(s)``, and what is evaluated there, once.
 
-    Parameters
+    A point of the search for the minimum of half the squared residual and the penalty
+    times ``(||U||^2 + ||V||^2) / 2``, which of balanced factors is the nuclear norm.
+
+    Attributes
     ----------
     observed : Observed
         Of shape (m, n).
-    U, V : ndarray of shape (m, k) and (n, k)
-        Balanced; their columns orthogonal.
     penalty : float
-        On ``(||U||^2 + ||V||^2) / 2``, which of balanced factors is the nuclear norm.
+    U, V : ndarray of shape (m, k) and (n, k)
+        Their columns are orthogonal.
+    s : ndarray of float64 of shape (k,)
+        Singular values of ``U V^T``.
+    residual : ndarray of shape (nnz,)
+        Observed entries less those of ``U V^T``.
     """
 
-    def __init__(self, observed, U, V, penalty):
-        self.observed = observed
-        self.penalty = penalty
-        sides = (observed, observed.T)
-        self._shares = [side.counts / max(1, side.shape[1]) for side in sides]
-        self._place(U, V)
+    observed: Observed
+    penalty: float
+    U: np.ndarray
+    V: np.ndarray
+    s: np.ndarray
+    residual: np.ndarray
 
-    def _place(self, U, V):
-        """Go to other balanced factors, from where the search starts afresh."""
-        observed = self.observed
-        self.U, self.V = U, V
-        self.s = np.einsum("ij,ij->j", V, V, dtype=np.float64)
-        self.residual = observed.values.copy()
-        if self.rank:
-            self.residual -= observed.sampled_product(U, V)
-        self.square = squared_norm(self.residual)
-        self._last = None
-        self._evaluate()
-        # Squared norms of the observed entries of products of singular vectors.
-        observed_squares = observed.product(np.ones_like(self.residual), V * V)
-        share = product64((U * U).T, observed_squares.T) / np.outer(self.s, self.s)
-        share = (share + share.T) / 2
-        floor = _LEAST_CURVATURE * share.mean() if self.rank else 0.0
-        self._curvature = np.maximum(share, floor)
-        self._ridge = max(self.penalty, _LEAST_RIDGE * self.s.max(initial=0.0))
+    @classmethod
+    def at(cls, observed, penalty, U, V):
+        """Return the point of given balanced factors."""
+        residual = observed.values.copy()
+        if U.shape[1]:
+            residual -= observed.sampled_product(U, V)
+        s = np.einsum("ij,ij->j", V, V, dtype=np.float64)
+        return cls(observed, penalty, U, V, s, residual)
+
+    @cached_property
+    def square(self):
+        """Squared norm of the residual."""
+        return squared_norm(self.residual)
+
+    @cached_property
+    def RV(self):
+        """Product of the sparse matrix R of the residual with V, of shape (m, k)."""
+        return self.observed.product(self.residual, self.V)
+
+    @cached_property
+    def RtU(self):
+        """Product of its transpose with U, of shape (n, k)."""
+        return self.observed.T.product(self.residual[self.observed.order], self.U)
 
     @property
     def rank(self):
@@ -68,18 +84,14 @@ class Factors:
         """Half the squared residual, and the penalty times the nuclear norm."""
         return 0.5 * self.square + self.penalty * self.s.sum()
 
-    def _evaluate(self):
-        observed = self.observed
-        self._RV = observed.product(self.residual, self.V)
-        self._RtU = observed.T.product(self.residual[observed.order], self.U)
-
-    def _units(self):
+    def units(self):
+        """Return the singular vectors, of shape (m, k) and (n, k)."""
         root = np.sqrt(self.s).astype(self.U.dtype)
         return self.U / root, self.V / root
 
-    def _between(self):
+    def between(self):
         """Return the residual between the singular vectors, of shape (k, k), in float64."""
-        return product64(self.U.T, self._RV.T) / np.sqrt(np.outer(self.s, self.s))
+        return product64(self.U.T, self.RV.T) / np.sqrt(np.outer(self.s, self.s))
 
     def outside(self, tol, width, rng):
         """Return `leading_outside` of the residual, to certify a gap of `tol`."""
@@ -90,7 +102,7 @@ class Factors:
         return leading_outside(
             self.observed,
             self.residual,
-            *self._units(),
+            *self.units(),
             width,
             rng,
             accuracy=tol / 10,
@@ -112,16 +124,59 @@ class Factors:
         """
         norm = outer
         if self.rank:
-            between, rest = self._between(), 0.0
+            # In bases that begin with the singular vectors, the residual has four blocks,
+            # whose norms bound its norm by that of a matrix of two rows and columns.
+            between, rest = self.between(), 0.0
             root = np.sqrt(self.s)
             for R, F, middle in zip(
-                (self._RV, self._RtU), self._units(), (between, between.T), strict=True
+                (self.RV, self.RtU), self.units(), (between, between.T), strict=True
             ):
                 left = R / root.astype(R.dtype) - F @ middle.astype(R.dtype)
                 rest = max(rest, np.sqrt(squared_norm(left)))
             norm = np.linalg.norm([[np.linalg.norm(between, 2), rest], [rest, outer]], 2)
-        through = inner((self.U,), (self._RV,))
+        through = inner((self.U,), (self.RV,))
         return relative_gap(self.penalty, norm, self.square, self.s.sum(), through)
+
+
+class Search:
+    """Preconditioned conjugate gradients on balanced factors.
+
+    Parameters
+    ----------
+    observed : Observed
+        Of shape (m, n).
+    U, V : ndarray of shape (m, k) and (n, k)
+        Balanced factors to start from.
+    penalty : float
+
+    Attributes
+    ----------
+    point : BalancedFactors
+        Where the search is.
+    """
+
+    def __init__(self, observed, U, V, penalty):
+        sides = (observed, observed.T)
+        self._shares = [side.counts / max(1, side.shape[1]) for side in sides]
+        self._start_from(BalancedFactors.at(observed, penalty, U, V))
+
+    def _at(self, U, V):
+        """Return the point of other balanced factors."""
+        return BalancedFactors.at(self.point.observed, self.point.penalty, U, V)
+
+    def _start_from(self, point):
+        """Go to a point, and forget the directions and curvatures of those before."""
+        U, V, s = point.U, point.V, point.s
+        self.point = point
+        # The direction of the last step, its scaled gradient, and their inner product.
+        self._last = None
+        # Squared norms of the observed entries of products of singular vectors.
+        squares = point.observed.product(np.ones_like(point.residual), V * V)
+        share = product64((U * U).T, squares.T) / np.outer(s, s)
+        share = (share + share.T) / 2
+        floor = _LEAST_CURVATURE * share.mean() if point.rank else 0.0
+        self._curvature = np.maximum(share, floor)
+        self._ridge = max(point.penalty, _LEAST_RIDGE * s.max(initial=0.0))
 
     def step(self):
         """Go to the best point of a line of preconditioned conjugate gradients.
@@ -131,45 +186,63 @@ class Factors:
         bool
             False where nothing on it is better.
         """
-        dtype = self.U.dtype
-        penalty = dtype.type(self.penalty)
-        gradients = (self._RV - penalty * self.U, self._RtU - penalty * self.V)
+        point = self.point
+        dtype = point.U.dtype
+        penalty = dtype.type(point.penalty)
+        gradients = (point.RV - penalty * point.U, point.RtU - penalty * point.V)
         scaled = self._precondition(gradients)
         power = inner(scaled, gradients)
-        directions = scaled
-        if self._last is not None:
-            before, scaled_before, power_before = self._last
-            # Polak & Ribiere (1969).
-            turn = dtype.type((power - inner(scaled_before, gradients)) / power_before)
-            if turn > 0:
-                turned = tuple(Z + turn * D for Z, D in zip(scaled, before, strict=True))
-                if inner(turned, gradients) > 0:
-                    directions = turned
-        length, first, second = self._line(directions)
+        directions = self._turned(scaled, gradients, power)
+        length, first, second = _line(point, directions)
         if not length > 0:
             return False
         first *= dtype.type(length)
         second *= dtype.type(length**2)
-        self.residual -= first
-        self.residual -= second
-        self.square = squared_norm(self.residual)
+        # In the memory of `first`, which is of no more use.
+        residual = np.subtract(point.residual, first, out=first)
+        residual -= second
         U, V = (
             F + dtype.type(length) * D
-            for F, D in zip((self.U, self.V), directions, strict=True)
+            for F, D in zip((point.U, point.V), directions, strict=True)
         )
-        balanced = _balance(U, V, self.s)
-        if balanced is None:
-            self._place(*_balanced(U, V))
+        balancing = _balancing(U, V, point.s)
+        if balancing is None:
+            self._start_from(self._at(*_balanced_anew(U, V)))
             return True
-        left, right, self.s = balanced
-        self.U, self.V = U @ left, V @ right
+        left, right, s = balancing
+        self.point = replace(point, U=U @ left, V=V @ right, s=s, residual=residual)
+        # Directions are tangent vectors, and change with the factors.
         self._last = (
             (directions[0] @ left, directions[1] @ right),
             (scaled[0] @ left, scaled[1] @ right),
             power,
         )
-        self._evaluate()
         return True
+
+    def _turned(self, scaled, gradients, power):
+        """Return the direction conjugate to the last one, or steepest descent.
+
+        Parameters
+        ----------
+        scaled, gradients : tuple of ndarray
+            Of both factors; the first are preconditioned.
+        power : float
+            Their inner product.
+
+        Returns
+        -------
+        tuple of ndarray
+        """
+        if self._last is None:
+            return scaled
+        before, scaled_before, power_before = self._last
+        # Polak & Ribiere (1969), restarted where the weight is negative.
+        weight = (power - inner(scaled_before, gradients)) / power_before
+        weight = scaled[0].dtype.type(weight)
+        if not weight > 0:
+            return scaled
+        turned = tuple(Z + weight * D for Z, D in zip(scaled, before, strict=True))
+        return turned if inner(turned, gradients) > 0 else scaled
 
     def _precondition(self, gradients):
         """Divide gradients by about the Hessian.
@@ -178,112 +251,122 @@ class Factors:
         columns of a factor one by one, small singular values would not move. Outside, the
         Hessian is about diagonal if entries are everywhere alike.
         """
-        root = np.sqrt(self.s)
-        sums = np.add.outer(self.s, self.s)
+        point = self.point
+        root = np.sqrt(point.s)
+        sums = np.add.outer(point.s, point.s)
         within = [
             product64(F.T, G.T) / root[:, None]
-            for F, G in zip((self.U, self.V), gradients, strict=True)
+            for F, G in zip((point.U, point.V), gradients, strict=True)
         ]
         # Of balanced factors both are the same matrix.
         middle = (within[0] * root + (within[1] * root).T) / sums
         skew = (middle - middle.T) / 2
         bend = self._curvature
-        middle = (middle - skew) / bend + skew / (bend + 2 * self.penalty / sums)
+        # The nuclear norm is linear in the symmetric part, and curved in the other.
+        middle = (middle - skew) / bend + skew / (bend + 2 * point.penalty / sums)
         out = []
         for G, unit, share, pull, move in zip(
-            gradients, self._units(), self._shares, within, (middle, middle.T), strict=True
+            gradients, point.units(), self._shares, within, (middle, middle.T), strict=True
         ):
             Z = G - unit @ pull.astype(G.dtype)
-            Z /= (np.multiply.outer(share, self.s) + self._ridge).astype(G.dtype)
+            Z /= (np.multiply.outer(share, point.s) + self._ridge).astype(G.dtype)
             within_again = product64(unit.T, Z.T)
             Z += unit @ (move * root / sums - within_again).astype(G.dtype)
             out.append(Z)
         return tuple(out)
 
-    def _line(self, directions):
-        """Return the best length of a step and, of length 1, what it takes of the residual.
-
-        Returns
-        -------
-        length : float
-        first, second : ndarray of shape (nnz,)
-            The terms linear and quadratic in the length.
-        """
-        from .._kernels.soft_impute import line_terms
-
-        observed, factors = self.observed, (self.U, self.V)
-        left, right = (
-            np.concatenate([F, D], axis=1) for F, D in zip(factors, directions, strict=True)
-        )
-        first, second = np.empty_like(self.residual), np.empty_like(self.residual)
-        sums = np.empty((observed.shape[0], 5))
-        observed.over_rows(line_terms, self.residual, left, right, first, second, sums)
-        r1, r2, f11, f12, f22 = sums.sum(axis=0)
-        slope = self.penalty * inner(factors, directions) - r1
-        bend = self.penalty * inner(directions, directions) + f11 - 2 * r2
-        quartic = np.array([f22 / 2, f12, bend / 2, slope, 0.0])
-        # The real part of a complex root is a length like any other.
-        lengths = np.roots(np.polyder(quartic)).real
-        changes = np.polyval(quartic, lengths)
-        best = np.argmin(np.where(lengths > 0, changes, np.inf)) if len(lengths) else None
-        if best is None or not (lengths[best] > 0 and changes[best] < 0):
-            return 0.0, first, second
-        return float(lengths[best]), first, second
-
     def prune(self):
         """Drop singular values that are on the way to zero; the objective does not rise."""
-        if not self.rank:
+        point = self.point
+        if not point.rank:
             return
-        between = self._between()
+        between = point.between()
         # Where Newton's method would go, each by itself.
-        slope = np.diagonal(between) - self.penalty
-        kept = self.s + slope / np.diagonal(self._curvature) > 0
+        slope = np.diagonal(between) - point.penalty
+        kept = point.s + slope / np.diagonal(self._curvature) > 0
         if not kept.all():
-            before, now = vars(self).copy(), self.objective
-            self._place(self.U[:, kept], self.V[:, kept])
-            if self.objective <= now:
+            pruned = self._at(point.U[:, kept], point.V[:, kept])
+            if pruned.objective <= point.objective:
+                self._start_from(pruned)
                 return
-            vars(self).update(before)
         # A proximal step within the factors is shorter, and safe.
-        P, values, Qt = np.linalg.svd(np.diag(self.s) + between)
-        values -= self.penalty
+        P, values, Qt = np.linalg.svd(np.diag(point.s) + between)
+        values -= point.penalty
         kept = values > 0
         if kept.all():
             return
-        root, weight = np.sqrt(self.s)[:, None], np.sqrt(values[kept])
-        dtype = self.U.dtype
-        self._place(
-            self.U @ (P[:, kept] / root * weight).astype(dtype),
-            self.V @ (Qt[kept].T / root * weight).astype(dtype),
+        root, weight = np.sqrt(point.s)[:, None], np.sqrt(values[kept])
+        dtype = point.U.dtype
+        pruned = self._at(
+            point.U @ (P[:, kept] / root * weight).astype(dtype),
+            point.V @ (Qt[kept].T / root * weight).astype(dtype),
         )
+        self._start_from(pruned)
 
     def grow(self, left, values, right):
         """Append singular triples of the residual outside, less the penalty.
 
         As far along as is best for all together; the objective falls.
         """
-        dtype = self.U.dtype
-        excess = values - self.penalty
-        change = self.observed.sampled_product(left * excess.astype(dtype), right)
-        gain = dot(self.residual, change) - self.penalty * excess.sum()
+        point, dtype = self.point, self.point.U.dtype
+        excess = values - point.penalty
+        change = point.observed.sampled_product(left * excess.astype(dtype), right)
+        gain = dot(point.residual, change) - point.penalty * excess.sum()
         weight = np.sqrt(excess * max(gain / squared_norm(change), 1.0)).astype(dtype)
-        self._place(
-            np.concatenate([self.U, left * weight], axis=1),
-            np.concatenate([self.V, right * weight], axis=1),
+        grown = self._at(
+            np.concatenate([point.U, left * weight], axis=1),
+            np.concatenate([point.V, right * weight], axis=1),
         )
+        self._start_from(grown)
+
+
+def _line(point, directions):
+    """Return the best length of a step and, of length 1, what it takes of the residual.
+
+    Parameters
+    ----------
+    point : BalancedFactors
+    directions : tuple of ndarray of shape (m, k) and (n, k)
+
+    Returns
+    -------
+    length : float
+        0 where no positive length is better.
+    first, second : ndarray of shape (nnz,)
+        The terms linear and quadratic in the length.
+    """
+    from .._kernels.soft_impute import line_terms
+
+    observed, factors = point.observed, (point.U, point.V)
+    left, right = (
+        np.concatenate([F, D], axis=1) for F, D in zip(factors, directions, strict=True)
+    )
+    first, second = np.empty_like(point.residual), np.empty_like(point.residual)
+    sums = np.empty((observed.shape[0], 5))
+    observed.over_rows(line_terms, point.residual, left, right, first, second, sums)
+    r1, r2, f11, f12, f22 = sums.sum(axis=0)
+    slope = point.penalty * inner(factors, directions) - r1
+    bend = point.penalty * inner(directions, directions) + f11 - 2 * r2
+    # The objective along the line, less what it is at length 0.
+    quartic = np.array([f22 / 2, f12, bend / 2, slope, 0.0])
+    # The real part of a complex root is a length like any other.
+    lengths = np.roots(np.polyder(quartic)).real
+    changes = np.polyval(quartic, lengths)
+    best = np.argmin(np.where(lengths > 0, changes, np.inf)) if len(lengths) else None
+    if best is None or not (lengths[best] > 0 and changes[best] < 0):
+        return 0.0, first, second
+    return float(lengths[best]), first, second
 
 
 def factors_from(start, most, observed):
     """Return the balanced factors of the `most` largest singular values of a start."""
     if start is None:
         return tuple(np.zeros((size, 0), observed.dtype) for size in observed.shape)
-    kept = min(most, np.count_nonzero(start.singular_values))
-    root = np.sqrt(start.singular_values[:kept])
-    U, V = start.U[:, :kept] * root, start.Vt[:kept].T * root
+    U, V = start.balanced(min(most, np.count_nonzero(start.singular_values)))
     return U.astype(observed.dtype, copy=False), V.astype(observed.dtype, copy=False)
 
 
-def _balanced(U, V):
+def _balanced_anew(U, V):
     """Return balanced factors of ``U V^T``, with fewer columns where some are dependent."""
     left, values, right = decompose(U, V)
     kept = values > len(values) * np.finfo(values.dtype).eps * values.max(initial=0.0)
@@ -291,7 +374,7 @@ def _balanced(U, V):
     return left[:, kept] * root, right[kept].T * root
 
 
-def _balance(U, V, s):
+def _balancing(U, V, s):
     """Return T and its inverse transposed such that ``U T`` and ``V T^-T`` are balanced.
 
     Parameters
@@ -309,6 +392,7 @@ def _balance(U, V, s):
 
     None instead of them all, where columns are dependent.
     """
+    # Columns of about unit length keep the Gram matrices well conditioned.
     root = np.sqrt(s)
     grams = (product64(F.T, F.T) / np.outer(root, root) for F in (U, V))
     try:

@@ -23,8 +23,8 @@ class Biases(NamedTuple):
     offset: float
     rows: np.ndarray
     columns: np.ndarray
-    row_penalty: float
-    column_penalty: float
+    row_penalty: float = np.inf
+    column_penalty: float = np.inf
 
     def residual(self, observed):
         """Return the entries less the model, as an `Observed`."""
@@ -34,6 +34,15 @@ class Biases(NamedTuple):
         rows = self.rows + self.offset
         observed.over_rows(subtract, observed.values, rows, self.columns, out)
         return observed.with_values(out)
+
+
+def without_biases(observed, center):
+    """Return biases of entries, all zero unless `center`, and the entries less these."""
+    if center:
+        biases = fit_biases(observed)
+        return biases, biases.residual(observed)
+    rows, columns = (np.zeros(size) for size in observed.shape)
+    return Biases(offset=0.0, rows=rows, columns=columns), observed
 
 
 def fit_biases(observed, *, max_iter=100, tol=1e-3):
@@ -76,7 +85,7 @@ def fit_biases(observed, *, max_iter=100, tol=1e-3):
     # What is below is rounding.
     floor = float(np.square(np.finfo(observed.dtype).eps * np.abs(observed.values)).sum())
     if scale * nnz <= floor:
-        return Biases(offset, *biases, np.inf, np.inf)
+        return Biases(offset=offset, rows=biases[0], columns=biases[1])
     noise, priors = _moments(total, squares, counts, scale)
     dof = [0.0, 0.0]
     for _ in range(max_iter):
@@ -103,8 +112,16 @@ def fit_biases(observed, *, max_iter=100, tol=1e-3):
         turned = np.abs([noise, *priors] - before[1]).max() / scale
         if max(moved, turned) <= tol:
             break
-    penalties = [noise / prior if prior > 0 else np.inf for prior in priors]
-    return Biases(offset, *biases, *penalties)
+    row_penalty, column_penalty = (
+        noise / prior if prior > 0 else np.inf for prior in priors
+    )
+    return Biases(
+        offset=offset,
+        rows=biases[0],
+        columns=biases[1],
+        row_penalty=row_penalty,
+        column_penalty=column_penalty,
+    )
 
 
 def _moments(total, squares, counts, scale):

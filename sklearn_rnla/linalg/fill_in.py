@@ -22,7 +22,7 @@ _GAP_STEPS = 4
 
 
 def filled_in_pays(observed):
-    """Return whether steps on the whole matrix are the sooner ones."""
+    """Return whether steps on the whole matrix are the faster ones."""
     m, n = observed.shape
     if observed.nnz == m * n or m * n <= _SMALL:
         return True
@@ -50,6 +50,7 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
     -------
     LowRankFit
     """
+    # The steps need right singular vectors: the fewer columns, the faster.
     side = observed if observed.shape[0] >= observed.shape[1] else observed.T
     m, n = side.shape
     x, places = side.values, side.rows.astype(np.int64) * n + side.indices
@@ -64,6 +65,8 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
     history = [0.5 * squared_norm(residual) + penalty * total]
     scale, rounding = np.sqrt(squared_norm(x)), np.finfo(x.dtype).eps
     while len(history) <= max_iter and not converged:
+        # Nesterov's extrapolation, then a proximal step: known entries take their values,
+        # the others those of the model, and singular values shrink.
         after = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         Y = M + x.dtype.type((momentum - 1) / after) * (M - before)
         Z = Y.copy()
@@ -77,6 +80,7 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
         rest = x - moved.ravel()[places]
         square = squared_norm(rest)
         objective = 0.5 * square + penalty * new.sum()
+        # After a step that the extrapolation led astray, the next is from M itself.
         if momentum > 1 and objective > history[-1] * (1 + rounding):
             momentum, before = 1.0, M
             continue
@@ -90,14 +94,13 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
         asked = report is not None and report()
         last = asked or len(history) > max_iter or stalled(history, x.dtype)
         if penalty == 0 or np.count_nonzero(values > penalty) > most:
-            # Of a largest rank there is no certificate.
+            # Of a limited rank, or without a penalty, there is no certificate.
             converged = whole or settled(history, scale, tol)
         elif last or whole or len(history) % _GAP_STEPS == 2:
             R = np.zeros((m, n), x.dtype)
             R.ravel()[places] = rest
-            norm = np.sqrt(np.linalg.eigvalsh(product64(R.T, R.T))[-1].clip(0))
             through = dot(rest, x) - square
-            gap = relative_gap(penalty, norm, square, new.sum(), through)
+            gap = relative_gap(penalty, _norm(R), square, new.sum(), through)
             converged = gap <= tol
         if last:
             break
@@ -106,8 +109,16 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
     return fit_of(left, right, gap, history, converged)
 
 
+def _norm(R):
+    """Return the spectral norm of a matrix of few columns."""
+    return np.sqrt(np.linalg.eigvalsh(product64(R.T, R.T))[-1].clip(0))
+
+
 def _right_vectors(Z, penalty, exact):
-    """Return singular values and right singular vectors, the largest first."""
+    """Return singular values and right singular vectors, the largest first.
+
+    By the Gram matrix, unless `exact`, or values near a very small penalty matter.
+    """
     if not exact:
         squares, V = np.linalg.eigh(product64(Z.T, Z.T))
         values = np.sqrt(np.maximum(squares[::-1], 0))

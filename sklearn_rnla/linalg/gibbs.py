@@ -92,6 +92,7 @@ def gibbs(
     if start is not None and start.columns.shape[2] == rank + 1:
         chain.columns.vectors[:] = start.columns[:, -1]
         chain.rows.vectors[:] = start.rows[:, -1]
+    # Entries are hidden only until burn-in ends: samples that are kept see all of them.
     burn_in = max(1, int(_BURN_IN * max_iter))
     seen, hidden = chain.observed.split(rng.random(observed.nnz) < share)
     if not (seen.nnz and hidden.nnz):
@@ -105,6 +106,7 @@ def gibbs(
             seen = chain.observed
         chain.sweep(seen)
         history.append(chain.scale * chain.error)
+        # The second half of burn-in predicts the hidden entries, averaged like the model.
         if hidden is not None and burn_in // 2 <= sweep < burn_in:
             total = total + chain.predict(hidden)
             n_predicted += 1
@@ -117,7 +119,42 @@ def gibbs(
         errors = hidden.values - total / n_predicted
         error = chain.scale * float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
     model, row_noise, column_noise = chain.model(samples, observed)
-    return GibbsResult(model, row_noise, column_noise, error, history)
+    return GibbsResult(
+        model=model,
+        row_noise=row_noise,
+        column_noise=column_noise,
+        error_estimate=error,
+        history=history,
+    )
+
+
+class _Sample(NamedTuple):
+    """A state of the chain, without the rows: these are drawn again given the columns.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (n, d)
+    new_column : ndarray of shape (d,)
+        Drawn from the prior of columns.
+    column_scale : ndarray of shape (n,)
+        Factors of the precision of the noise.
+    precision : ndarray of shape (d, d)
+        Of the prior of rows.
+    shift : ndarray of shape (d,)
+        That precision times the mean.
+    noise : float
+        Precision of the noise.
+    freedom : float
+        Degrees of freedom of the noise of a row.
+    """
+
+    columns: np.ndarray
+    new_column: np.ndarray
+    column_scale: np.ndarray
+    precision: np.ndarray
+    shift: np.ndarray
+    noise: float
+    freedom: float
 
 
 class _Side:
@@ -133,21 +170,25 @@ class _Side:
         """Draw mean and precision of the vectors given them (Normal and Wishart)."""
         X = self.vectors.astype(np.float64)
         n, d = X.shape
+        # Parameters of the posterior: the prior mean of the vectors is zero.
         mean, weight = X.mean(axis=0), _MEAN_WEIGHT
         C = X - mean
         scatter = C.T @ C + d * _COVARIANCE * np.eye(d)
         scatter += n * weight / (n + weight) * np.outer(mean, mean)
-        # Bartlett's decomposition.
+        # A Wishart matrix of n + d degrees of freedom by Bartlett's decomposition.
         root = np.linalg.cholesky(np.linalg.inv(scatter))
         B = np.tril(rng.standard_normal((d, d)), -1)
         B[np.diag_indices(d)] = np.sqrt(rng.chisquare(n + d - np.arange(d)))
         T = root @ B
         self.precision = T @ T.T
+        # Given the precision, the mean is normal with n + weight times that precision.
         noise = np.linalg.solve(T.T, rng.standard_normal(d)) / np.sqrt(n + weight)
         self.shift = self.precision @ (n / (n + weight) * mean + noise)
 
     def draw_scale(self, counts, spread, rng):
         """Draw degrees of freedom of noise, then factors of its precision."""
+        # Likelihood of each number of degrees of freedom: the scales are summed out, so
+        # that the two mix well although they depend on each other.
         values, which = np.unique(counts, return_inverse=True)
         half = (_FREEDOMS[:, np.newaxis] + values) / 2
         log_p = gammaln(half)[:, which].sum(axis=1)
@@ -194,6 +235,14 @@ class _Chain:
         self.columns.draw_scale(observed.T.counts, self.noise * of_columns[:, 0], self.rng)
 
     def _draw_side(self, observed, side, other):
+        """Draw the prior of a side, then its vectors given those of the other side.
+
+        Parameters
+        ----------
+        observed : Observed
+            With the side as rows.
+        side, other : _Side
+        """
         from .._kernels.rows import draw_rows
 
         side.draw_prior(self.rng)
@@ -240,41 +289,52 @@ class _Chain:
 
     def sample(self):
         """Return what prediction and folding in need of this state."""
-        return (
-            self.columns.vectors.copy(),
-            self._new_column(),
-            self.columns.scale.copy(),
-            self.rows.precision,
-            self.rows.shift,
-            self.noise,
-            self.rows.freedom,
+        return _Sample(
+            columns=self.columns.vectors.copy(),
+            new_column=self._new_column(),
+            column_scale=self.columns.scale.copy(),
+            precision=self.rows.precision,
+            shift=self.rows.shift,
+            noise=self.noise,
+            freedom=self.rows.freedom,
         )
 
     def model(self, samples, observed):
-        """Return the average of samples, with rows folded in, and the noise about it."""
-        columns, new, scales, precisions, shifts, noises, freedoms = (
-            list(terms) for terms in zip(*samples, strict=True)
-        )
-        d = columns[0].shape[1]
+        """Return the average of samples, with rows folded in, and the noise about it.
+
+        Parameters
+        ----------
+        samples : list of _Sample
+        observed : Observed
+            The entries in their own units.
+
+        Returns
+        -------
+        model : LowRankModel
+        row_noise, column_noise : ndarray of shape (m,) and (n,)
+        """
+        of_samples = _Sample(*zip(*samples, strict=True))
+        d = samples[0].columns.shape[1]
+        # Antithetic pairs: what one sample of a row adds to the mean, the next takes away.
         normal = self.rng.standard_normal((-(-len(samples) // 2), d))
         normal = np.stack([normal, -normal], axis=1).reshape(-1, d)[: len(samples)]
         if len(samples) == 1:
             normal[:] = 0
         prior = RowPrior(
-            np.stack(precisions),
-            np.stack(shifts),
-            np.array(noises),
-            np.stack(scales),
-            normal,
-            np.array(freedoms),
+            precision=np.stack(of_samples.precision),
+            shift=np.stack(of_samples.shift),
+            noise=np.array(of_samples.noise),
+            column_scale=np.stack(of_samples.column_scale),
+            normal=normal,
+            freedom=np.array(of_samples.freedom),
         )
         model = LowRankModel(
-            self.offset,
-            self.scale,
-            None,
-            np.stack(columns, axis=1),
-            prior,
-            np.array(new, columns[0].dtype)[np.newaxis],
+            offset=self.offset,
+            scale=self.scale,
+            rows=None,
+            columns=np.stack(of_samples.columns, axis=1),
+            prior=prior,
+            new_column=np.array(of_samples.new_column, observed.dtype)[np.newaxis],
         )
         rows, row_noise = fold_in(model, observed)
         column_noise = (1 / prior.column_scale).mean(axis=0)

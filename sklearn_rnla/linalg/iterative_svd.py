@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .balanced_factors import Factors
+from .balanced_factors import Search, factors_from
 from .fill_in import fill_in, filled_in_pays
 from .low_rank_fit import fit_of, settled, stalled
 from .nuclear_gap import leading_outside
@@ -47,22 +47,24 @@ def iterative_svd(observed, rank, *, tol=1e-4, max_iter=1000, rng, report=None):
     """
     if filled_in_pays(observed):
         return fill_in(observed, 0.0, rank, tol=tol, max_iter=max_iter, report=report)
-    fit = Factors(observed, *_start(observed, rank, rng), 0.0)
+    search = Search(observed, *_start(observed, rank, rng), 0.0)
     scale = np.linalg.norm(observed.values.astype(np.float64))
-    history = [fit.objective]
+    history = [search.point.objective]
     converged = settled(history, scale, tol)
-    while len(history) <= max_iter and not converged and fit.rank and fit.step():
-        history.append(fit.objective)
+    while (
+        len(history) <= max_iter and not converged and search.point.rank and search.step()
+    ):
+        history.append(search.point.objective)
         converged = settled(history, scale, tol)
         if (report is not None and report()) or stalled(history, observed.dtype):
             break
-    return fit_of(fit.U, fit.V, np.inf, history, converged)
+    return fit_of(search.point.U, search.point.V, np.inf, history, converged)
 
 
 def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:
     """Return balanced factors of about the best matrix of that rank to the zero-filled."""
-    U, V = (np.zeros((size, 0), observed.dtype) for size in observed.shape)
-    left, values, right, _ = leading_outside(
+    U, V = factors_from(None, 0, observed)
+    found = leading_outside(
         observed,
         observed.values,
         U,
@@ -72,5 +74,5 @@ def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:
         accuracy=0.0,
         above=0.0,
     )
-    root = np.sqrt(values[:rank]).astype(observed.dtype)
-    return left[:, :rank] * root, right[:, :rank] * root
+    root = np.sqrt(found.values[:rank]).astype(observed.dtype)
+    return found.left[:, :rank] * root, found.right[:, :rank] * root

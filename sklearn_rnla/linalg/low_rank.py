@@ -8,6 +8,7 @@ import numpy as np
 
 from .._sklearn import svd_flip
 from ..operators.lanes import run_lanes, split
+from ..operators.observed import Observed
 
 # Pairs predicted at a time.
 _PAIRS = 2**16
@@ -50,13 +51,13 @@ class RowPrior(NamedTuple):
         """Return the prior of a ridge regression on n columns, of one sample."""
         d = len(penalties) + 1
         return cls(
-            np.diag([bias_penalty, *penalties])[np.newaxis],
-            np.zeros((1, d)),
-            np.ones(1),
-            np.ones((1, n)),
-            np.zeros((1, d)),
-            np.full(1, np.inf),
-            power,
+            precision=np.diag([bias_penalty, *penalties])[np.newaxis],
+            shift=np.zeros((1, d)),
+            noise=np.ones(1),
+            column_scale=np.ones((1, n)),
+            normal=np.zeros((1, d)),
+            freedom=np.full(1, np.inf),
+            power=power,
         )
 
 
@@ -84,6 +85,11 @@ class LowRankModel(NamedTuple):
     new_column: np.ndarray
 
     @property
+    def shape(self):
+        """Shape of the matrix."""
+        return len(self.rows), len(self.columns)
+
+    @property
     def n_samples(self):
         """Number of samples; one of a solver that is not Bayesian."""
         return self.columns.shape[1]
@@ -99,9 +105,10 @@ class LowRankModel(NamedTuple):
         return self.biases_of(self.columns)
 
     def factors(self):
-        """Return U of shape (m, k) and V of shape (n, k), those of all samples abreast.
+        """Return U of shape (m, k) and V of shape (n, k).
 
-        The model is ``offset + row_biases + column_biases + U V^T``.
+        The factors of all samples are concatenated along columns. The model is ``offset +
+        row_biases + column_biases + U V^T``.
         """
         return self.factors_of(self.rows), self.factors_of(self.columns)
 
@@ -114,6 +121,30 @@ class LowRankModel(NamedTuple):
     def biases_of(self, vectors):
         """Return the biases among vectors of rows or columns, of shape (m,)."""
         return self.scale * vectors[..., 0].mean(axis=1)
+
+    def entries_of(self, rows):
+        """Return rows of the matrix in full, of shape (m', n)."""
+        dtype = rows.dtype
+        out = self.factors_of(rows) @ self.factors_of(self.columns).T
+        out += (self.offset + self.biases_of(rows)).astype(dtype)[:, np.newaxis]
+        out += self.column_biases.astype(dtype)
+        return out
+
+    def fill(self, X, *, n_jobs=None):
+        """Return rows with entries of the matrix for those that are missing.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m', n)
+            NaN where missing.
+        n_jobs : int, default=None
+
+        Returns
+        -------
+        ndarray of shape (m', n)
+        """
+        rows, _ = fold_in(self, Observed.from_dense(X, n_jobs=n_jobs))
+        return np.where(np.isnan(X), self.entries_of(rows), X)
 
     def svd(self, rank):
         """Return the leading singular triplets of the product of the factors.
@@ -195,7 +226,44 @@ def fold_in(model, observed):
     return rows, model.scale**2 * noise.mean(axis=1)
 
 
-def predict_pairs(model, rows, columns, *, n_jobs=None):
+def model_of_columns(observed, biases, V, penalties, power=0.0):
+    """Return the model of given factors of columns, with rows folded in.
+
+    Parameters
+    ----------
+    observed : Observed
+        Of shape (m, n).
+    biases : Biases
+    V : ndarray of shape (n, k)
+    penalties : ndarray of shape (k,)
+        Of the factors of a row.
+    power : float, default=0.0
+        Penalties are multiplied by the entries of a row to this power.
+
+    Returns
+    -------
+    LowRankModel
+        Of one sample.
+    """
+    columns = np.column_stack([biases.columns, V]).astype(observed.dtype)[:, np.newaxis]
+    model = LowRankModel(
+        offset=biases.offset,
+        scale=1.0,
+        rows=None,
+        columns=columns,
+        prior=RowPrior.ridge(len(V), biases.row_penalty, penalties, power),
+        new_column=np.zeros_like(columns[:1]),
+    )
+    return model._replace(rows=fold_in(model, observed)[0])
+
+
+def negligible_penalties(V):
+    """Return penalties that only decide where entries do not."""
+    squares = float(np.square(V, dtype=np.float64).mean()) if V.size else 1.0
+    return np.full(V.shape[1], 1e-14 * (squares or 1.0))
+
+
+def predict_entries(model, rows, columns, *, n_jobs=None):
     """Return entries of the model, and their variances over its samples.
 
     Parameters
@@ -229,22 +297,3 @@ def predict_pairs(model, rows, columns, *, n_jobs=None):
         for _ in run_lanes(run, split(len(rows), _PAIRS), n_jobs):
             pass
     return model.offset + model.scale * mean, model.scale**2 * variance
-
-
-def complete_rows(model, rows):
-    """Return rows of the model in full.
-
-    Parameters
-    ----------
-    model : LowRankModel
-    rows : ndarray of shape (m', n_samples, d)
-
-    Returns
-    -------
-    ndarray of shape (m', n)
-    """
-    dtype = rows.dtype
-    out = model.factors_of(rows) @ model.factors_of(model.columns).T
-    out += (model.offset + model.biases_of(rows)).astype(dtype)[:, np.newaxis]
-    out += model.column_biases.astype(dtype)
-    return out

@@ -46,16 +46,24 @@ class LowRankFit(NamedTuple):
     converged: bool
     history: np.ndarray
 
+    def balanced(self, most=None):
+        """Return balanced factors of the `most` largest singular values, None for all."""
+        root = np.sqrt(self.singular_values[:most])
+        return self.U[:, :most] * root, self.Vt[:most].T * root
+
 
 def fit_of(left, right, gap, history, converged):
     """Return the `LowRankFit` of ``left right^T``."""
+    U, singular_values, Vt = decompose(left, right)
     return LowRankFit(
-        *decompose(left, right),
-        float(history[-1]),
-        float(gap),
-        len(history) - 1,
-        bool(converged),
-        np.array(history),
+        U=U,
+        singular_values=singular_values,
+        Vt=Vt,
+        objective=float(history[-1]),
+        gap=float(gap),
+        n_iter=len(history) - 1,
+        converged=bool(converged),
+        history=np.array(history),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ..operators.lanes import kernel_jobs, run_lanes, split
+from .gaussian_rows import GaussianRows
 
 # Reference rows at most, and those that an entry is averaged over.
 _ROWS, _COUNT = 2**14, 24
@@ -25,8 +26,9 @@ class Neighbors(NamedTuple):
 
     Attributes
     ----------
-    location, scale : ndarray of shape (p,)
-        Columns are standardised by these.
+    gaussian : GaussianRows
+        The linear model, whose predictions neighbours correct, and whose location and
+        scale standardise the columns.
     reference : ndarray of shape (n_reference, p)
         Standardised rows, filled; float32.
     half_norms : ndarray of shape (n_reference,)
@@ -39,13 +41,27 @@ class Neighbors(NamedTuple):
         Of the neighbours' values, as against the linear prediction, and of their residuals.
     """
 
-    location: np.ndarray
-    scale: np.ndarray
+    gaussian: GaussianRows
     reference: np.ndarray
     half_norms: np.ndarray
     missing: np.ndarray
     residuals: np.ndarray
     weights: np.ndarray
+
+    def fill(self, X, *, n_jobs=None):
+        """Return rows with corrected conditional means for their missing entries.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m, p)
+            NaN where missing.
+        n_jobs : int, default=None
+
+        Returns
+        -------
+        ndarray of shape (m, p)
+        """
+        return refine(self, X, self.gaussian.fill(X, n_jobs=n_jobs), n_jobs=n_jobs)
 
 
 def fit_neighbors(X, result, *, rng, n_jobs=None):
@@ -83,23 +99,21 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     rows = np.arange(n) if n <= _ROWS else np.sort(rng.choice(n, _ROWS, replace=False))
     own = np.full(n, -1)
     own[rows] = np.arange(len(rows))
-    location, scale = gaussian.location, gaussian.scale
     filled = result.filled[rows]
-    reference = ((filled - location) / scale).astype(np.float32)
+    reference = gaussian.standardised(filled)
     neighbors = Neighbors(
-        location,
-        scale,
-        reference,
-        np.einsum("ij,ij->i", reference, reference) / 2,
-        np.isnan(X[rows]),
-        gaussian.residuals(filled).astype(np.float32),
-        np.zeros(2),
+        gaussian=gaussian,
+        reference=reference,
+        half_norms=np.einsum("ij,ij->i", reference, reference) / 2,
+        missing=np.isnan(X[rows]),
+        residuals=gaussian.residuals(filled).astype(np.float32),
+        weights=np.zeros(2),
     )
     hidden = held_out.hidden
     shifts = np.zeros((2, *hidden.shape))
     _averages(neighbors, held_out.filled, hidden, own[held_out.rows], shifts, n_jobs)
     A = shifts[:, hidden].T
-    errors = ((X[held_out.rows] - held_out.filled) / scale)[hidden]
+    errors = ((X[held_out.rows] - held_out.filled) / gaussian.scale)[hidden]
     magnitudes = np.abs(errors)
     # Where most entries of a column are equal, the others have huge errors.
     w = 1 / np.sqrt(np.maximum(1, magnitudes / max(2 * magnitudes.mean(), 1e-300)))
@@ -139,7 +153,7 @@ def refine(neighbors, X, filled, *, n_jobs=None):
         wanted, queries = missing[part], filled[part]
         shifts = np.zeros((2, *wanted.shape))
         _average_block(neighbors, queries, wanted, nobody[block], shifts)
-        shift = neighbors.scale * np.tensordot(neighbors.weights, shifts, 1)
+        shift = neighbors.gaussian.scale * np.tensordot(neighbors.weights, shifts, 1)
         refined[part] = np.where(wanted, queries + shift, queries)
 
     for _ in run_lanes(run, _blocks(len(rows), neighbors), kernel_jobs(n_jobs)):
@@ -162,10 +176,23 @@ def _averages(neighbors, filled, wanted, own, shifts, n_jobs):
 
 
 def _average_block(neighbors, filled, wanted, own, shifts):
+    """Set `shifts` for a block of rows.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+    filled : ndarray of shape (m, p)
+    wanted : ndarray of bool of shape (m, p)
+        Entries to average for.
+    own : ndarray of int of shape (m,)
+        Which reference row is the row itself, and so no neighbour of it; -1 for none.
+    shifts : ndarray of shape (2, m, p)
+        By how much neighbours' values differ from `filled`, and their residuals.
+    """
     from .._kernels.neighbors import average, nearest
 
     reference = neighbors.reference
-    queries = ((filled - neighbors.location) / neighbors.scale).astype(np.float32)
+    queries = neighbors.gaussian.standardised(filled)
     count = min(_COUNT, len(reference) - 1)
     found = np.empty((len(queries), count), np.int32)
     nearest(queries @ reference.T, neighbors.half_norms, own, found)

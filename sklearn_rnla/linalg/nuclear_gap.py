@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .orth import extend_rows, product64
 
-# Vectors of a block of the certificate; blocks before the rank grows by much, before a
-# bound is believed, and at most.
-_BLOCK, _GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 8, 3, 8, 60
+# Blocks of the certificate before the rank grows by much, before a bound is believed, and
+# at most.
+_GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 3, 8, 60
 
 # Probability that the certificate is wrong.
 _FAILURE = 1e-10
+
+
+class Outside(NamedTuple):
+    """Leading singular triples of a residual outside of some factors.
+
+    Attributes
+    ----------
+    left : ndarray of shape (m, l)
+    values : ndarray of float64 of shape (l,)
+        Descending, none above the true ones.
+    right : ndarray of shape (n, l)
+    bound : float
+        What the norm is at most, with high probability.
+    """
+
+    left: np.ndarray
+    values: np.ndarray
+    right: np.ndarray
+    bound: float
 
 
 def leading_outside(
@@ -41,12 +62,7 @@ def leading_outside(
 
     Returns
     -------
-    left : ndarray of shape (m, l)
-    values : ndarray of float64 of shape (l,)
-        Descending, none above the true ones.
-    right : ndarray of shape (n, l)
-    bound : float
-        What the norm is at most, with high probability.
+    Outside
     """
     n, rank = V.shape
     turned = residual[observed.order]
@@ -62,14 +78,19 @@ def leading_outside(
         products.append(Y)
         Z = observed.T.product(turned, Y)
         block = extend_rows(basis, Z.T)
+        # Rayleigh and Ritz: singular values of the operator times all vectors so far.
         stacked = np.concatenate(products, axis=1)
         squares, P = np.linalg.eigh(product64(stacked.T, stacked.T))
         values, P = np.sqrt(np.maximum(squares[::-1], 0)), P[:, ::-1]
+        # What leads out of the space bounds the error of the largest singular value, if
+        # that is the one found.
         remainder = block @ Z @ P[-Z.shape[1] :, 0].astype(Z.dtype)
         bound = np.sqrt(values[0] ** 2 + np.linalg.norm(remainder))
-        # The vectors of the block are independent, and the space of any one would do.
+        # Another bound holds with high probability for random start vectors (Kuczynski &
+        # Wozniakowski 1992). Those of the block are independent, and any one would do.
         slack = likely / (2 * len(products) - 1)
         sure = values[0] / np.sqrt(1 - slack**2) if slack < 1 else np.inf
+        # The first bound is wrong as long as the leading vector has not shown up.
         trusted = len(products) >= _LEAST_BLOCKS or not len(block)
         if trusted and (
             min(bound, sure) <= max(enough, (1 + accuracy) * values[0])
@@ -80,6 +101,7 @@ def leading_outside(
         if sure <= enough:
             bound = sure
             break
+        # Enough to know that the rank has to grow: accuracy is for the next certificate.
         if len(products) == _MOST_BLOCKS or (
             values[0] > above and len(products) >= _GROWTH_BLOCKS
         ):
@@ -87,10 +109,14 @@ def leading_outside(
     kept = np.count_nonzero(values > np.sqrt(np.finfo(V.dtype).eps) * values.max(initial=0))
     values = values[:kept]
     if not kept:
-        return U[:, :0], values, V[:, :0], bound
+        return Outside(left=U[:, :0], values=values, right=V[:, :0], bound=bound)
     P = P[:, :kept]
-    left = stacked @ (P / values).astype(V.dtype)
-    return left, values, basis[rank:].T @ P.astype(V.dtype), bound
+    return Outside(
+        left=stacked @ (P / values).astype(V.dtype),
+        values=values,
+        right=basis[rank:].T @ P.astype(V.dtype),
+        bound=bound,
+    )
 
 
 def relative_gap(penalty, norm, square, total, through):

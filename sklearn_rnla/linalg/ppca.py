@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cached_property, reduce
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from ..operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
 from ..operators.rows import add_states
-from .low_rank import LowRankModel, RowPrior
+from .gaussian_rows import BLOCK, GaussianRows
+from .low_rank import LowRankModel
 
-# Rows of a block, the unit of threads and of summation.
-_BLOCK = 512
 # Rows that the covariance is estimated from: so many, and so many more for each column.
 _ROWS, _ROWS_PER_COLUMN = 8192, 32
 # Entries hidden to choose the shrinkage: a share of those of some rows, for as many rows
@@ -23,85 +22,6 @@ _HIDDEN_SHARE, _HIDDEN_FROM, _HIDDEN_ROWS, _FEWEST_HIDDEN = 0.1, 2**14, 2**9, 32
 _SHRINKAGE, _FACTOR, _TRIALS, _GAIN = 10.0, 3.0, 3, 0.01
 # Least eigenvalue of the first covariance, whose pairs of columns have rows of their own.
 _START_FLOOR = 1e-2
-
-
-class Gaussian:
-    """A Gaussian distribution of the rows of a table.
-
-    Parameters
-    ----------
-    location, scale : ndarray of shape (p,)
-        The distribution is that of ``(x - location) / scale``.
-    mean : ndarray of shape (p,)
-    values : ndarray of shape (p,)
-        Eigenvalues of the covariance, positive and ascending.
-    vectors : ndarray of shape (p, p)
-        Its eigenvectors, in columns.
-
-    Attributes
-    ----------
-    precision : ndarray of shape (p, p)
-        Inverse of the covariance.
-    """
-
-    def __init__(self, location, scale, mean, values, vectors):
-        self.location = location
-        self.scale = scale
-        self.mean = mean
-        self.values = values
-        self.vectors = vectors
-
-    @cached_property
-    def precision(self):
-        return (self.vectors / self.values) @ self.vectors.T
-
-    def deviations(self, X):
-        """Return standardised deviations of rows from the mean, in float64."""
-        return (X - (self.location + self.scale * self.mean)) / self.scale
-
-    def fill(self, X, *, n_jobs=None):
-        """Return rows with conditional means for their missing entries.
-
-        Parameters
-        ----------
-        X : ndarray of shape (m, p)
-            NaN where missing.
-        n_jobs : int, default=None
-
-        Returns
-        -------
-        ndarray of shape (m, p)
-        """
-        filled = np.array(X)
-        center = self.location + self.scale * self.mean
-
-        def run(rows):
-            missing = np.isnan(X[rows])
-            if missing.any():
-                D = self.deviations(X[rows])
-                _condition(self, D, missing)
-                filled[rows][missing] = (center + self.scale * D)[missing]
-
-        for _ in run_lanes(run, split(len(X), _BLOCK), kernel_jobs(n_jobs)):
-            pass
-        return filled
-
-    def residuals(self, filled):
-        """Return by how much entries differ from what the others of their row tell.
-
-        Parameters
-        ----------
-        filled : ndarray of shape (m, p)
-            Rows with conditional means for their missing entries.
-
-        Returns
-        -------
-        ndarray of shape (m, p)
-            Standardised. Where an entry is not missing, too small by the share of its
-            precision that the missing ones have; else zero.
-        """
-        P = self.precision
-        return (self.deviations(filled) @ P) / P.diagonal()
 
 
 class HeldOut(NamedTuple):
@@ -131,7 +51,7 @@ class PPCAResult(NamedTuple):
         Of one sample, without row biases.
     filled : ndarray of shape (n, p)
         The table, with conditional means for missing entries.
-    gaussian : Gaussian
+    gaussian : GaussianRows
     shrinkage : float
         Rows that the prior of the covariance is worth.
     held_out : HeldOut or None
@@ -148,7 +68,7 @@ class PPCAResult(NamedTuple):
 
     model: LowRankModel
     filled: np.ndarray
-    gaussian: Gaussian
+    gaussian: GaussianRows
     shrinkage: float
     held_out: HeldOut | None
     error_estimate: float
@@ -216,61 +136,78 @@ def ppca(
 
 
 def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
+    """Fit in two phases: with entries hidden, to choose the shrinkage, then with all."""
     n, p = X.shape
     rank = p - 1 if rank is None else min(rank, p - 1)
     sample = np.arange(n)
     if n > (most := _ROWS + _ROWS_PER_COLUMN * p):
         sample = np.sort(rng.choice(n, most, replace=False))
     start = _SHRINKAGE if shrinkage is None else shrinkage
-    fit = _Fit(X if len(sample) == n else X[sample], rank, start, n_jobs)
-    n_iter, stop, error = 0, False, np.nan
-    held_out = None if shrinkage is not None else _hide(~fit.missing, rng)
-    if held_out is not None:
-        rows, hidden = held_out
-        fit.missing[rows] |= hidden
+    fit = _Fit(X if len(sample) == n else X[sample], rank, start, n_jobs, report)
+    hiding = None if shrinkage is not None else _hide(~fit.missing, rng)
+    error, held_out = np.nan, None
+    if hiding is None:
         fit.start()
-        while n_iter < max(1, max_iter // 2) and not stop:
-            settled = fit.expect() <= tol
-            fit.maximise()
-            n_iter += 1
-            # Choices cost as much as steps: after 1, 2, 4, ... of them, and when they end.
-            if settled or n_iter & (n_iter - 1) == 0:
-                settled &= not fit.choose(rows, hidden)
-            stop = report is not None and report()
-            if settled:
-                break
-        filled = fit.gaussian.fill(
-            np.where(fit.missing[rows], np.nan, fit.X[rows]), n_jobs=n_jobs
-        )
-        fit.reveal(rows, hidden)
+    else:
+        rows, hidden = hiding
+        filled = _choose_shrinkage(fit, rows, hidden, max(1, max_iter // 2), tol)
         errors = (filled - fit.X[rows])[hidden]
         error = float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
-        held_out = HeldOut(sample[rows], hidden, filled)
-    else:
-        fit.start()
+        held_out = HeldOut(rows=sample[rows], hidden=hidden, filled=filled)
     history = []
     while True:
         # The first distribution has not seen all entries, or only pairs of them.
         converged = fit.expect() <= tol and len(history) > 0
         history.append(fit.log_likelihood)
-        if converged or stop or n_iter >= max_iter:
+        if converged or fit.stopped or fit.n_iter >= max_iter:
             break
         fit.maximise()
-        n_iter += 1
-        stop = report is not None and report()
     filled = fit.gaussian.fill(X, n_jobs=n_jobs)
-    model = _low_rank_model(fit.gaussian, rank, filled)
     return PPCAResult(
-        model,
-        filled,
-        fit.gaussian,
-        fit.shrinkage,
-        held_out,
-        error,
-        n_iter,
-        converged,
-        history,
+        model=fit.gaussian.low_rank_model(rank, filled),
+        filled=filled,
+        gaussian=fit.gaussian,
+        shrinkage=fit.shrinkage,
+        held_out=held_out,
+        error_estimate=error,
+        n_iter=fit.n_iter,
+        converged=converged,
+        history=history,
     )
+
+
+def _choose_shrinkage(fit, rows, hidden, max_iter, tol):
+    """Take steps that do not see some entries, and choose the shrinkage by these.
+
+    Parameters
+    ----------
+    fit : _Fit
+        Not started.
+    rows : ndarray of int of shape (n_held,)
+    hidden : ndarray of bool of shape (n_held, p)
+        The entries of these rows to hide; they are revealed at the end.
+    max_iter : int
+    tol : float
+
+    Returns
+    -------
+    ndarray of shape (n_held, p)
+        The rows, with conditional means for missing and hidden entries.
+    """
+    fit.missing[rows] |= hidden
+    fit.start()
+    settled = False
+    while fit.n_iter < max_iter and not (settled or fit.stopped):
+        settled = fit.expect() <= tol
+        fit.maximise()
+        # A choice is as expensive as a step: there is one after 1, 2, 4, ... steps, and
+        # one when they end.
+        if settled or fit.n_iter & (fit.n_iter - 1) == 0:
+            settled &= not fit.choose(rows, hidden)
+    part = np.where(fit.missing[rows], np.nan, fit.X[rows])
+    filled = fit.gaussian.fill(part, n_jobs=fit.n_jobs)
+    fit.reveal(rows, hidden)
+    return filled
 
 
 def _hide(known, rng):
@@ -288,36 +225,12 @@ def _hide(known, rng):
     return rows[some], hidden[some]
 
 
-def _condition(gaussian, D, missing, spread=None):
-    """Set missing deviations to their conditional means, and add up their covariances.
-
-    Parameters
-    ----------
-    gaussian : Gaussian
-    D : ndarray of shape (m, p)
-        Deviations; those missing are set.
-    missing : ndarray of bool of shape (m, p)
-    spread : ndarray of shape (p, p), default=None
-        Where the lower triangles of conditional covariances are added to.
-
-    Returns
-    -------
-    float
-        Sum of the log determinants of the precisions of what is missing in a row.
-    """
-    from .._kernels.ppca import fill_rows
-
-    D[missing] = 0
-    P = gaussian.precision
-    spread = np.empty((0, 0)) if spread is None else spread
-    return fill_rows(missing, D @ P, P, D, spread)
-
-
 class _Fit:
     """A sample of rows, the distribution, and the sums that a step needs."""
 
-    def __init__(self, X, rank, shrinkage, n_jobs):
+    def __init__(self, X, rank, shrinkage, n_jobs, report):
         self.X, self.rank, self.shrinkage, self.n_jobs = X, rank, shrinkage, n_jobs
+        self.n_iter, self.stopped, self._report = 0, False, report
         self.missing = np.isnan(X)
         self.n_rows = max(np.count_nonzero(~self.missing.all(axis=1)), 1)
         counts = np.maximum(len(X) - self.missing.sum(axis=0), 1)
@@ -365,20 +278,22 @@ class _Fit:
             missing, Z = self.missing[rows], self.Z[rows]
             D = Z - gaussian.mean
             spread = np.zeros((p, p))
-            log_det = _condition(gaussian, D, missing, spread)
+            log_det = gaussian.condition(D, missing, spread)
             change = np.square((D + gaussian.mean - Z)[missing]).sum()
             Z[missing] = (D + gaussian.mean)[missing]
             D[missing.all(axis=1)] = 0
             return [D.sum(axis=0), D.T @ D, spread, log_det, change]
 
-        lanes = split(len(self.Z), _BLOCK)
+        lanes = split(len(self.Z), BLOCK)
         total, squares, spread, log_det, change = reduce(
             add_states, run_lanes(run, lanes, self.n_jobs)
         )
         n, shift = self.n_rows, total / self.n_rows
+        # The sums were taken about the old mean: the scatter moves to the new one.
         self.mean = gaussian.mean + shift
         self.scatter = squares - n * np.outer(shift, shift)
         self.scatter += spread + np.tril(spread, -1).T
+        # The log-likelihood of the distribution that this step started from.
         weight = n + self.shrinkage
         fit = weight * np.log(gaussian.values).sum() + log_det
         fit += np.sum(gaussian.precision * squares)
@@ -388,17 +303,30 @@ class _Fit:
         return float(np.sqrt(change / variance)) if variance > 0 else 0.0
 
     def maximise(self):
-        """Set the distribution to the most likely one."""
+        """Set the distribution to the most likely one, which ends a step."""
         self.scatter_values, self.vectors = np.linalg.eigh(self.scatter)
         self.gaussian = self._shrunk(self.shrinkage)
+        self.n_iter += 1
+        self.stopped = self._report is not None and self._report()
 
     def _shrunk(self, shrinkage):
+        """Return the distribution of a shrinkage, in closed form given the scatter.
+
+        The smallest eigenvalues, all but `rank`, are noise and replaced by their mean
+        (Tipping & Bishop 1999, section 3.2).
+        """
         values = (self.scatter_values + shrinkage) / (self.n_rows + shrinkage)
         n_noise = len(values) - self.rank
         values[:n_noise] = values[:n_noise].mean()
         floor = len(values) * np.finfo(np.float64).eps * max(values[-1], 1)
         values = np.maximum(values, floor)
-        return Gaussian(self.location, self.scale, self.mean, values, self.vectors)
+        return GaussianRows(
+            location=self.location,
+            scale=self.scale,
+            mean=self.mean,
+            values=values,
+            vectors=self.vectors,
+        )
 
     def choose(self, rows, hidden):
         """Move the shrinkage to where the error of hidden entries is least.
@@ -414,7 +342,7 @@ class _Fit:
         def loss(shrinkage):
             gaussian = self._shrunk(shrinkage)
             D = Z - gaussian.mean
-            _condition(gaussian, D, missing)
+            gaussian.condition(D, missing)
             errors = np.abs((D + gaussian.mean - truth)[hidden])
             if self.width is None:
                 self.width = 2 * errors.mean()
@@ -432,38 +360,3 @@ class _Fit:
                 self.shrinkage *= factor
         self.gaussian = self._shrunk(self.shrinkage)
         return self.shrinkage != before
-
-
-def _low_rank_model(gaussian, rank, filled):
-    """Return the distribution as factors, with the expected ones of `filled` for rows."""
-    n, p = filled.shape
-    values = gaussian.values[::-1][:rank]
-    noise = gaussian.values[0]
-    signal = np.sqrt(np.maximum(values - noise, 0))
-    V = gaussian.vectors[:, ::-1][:, :rank]
-    center = gaussian.location + gaussian.scale * gaussian.mean
-    offset = float(center.mean())
-    unit = float(np.sqrt(np.mean(np.square(gaussian.scale))))
-    columns = np.empty((p, 1, rank + 1), filled.dtype)
-    columns[:, 0, 0] = (center - offset) / unit
-    columns[:, 0, 1:] = gaussian.scale[:, np.newaxis] / unit * V * signal
-    rows = np.zeros((n, 1, rank + 1), filled.dtype)
-    # The mean of a row's factors is linear in its entries: given the known ones it is that
-    # of the filled row.
-    project = V * (signal / values)
-    for block in split(n, _BLOCK):
-        rows[block, 0, 1:] = gaussian.deviations(filled[block]) @ project
-    column_scale = np.square(unit / gaussian.scale)
-    precision = np.eye(rank + 1)
-    # No row has a bias: the precision is beyond what all of its entries have.
-    precision[0, 0] = column_scale.sum() / noise / np.finfo(np.float64).eps
-    prior = RowPrior(
-        precision[np.newaxis],
-        np.zeros((1, rank + 1)),
-        np.array([1 / noise]),
-        column_scale[np.newaxis],
-        np.zeros((1, rank + 1)),
-        np.array([np.inf]),
-    )
-    new = np.zeros_like(columns[:1])
-    return LowRankModel(offset, unit, rows, columns, prior, new)

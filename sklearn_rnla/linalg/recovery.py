@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
+
+from .determined import Part, closure, core_of, determined_by, remainder
 
 # The penalty: its first value relative to the top singular value of the zero-filled
 # matrix, its factor from a sweep to the next, and where alternating ends, relative to the
@@ -132,29 +132,46 @@ def recover(observed, rank, *, tol=1e-10, max_iter=1000, rng, report=None):
     whole = observed.with_values(observed.values.astype(np.float64, copy=False))
     if whole.nnz * rank**2 < _THREADED:
         whole.n_jobs = whole.T.n_jobs = 1
-    core = _core(whole, np.ones(whole.nnz, bool), rank)
-    determined = _determined(whole, core, rank)
+    core = core_of(whole, np.ones(whole.nnz, bool), rank)
+    determined = determined_by(whole, core, rank)
     if not whole.values.any():
         U, V = (np.zeros((n, rank)) for n in whole.shape)
-        return Recovery(U, V, 0.0, 0, True, [], determined)
-    if not core[0].any():
-        core = tuple(np.ones(n, bool) for n in whole.shape)
+        return Recovery(
+            U=U,
+            V=V,
+            residual=0.0,
+            n_iter=0,
+            converged=True,
+            history=[],
+            determined=determined,
+        )
+    if not core.rows.any():
+        core = Part.whole(whole.shape)
     progress = _Progress(max_iter, report)
-    best = None
+    least, best = np.inf, None
+    # Another scaling is tried where the first does not solve the core.
     for exponent in _SCALINGS:
         a, b = _scales(whole, exponent)
         scaled = whole.with_values(whole.values * a[whole.rows] * b[whole.indices])
         U, V, solved = _recover_core(scaled, core, rank, tol, rng, progress)
         U, V = _balance(U / a[:, None], V / b[:, None])
-        residual = _relative(whole, _left(whole, U, V))
-        if best is None or residual < best[0]:
-            best = residual, U, V
+        residual = _relative_residual(whole, U, V)
+        if best is None or residual < least:
+            least, best = residual, (U, V)
         if solved or progress.over:
             break
-    _, U, V = best
+    # Rows and columns outside of the core, and the scales, are no longer held fixed.
+    U, V = best
     U, V, residual = _gauss_newton(whole, U, V, _end(whole, U, V), tol, progress)
-    history = progress.history
-    return Recovery(U, V, residual, len(history), residual <= tol, history, determined)
+    return Recovery(
+        U=U,
+        V=V,
+        residual=residual,
+        n_iter=len(progress.history),
+        converged=residual <= tol,
+        history=progress.history,
+        determined=determined,
+    )
 
 
 class _Progress:
@@ -167,127 +184,80 @@ class _Progress:
         self._report = report
 
     def add(self, residual):
+        """Count an iteration."""
         self.history.append(float(residual))
         stop = self._report is not None and self._report()
         self.over = stop or len(self.history) >= self._max_iter
 
 
 def _recover_core(observed, core, rank, tol, rng, progress):
-    """Return factors, and whether those of the core reach the tolerance."""
-    part = _restrict(observed, *core)
-    U, V, penalty = _anneal(part, rank, rng, progress)
+    """Return factors, and whether those of the core reach the tolerance.
+
+    Parameters
+    ----------
+    observed : Observed
+    core : Part
+    rank : int
+    tol : float
+    rng : Generator
+    progress : _Progress
+
+    Returns
+    -------
+    U, V : ndarray of shape (m, rank) and (n, rank)
+        Of all rows and columns.
+    solved : bool
+    """
+    inside = core.of(observed)
+    U, V, penalty = _anneal(inside, rank, rng, progress)
     for attempt in range(_ATTEMPTS):
-        U, V, residual = _gauss_newton(part, U, V, penalty, tol, progress)
+        U, V, residual = _gauss_newton(inside, U, V, penalty, tol, progress)
         if residual <= tol or progress.over or attempt == _ATTEMPTS - 1:
             break
-        smaller = _without_outliers(part, U, V, core, rank)
-        if not smaller[0].any():
+        smaller = _without_outliers(inside, U, V, core, rank)
+        if not smaller.rows.any():
             break
         core = smaller
-        part = _restrict(observed, *core)
+        inside = core.of(observed)
     return *_extend(observed, U, V, core), residual <= tol
 
 
-# --- Which rows and columns
-
-
-def _restrict(observed, rows, columns):
-    """Return the entries in the given rows and columns."""
-    if rows.all() and columns.all():
-        return observed
-    return observed.where(rows[observed.rows] & columns[observed.indices])
-
-
-def _core(observed, kept, rank):
-    """Return the rows and columns left when those with too few entries are taken away.
-
-    With at most `rank` entries, in what is left of those kept, they have no fewer
-    unknowns. Of several components the largest is returned.
-    """
-    (m, n), i, j = observed.shape, observed.rows, observed.indices
-    count = -1
-    while count != (count := np.count_nonzero(kept)):
-        rows = np.bincount(i[kept], minlength=m) > rank
-        columns = np.bincount(j[kept], minlength=n) > rank
-        kept = kept & rows[i] & columns[j]
-    if count == 0:
-        return np.zeros(m, bool), np.zeros(n, bool)
-    edges = (np.ones(count, bool), (i[kept], m + j[kept].astype(np.int64)))
-    graph = sp.coo_array(edges, shape=(m + n, m + n))
-    labels = connected_components(graph, directed=False)[1]
-    largest = labels == np.bincount(labels[i[kept]]).argmax()
-    return rows & largest[:m], columns & largest[m:]
-
-
-def _determined(observed, core, rank):
-    rows, columns = core
-    if not rows.any():
-        # The factors of so many rows are free.
-        rows, columns = rows.copy(), columns.copy()
-        rows[np.argsort(-observed.counts, kind="stable")[:rank]] = True
-    for added in _closure(observed, rows, columns, rank):
-        rows, columns = added
-    return rows, columns
-
-
-def _closure(observed, rows, columns, rank):
-    """Yield rows and columns, joined by those with `rank` entries among them, in turn."""
-    (m, n), i, j = observed.shape, observed.rows, observed.indices
-    size = -1
-    while size != (size := np.count_nonzero(rows) + np.count_nonzero(columns)):
-        rows = rows | (np.bincount(i[columns[j]], minlength=m) >= rank)
-        yield rows, columns
-        columns = columns | (np.bincount(j[rows[i]], minlength=n) >= rank)
-        yield rows, columns
-
-
-def _remainder(observed, rows, columns, rank):
-    """Yield rows and columns, joined by the others, so that each fits if one can.
-
-    The reverse of taking away, in turn, those with at most `rank` entries in what is left.
-    """
-    (m, n), i, j = observed.shape, observed.rows, observed.indices
-    left = np.ones(m, bool), np.ones(n, bool)
-    sets = [left]
-    while left[0].sum() > rows.sum() or left[1].sum() > columns.sum():
-        size = left[0].sum() + left[1].sum()
-        few = np.bincount(i[left[1][j]], minlength=m) <= rank
-        sets.append(left := (left[0] & (rows | ~few), left[1]))
-        few = np.bincount(j[left[0][i]], minlength=n) <= rank
-        sets.append(left := (left[0], left[1] & (columns | ~few)))
-        if size == left[0].sum() + left[1].sum():
-            sets += [(rows, left[1]), left := (rows, columns)]
-    yield from reversed(sets)
-
-
-def _without_outliers(part, U, V, core, rank):
+def _without_outliers(observed, U, V, core, rank):
     """Return the core of what has factors of common size."""
     kept = []
     for factor, inside in zip((U, V), core, strict=True):
         squares = np.square(factor).sum(axis=1)
         kept.append(inside & (squares <= _OUTLYING * np.median(squares[inside])))
-    return _core(part, kept[0][part.rows] & kept[1][part.indices], rank)
+    rows, columns = kept
+    return core_of(observed, rows[observed.rows] & columns[observed.indices], rank)
 
 
 def _extend(observed, U, V, core):
-    """Return factors of all rows and columns from those of the core."""
+    """Return factors of all rows and columns from those of the core.
+
+    First of what follows from the core, each by a linear system of its entries in what is
+    known already, then of what is left, so that each fits if one can.
+    """
     U, V, rank = U.copy(), V.copy(), U.shape[1]
-    U[~core[0]], V[~core[1]] = 0, 0
-    closure = [core, *_closure(observed, *core, rank)]
-    for before, after in pairwise([*closure, *_remainder(observed, *closure[-1], rank)]):
-        for rows, factor, columns, other, side in (
-            (after[0] & ~before[0], U, before[1], V, observed),
-            (after[1] & ~before[1], V, before[0], U, observed.T),
-        ):
-            if rows.any():
-                part = _restrict(side, rows, columns)
-                penalty = _TINY * (np.square(other).mean() or 1.0)
-                solution = _solve(part, part.values, other, _factors(part, other, penalty))
-                factor[rows] = solution[rows]
+    U[~core.rows], V[~core.columns] = 0, 0
+    parts = [core, *closure(observed, core, rank)]
+    for before, after in pairwise([*parts, *remainder(observed, parts[-1], rank)]):
+        new, T = (
+            Part(after.rows & ~before.rows, after.columns & ~before.columns),
+            observed.T,
+        )
+        if new.rows.any():
+            entries = new._replace(columns=before.columns).of(observed)
+            U[new.rows] = _ridge_rows(entries, V, _tiny_penalty(V))[new.rows]
+        if new.columns.any():
+            entries = Part(new.columns, before.rows).of(T)
+            V[new.columns] = _ridge_rows(entries, U, _tiny_penalty(U))[new.columns]
     return U, V
 
 
-# --- Factors
+def _tiny_penalty(factor):
+    """Return a penalty that only decides where there are too few equations."""
+    return _TINY * (np.square(factor).mean() or 1.0)
 
 
 def _scales(observed, exponent):
@@ -308,20 +278,26 @@ def _scales(observed, exponent):
 
 
 def _balance(U, V):
-    """Return factors of the same product with the same, diagonal, Gram matrix."""
+    """Return factors of the same product with the same, diagonal, Gram matrix.
+
+    By QR factors, not by Gram matrices as in `balanced_factors`: the residual is to fall to
+    rounding.
+    """
     Qu, Ru = np.linalg.qr(U)
     Qv, Rv = np.linalg.qr(V)
     W, s, Zt = np.linalg.svd(Ru @ Rv.T)
     return Qu @ (W * np.sqrt(s)), Qv @ (Zt.T * np.sqrt(s))
 
 
-def _left(observed, U, V):
+def _residual(observed, U, V):
+    """Return what ``U V^T`` leaves of the entries, of shape (nnz,)."""
     return observed.values - observed.sampled_product(U, V)
 
 
-def _relative(observed, left):
+def _relative_residual(observed, U, V):
+    """Return the norm of what is left, relative to that of the entries."""
     whole = np.linalg.norm(observed.values)
-    return float(np.linalg.norm(left) / whole) if whole else 0.0
+    return float(np.linalg.norm(_residual(observed, U, V)) / whole) if whole else 0.0
 
 
 def _density(observed):
@@ -337,7 +313,8 @@ def _end(observed, U, V):
     return _density(observed) * max(_COLDEST * gram[0], _FROZEN * gram[-1])
 
 
-def _factors(observed, V, penalty):
+def _gram_factors(observed, V, penalty):
+    """Return the Cholesky factor of the normal equations of each row."""
     from .._kernels.recovery import gram_factors
 
     k = V.shape[1]
@@ -346,7 +323,8 @@ def _factors(observed, V, penalty):
     return L
 
 
-def _solve(observed, values, V, L):
+def _row_solutions(observed, values, V, L):
+    """Return the ridge regression of the values of each row on V, given its factor L."""
     from .._kernels.recovery import solve_rows
 
     out = np.empty((observed.shape[0], V.shape[1]))
@@ -354,15 +332,17 @@ def _solve(observed, values, V, L):
     return out
 
 
-def _ridge(observed, V, penalty):
-    return _solve(observed, observed.values, V, _factors(observed, V, penalty))
-
-
-# --- The two phases
+def _ridge_rows(observed, V, penalty):
+    """Return the ridge regression of the entries of each row on V."""
+    return _row_solutions(observed, observed.values, V, _gram_factors(observed, V, penalty))
 
 
 def _anneal(observed, rank, rng, progress):
-    """Return factors, and the penalty they are the solution for."""
+    """Return factors, and the penalty they are the solution for.
+
+    Alternating ridge regressions with momentum, from the leading singular vectors of the
+    entries with zeros elsewhere, under a penalty that falls with each sweep.
+    """
     T = observed.T
     V = np.linalg.qr(rng.standard_normal((observed.shape[1], rank)))[0]
     for _ in range(_N_POWERS):
@@ -373,10 +353,11 @@ def _anneal(observed, rank, rng, progress):
     penalty = _HOTTEST * top
     weights = np.ones(rank)
     while True:
-        V = _ridge(T, ahead, penalty * weights)
-        before, U = U, _ridge(observed, V, penalty * weights)
-        progress.add(_relative(observed, _left(observed, U, V)))
-        # Weights are those of singular directions, to which the last step is turned.
+        V = _ridge_rows(T, ahead, penalty * weights)
+        before, U = U, _ridge_rows(observed, V, penalty * weights)
+        progress.add(_relative_residual(observed, U, V))
+        # Each singular direction has a penalty of its own. The factors are turned to these
+        # directions, and the last step with them, to extrapolate along it.
         Ru, Rv = np.linalg.qr(U, mode="r"), np.linalg.qr(V, mode="r")
         _, s, Zt = np.linalg.svd(Ru @ Rv.T)
         # Those that the penalty has put out are kept alight, to grow when it has fallen.
@@ -385,10 +366,11 @@ def _anneal(observed, rank, rng, progress):
         U, before = U @ turn, before @ turn
         ahead = U + _MOMENTUM * (U - before)
         penalty *= _COOLING
+        # From 1, where the penalty rules, to 0, where the entries do.
         weights = penalty / (penalty + density * s)
         if penalty < max(_COLDEST * density * s[-1], _FROZEN * top) or progress.over:
             break
-    V = _ridge(T, U, penalty * weights)
+    V = _ridge_rows(T, U, penalty * weights)
     return *_balance(U, V), penalty
 
 
@@ -398,7 +380,7 @@ def _gauss_newton(observed, U, V, penalty, tol, progress):
     The penalty is on the step: it falls where the linear model is right.
     """
     norm = np.linalg.norm(observed.values)
-    left = _left(observed, U, V)
+    left = _residual(observed, U, V)
     sizes, growth = [np.linalg.norm(left)], 2.0
     while sizes[-1] > tol * norm and not progress.over:
         if len(sizes) > _PATIENCE and sizes[-1] > _STALLED * sizes[-1 - _PATIENCE]:
@@ -406,14 +388,16 @@ def _gauss_newton(observed, U, V, penalty, tol, progress):
         accuracy = np.clip(sizes[-1] / norm, _ACCURACY[1], _ACCURACY[0])
         dU, dV, predicted = _step(observed, U, V, left, penalty, accuracy)
         trial = _balance(U + dU, V + dV)
-        trial_left = _left(observed, *trial)
+        trial_left = _residual(observed, *trial)
         size = np.linalg.norm(trial_left)
         if size < sizes[-1]:
+            # What the step gained, beside what the linear model had promised.
             gain, hoped = sizes[-1] ** 2 - size**2, sizes[-1] ** 2 - predicted**2
             (U, V), left = trial, trial_left
             penalty *= 0.1 if gain > 0.75 * hoped else 2.0 if gain < 0.25 * hoped else 1.0
             growth = 2.0
         else:
+            # Repeated failures shorten the step ever faster (Nielsen 1999).
             penalty *= growth
             growth *= 2
         sizes.append(min(size, sizes[-1]))
@@ -430,8 +414,9 @@ def _step(observed, U, V, left, penalty, accuracy):
     from .._kernels.recovery import backward, forward, projected_product
 
     T, order = observed.T, observed.order
-    L, C = _factors(observed, V, penalty), _factors(T, U, penalty)
-    fitted = observed.sampled_product(_solve(observed, left, V, L), V)
+    L, C = _gram_factors(observed, V, penalty), _gram_factors(T, U, penalty)
+    # The right-hand side is that of columns, less what the best dU alone would explain.
+    fitted = observed.sampled_product(_row_solutions(observed, left, V, L), V)
     r = T.product((left - fitted)[order], U)
     T.over_rows(forward, C, r)
     p, x = r.copy(), np.zeros_like(V)
@@ -451,7 +436,8 @@ def _step(observed, U, V, left, penalty, accuracy):
         before, square = square, np.vdot(r, r)
         p *= square / before
         p += r
+    # Back from the basis, and then dU, the best for this dV.
     T.over_rows(backward, C, x, dV)
     left = left - observed.sampled_product(U, dV)
-    dU = _solve(observed, left, V, L)
+    dU = _row_solutions(observed, left, V, L)
     return dU, dV, np.linalg.norm(left - observed.sampled_product(dU, V))

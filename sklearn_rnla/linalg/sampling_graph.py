@@ -72,16 +72,18 @@ def describe_sampling(observed, U, V):
     number[sizes == 0] = -1
     freedom = k * (m + n - k)
     return Sampling(
-        *counts,
-        n_components,
-        number[labels[:m]],
-        number[labels[m:]],
-        observed.nnz / freedom if freedom else np.inf,
-        (_coherence(U), _coherence(V)),
+        entries_per_row=counts[0],
+        entries_per_column=counts[1],
+        n_components=n_components,
+        component_of_row=number[labels[:m]],
+        component_of_column=number[labels[m:]],
+        oversampling=observed.nnz / freedom if freedom else np.inf,
+        coherence=(_coherence(U), _coherence(V)),
     )
 
 
 def _coherence(U):
+    """Return the coherence of the range of U; 1 where it is zero."""
     Q, s, _ = np.linalg.svd(U.astype(np.float64), full_matrices=False)
     rank = np.count_nonzero(s > max(U.shape) * np.finfo(U.dtype).eps * s.max(initial=0))
     if not rank:
@@ -108,6 +110,8 @@ def obstacles(sampling, rank, determined=None, columns=None):
     list of str
     """
     found = []
+    # As many equations as unknowns, a connected graph, and as many entries in each row and
+    # column as its factor has unknowns: all are necessary, none is sufficient.
     if sampling.oversampling < 1:
         found.append(
             f"there are {sampling.oversampling:.3g} entries for each degree of freedom of "
@@ -137,6 +141,7 @@ def obstacles(sampling, rank, determined=None, columns=None):
 
 
 def _few(side, places, verb="", verbs=""):
+    """Return the first few places by name, such as "rows 1, 2 and 3 more have"."""
     shown = ", ".join(map(str, places[:5]))
     if len(places) == 1:
         return f"{side} {shown} {verb}".rstrip()

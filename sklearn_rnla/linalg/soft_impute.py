@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .balanced_factors import Factors, factors_from
+from .balanced_factors import Search, factors_from
 from .fill_in import fill_in, filled_in_pays
 from .low_rank_fit import fit_of, stalled
 from .nuclear_gap import leading_outside
 
-# Vectors of a block of the certificate; blocks before the rank grows by much, before a
-# bound is believed, and at most.
-_BLOCK, _GROWTH_BLOCKS, _LEAST_BLOCKS, _MOST_BLOCKS = 8, 3, 8, 60
+# Vectors of a block of the certificate.
+_BLOCK = 8
 
 # Directions whose excess over the penalty is this share of the largest one's are appended
 # together; all, where none exceeds it by more than _NEAR of it.
@@ -86,45 +85,75 @@ def soft_impute(
         return fill_in(
             observed, penalty, most, tol=tol, max_iter=max_iter, start=start, report=report
         )
-    fit = Factors(observed, *factors_from(start, most, observed), penalty)
-    history = [fit.objective]
-    fresh, asked = 0, False
+    search = Search(observed, *factors_from(start, most, observed), penalty)
+    history = [search.point.objective]
+    fresh, stuck, last = 0, False, False
     while True:
-        left, values, right, bound = fit.outside(tol, max(_BLOCK, fresh), rng)
-        gap = fit.gap(bound)
-        if asked or len(history) > max_iter or gap <= tol:
+        outside = search.point.outside(tol, max(_BLOCK, fresh), rng)
+        gap = search.point.gap(outside.bound)
+        if last or len(history) > max_iter or gap <= tol:
             break
-        excess = values - penalty
+        excess = outside.values - penalty
         most_excess = excess.max(initial=0.0)
         # The solution without the first few directions would have others, which go again.
         least = _LARGE * most_excess if most_excess > _NEAR * penalty else 0.0
         large = (excess > 0) & (excess >= least)
-        fresh = min(np.count_nonzero(large), most - fit.rank)
+        fresh = min(np.count_nonzero(large), most - search.point.rank)
         if fresh:
-            fit.grow(left[:, :fresh], values[:fresh], right[:, :fresh])
-        # As long as directions are missing, more accuracy is of no use.
+            search.grow(
+                outside.left[:, :fresh], outside.values[:fresh], outside.right[:, :fresh]
+            )
+        # As long as directions are missing, more accuracy is of no use. Then the factors
+        # have half of the tolerance, and what is outside of them the other half.
         goal = max(0.5 * tol, 0.1 * gap) if fresh else 0.5 * tol
-        before, rank = len(history), fit.rank - fresh
+        before, rank = len(history), search.point.rank - fresh
         limit = min(max_iter, before + _GROWTH_STEPS - 1 if fresh else max_iter)
-        stuck = False
-        while len(history) <= limit and fit.rank and fit.gap(penalty) > goal:
-            stuck = not fit.step()
-            if stuck:
-                break
-            history.append(fit.objective)
-            asked = report is not None and bool(report())
-            stuck = stalled(history[before - 1 :], observed.dtype)
-            if asked or stuck:
-                break
-            if len(history) % _PRUNE_STEPS == 0:
-                fit.prune()
-        fit.prune()
-        history[-1] = fit.objective
-        unchanged = len(history) == before and fit.rank == rank
-        asked = asked or unchanged or (stuck and not fresh)
+        stuck, asked = _descend(search, history, limit, goal, report)
+        search.prune()
+        history[-1] = search.point.objective
+        unchanged = len(history) == before and search.point.rank == rank
+        # One more certificate, and no more steps.
+        last = asked or unchanged or (stuck and not fresh)
     # With a largest rank there is no certificate.
-    stationary = most == fit.rank and (stuck or fit.gap(0.0) <= tol)
-    return fit_of(fit.U, fit.V, gap, history, gap <= tol or stationary)
+    stationary = most == search.point.rank and (stuck or search.point.gap(0.0) <= tol)
+    return fit_of(search.point.U, search.point.V, gap, history, gap <= tol or stationary)
+
+
+def _descend(search, history, limit, goal, report):
+    """Take steps until the gap, as far as the factors are to blame for it, is small.
+
+    Parameters
+    ----------
+    search : Search
+    history : list of float
+        The objective so far, which is appended to.
+    limit : int
+        Length of `history` at which to stop.
+    goal : float
+        The gap to reach, if nothing outside of the factors exceeds the penalty.
+    report : callable or None
+
+    Returns
+    -------
+    stuck : bool
+        Whether no step was better, or but by rounding.
+    asked : bool
+        Whether `report` asked to stop.
+    """
+    first = len(history) - 1
+    while len(history) <= limit and search.point.rank:
+        if search.point.gap(search.point.penalty) <= goal:
+            break
+        if not search.step():
+            return True, False
+        history.append(search.point.objective)
+        asked = report is not None and bool(report())
+        stuck = stalled(history[first:], search.point.U.dtype)
+        if asked or stuck:
+            return stuck, asked
+        if len(history) % _PRUNE_STEPS == 0:
+            search.prune()
+    return False, False
 
 
 def soft_impute_path(observed, penalties, *, rng, start=None, **params):
@@ -162,7 +191,7 @@ def largest_penalty(observed, *, rng):
     -------
     float
     """
-    U, V = (np.zeros((size, 0), observed.dtype) for size in observed.shape)
+    U, V = factors_from(None, 0, observed)
     accuracy = max(1e-9, _ROUNDING * np.finfo(observed.dtype).eps)
     found = leading_outside(observed, observed.values, U, V, _BLOCK, rng, accuracy=accuracy)
-    return float(found[1].max(initial=0.0))
+    return float(found.values.max(initial=0.0))

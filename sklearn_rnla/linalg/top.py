@@ -53,6 +53,7 @@ def top_n(U, V, n, *, column_scores=None, exclude=None, n_jobs=None):
         indptr, skipped = exclude.indptr, exclude.indices
 
     def run(start):
+        """Select from a block of rows, a tile of columns at a time."""
         stop = min(start + _ROWS, m)
         rows = slice(start, stop)
         n_found = np.zeros(stop - start, np.intp)

@@ -46,6 +46,11 @@ class Observed:
         self.n_jobs = n_jobs
 
     @classmethod
+    def from_matrix(cls, X, *, n_jobs=None):
+        """Return the known entries of a sparse matrix or of an ndarray."""
+        return (cls.from_sparse if sp.issparse(X) else cls.from_dense)(X, n_jobs=n_jobs)
+
+    @classmethod
     def from_sparse(cls, X, *, n_jobs=None):
         """Return the stored entries of a sparse matrix but NaN.
 
@@ -181,6 +186,19 @@ class Observed:
     def split(self, hide):
         """Return the entries where the mask `hide` is False, and those where it is True."""
         return self.where(~hide), self.where(hide)
+
+    def part_of_each_row(self, share, rng):
+        """Return a mask of about a share of the entries of each row, but never all of them.
+
+        It depends on the places of the entries, not on their values.
+        """
+        order = np.lexsort((rng.random(self.nnz), self.rows))
+        # Where in its row an entry stands after shuffling.
+        place = np.arange(self.nnz) - self.indptr[self.rows]
+        most = np.minimum(np.maximum(share * self.counts, 1).round(), self.counts - 1)
+        mask = np.empty(self.nnz, dtype=bool)
+        mask[order] = place < most[self.rows]
+        return mask
 
     def where(self, which):
         """Return the entries where a mask of them is True."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_rnla.linalg.als import als, solve_rows
+from sklearn_rnla.linalg.als import als, fit_rows
 from sklearn_rnla.operators.observed import Observed
 
 
@@ -43,7 +43,7 @@ def dense_rows(observed, V, penalty, reg_power):
 def test_rows_are_ridge_regressions(rank, reg_power, seed):
     observed, _ = low_rank(60, 80, 3, 0.2, seed)
     V = np.random.default_rng(seed).standard_normal((80, rank))
-    U = solve_rows(observed, V, penalty=0.1, reg_power=reg_power)
+    U = fit_rows(observed, V, penalty=0.1, reg_power=reg_power)
     np.testing.assert_allclose(U, dense_rows(observed, V, 0.1, reg_power), atol=1e-9)
 
 
@@ -51,14 +51,14 @@ def test_rows_longer_than_the_buffer_are_ridge_regressions():
     rng = np.random.default_rng(0)
     observed = Observed.from_dense(rng.standard_normal((2, 9001)))
     V = rng.standard_normal((9001, 20))
-    U = solve_rows(observed, V, penalty=0.1)
+    U = fit_rows(observed, V, penalty=0.1)
     np.testing.assert_allclose(U, dense_rows(observed, V, 0.1, 1.0), atol=1e-10)
 
 
 def test_single_precision_agrees_with_double(seed):
     observed, _ = low_rank(60, 80, 3, 0.3, seed, dtype=np.float32)
     V = np.random.default_rng(seed).standard_normal((80, 5), np.float32)
-    U = solve_rows(observed, V, penalty=0.1)
+    U = fit_rows(observed, V, penalty=0.1)
     assert U.dtype == np.float32
     exact = dense_rows(observed, V, 0.1, 1.0)
     np.testing.assert_allclose(U, exact, atol=1e-4 * np.abs(exact).max())
@@ -85,14 +85,14 @@ def test_columns_are_ridge_regressions_in_the_limit(seed):
     observed, _ = low_rank(60, 50, 4, 0.4, seed)
     found = fit(observed, 4, seed, penalty=0.05, max_iter=1000, tol=1e-14)
     assert found.converged
-    V = solve_rows(observed.T, found.U, penalty=0.05)
+    V = fit_rows(observed.T, found.U, penalty=0.05)
     np.testing.assert_allclose(found.V, V, atol=1e-4)
 
 
 def test_rows_of_the_data_fold_in_to_their_factors(seed):
     observed, _ = low_rank(60, 50, 4, 0.4, seed, dtype=np.float32)
     found = fit(observed, 4, seed)
-    U = solve_rows(observed, found.V, penalty=found.penalty)
+    U = fit_rows(observed, found.V, penalty=found.penalty)
     np.testing.assert_array_equal(U, found.U)
 
 

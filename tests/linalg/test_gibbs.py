@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from sklearn_rnla.linalg.gibbs import gibbs
-from sklearn_rnla.linalg.low_rank import complete_rows, fold_in, predict_pairs
+from sklearn_rnla.linalg.low_rank import fold_in, predict_entries
 from sklearn_rnla.operators.observed import Observed
 
 
@@ -28,7 +28,7 @@ def sampled():
 
 def test_entries_not_seen_are_predicted_nearly_as_well_as_noise_allows(sampled):
     _, truth, _, hide, result = sampled
-    filled = complete_rows(result.model, result.model.rows)
+    filled = result.model.entries_of(result.model.rows)
     # Each row has 40 entries, each column 60, for three numbers: a tenth of the noise
     # variance, and 3 / 60 of it, are what least squares would add.
     error = np.sqrt(np.mean((filled - truth)[hide] ** 2))
@@ -41,7 +41,7 @@ def test_intervals_cover_as_often_as_they_say(sampled):
     rng = np.random.default_rng(1)
     some = rng.choice(len(rows), 5000, replace=False)
     rows, columns = rows[some], columns[some]
-    mean, variance = predict_pairs(result.model, rows, columns)
+    mean, variance = predict_entries(result.model, rows, columns)
     std = np.sqrt(variance + result.row_noise[rows] * result.column_noise[columns])
     inside = np.count_nonzero(np.abs(X[rows, columns] - mean) <= 1.645 * std)
     # Errors of a row are not independent: as if each fifth were.
@@ -51,7 +51,7 @@ def test_intervals_cover_as_often_as_they_say(sampled):
 
 def test_the_error_estimate_is_that_of_entries_not_seen(sampled):
     _, _, X, hide, result = sampled
-    filled = complete_rows(result.model, result.model.rows)
+    filled = result.model.entries_of(result.model.rows)
     error = np.sqrt(np.mean((filled - X)[hide] ** 2))
     # From 600 entries, five standard deviations; and some for a chain still short.
     assert abs(result.error_estimate / error - 1) < 5 / np.sqrt(2 * 600) + 0.1
@@ -67,8 +67,8 @@ def test_folding_in_a_row_of_the_data_gives_its_vectors(sampled):
 def test_pairs_are_entries_of_the_completed_matrix(sampled):
     *_, result = sampled
     rows, columns = np.array([0, 3, 299]), np.array([199, 0, 7])
-    mean, variance = predict_pairs(result.model, rows, columns, n_jobs=2)
-    filled = complete_rows(result.model, result.model.rows)
+    mean, variance = predict_entries(result.model, rows, columns, n_jobs=2)
+    filled = result.model.entries_of(result.model.rows)
     np.testing.assert_allclose(mean, filled[rows, columns], rtol=1e-10)
     assert np.all(variance > 0)
 
@@ -108,7 +108,7 @@ def test_what_little_is_known_has_a_finite_answer(case):
     else:
         X[:, 0], X[1] = [1, 2, 3, 4, 5], 0
     result = gibbs(Observed.from_dense(X), 1, max_iter=10, rng=np.random.default_rng(0))
-    filled = complete_rows(result.model, result.model.rows)
+    filled = result.model.entries_of(result.model.rows)
     assert np.isfinite(filled).all()
     if case in ("one entry", "equal entries"):
         assert abs(filled[4, 3] - 7) < 5

@@ -172,6 +172,16 @@ def test_a_path_has_the_solutions_of_its_penalties(way):
         assert found.objective == pytest.approx(alone.objective, rel=2e-6)
 
 
+def test_a_solution_that_has_the_largest_rank_is_accepted_at_once():
+    observed = observed_of(incomplete(0, 300, 250, 6, share=0.1, noise=0))
+    penalty = 0.3 * largest_penalty(observed, rng=rng())
+    best = soft_impute(observed, penalty, tol=1e-4, rng=rng())
+    rank = len(best.singular_values)
+    again = soft_impute(observed, penalty, tol=1e-3, max_rank=rank, start=best, rng=rng())
+    assert again.converged
+    assert again.n_iter == 0
+
+
 def test_a_solution_is_where_its_own_search_ends(way):
     observed = observed_of(incomplete(0))
     found = soft_impute(observed, 3.0, rng=rng())
