@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..operators._rows import kernel_jobs, run_lanes, split
+from ..operators.lanes import kernel_jobs, run_lanes, split
 from .low_rank import LowRankModel, RowPrior
 
 # Rows of a block, the unit of threads and of summation.
