@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -98,8 +97,13 @@ class CenteredMatrix:
         """
         return point_near(self.rows) if self.center else None
 
-    def set_moments(self, moments):
+    def set_moments(self, moments) -> Moments:
         """Take the moments that a pass has summed, about whatever point.
+
+        Returns
+        -------
+        Moments
+            About the mean, or about the origin without centring.
 
         Raises
         ------
@@ -108,7 +112,8 @@ class CenteredMatrix:
         """
         passes.check_finite(moments.squared_norm, self.dtype)
         found = moments.about_mean() if self.center else moments.about()
-        self._moments = replace(found, squares=found.squared_norm)
+        self._moments = found.without_products()
+        return found
 
     def _center_by(self, moments):
         """Return what to take from the blocks, and what is then left of the mean.
@@ -211,9 +216,7 @@ class CenteredMatrix:
         ndarray of shape (n_features, n_features)
             Summed over blocks in float64; n_rows n_features^2 flops.
         """
-        (moments,) = self.fold(passes.fold_gram, self.shift)
-        self.set_moments(moments)
-        return (moments.about_mean() if self.center else moments).squares
+        return self.set_moments(*self.fold(passes.fold_gram, self.shift)).squares
 
     def triangular_factor(self, V=None) -> np.ndarray:
         """Return R of ``A V^T = Q R`` in one pass.

@@ -59,15 +59,21 @@ class Moments:
     @property
     def squared_norm(self) -> float:
         """Weighted sum of squares about the point: a squared Frobenius norm."""
-        trace = np.trace(self.squares) if np.ndim(self.squares) else self.squares
-        return max(float(trace), 0.0)
+        is_gram = isinstance(self.squares, np.ndarray)
+        return max(float(np.trace(self.squares) if is_gram else self.squares), 0.0)
+
+    def without_products(self) -> Moments:
+        """Return the moments with the sum of squares in the place of a Gram matrix."""
+        return Moments(self.total_weight, self.sums, self.squared_norm, self.shift)
 
     def about_mean(self) -> Moments:
         """Return the moments about the mean."""
         if self.shift is not None and not self.sums.any():
             return self
-        squares = self.squares - self.total_weight * self._product(self.offset, self.offset)
-        return Moments.at_mean(self.total_weight, self.mean, squares)
+        offset = self.offset
+        squares = self.squares - self._product(self.total_weight * offset, offset)
+        mean = offset if self.shift is None else self.shift + offset
+        return Moments.at_mean(self.total_weight, mean, squares)
 
     def about(self, point=None) -> Moments:
         """Return the moments about another point; None is the origin."""
@@ -111,7 +117,9 @@ class Moments:
         )
 
     def _product(self, v, w):
-        return np.outer(v, w) if np.ndim(self.squares) else float(v @ w)
+        if isinstance(self.squares, np.ndarray):
+            return v[:, np.newaxis] * w
+        return float(v @ w)
 
 
 def _same(left, right):

@@ -44,13 +44,18 @@ def check_finite(squares, dtype):
         )
 
 
-def block_moments(values, weight, shift):
-    """Return the moments of rows from which `shift`, if any, was taken already."""
+def block_moments(values, weight, shift, gram=None):
+    """Return the moments of rows from which `shift`, if any, was taken already.
+
+    With their Gram matrix, where that is given, else with their sum of squares.
+    """
     n_rows = values.shape[0]
     total = float(n_rows) if weight is None else float(weight.sum(dtype=np.float64))
     ones = np.ones(n_rows, values.dtype) if weight is None else weight
     sums = (ones @ values).astype(np.float64)
-    if weight is None:
+    if gram is not None:
+        squares = gram
+    elif weight is None:
         squares = squared_norm(values if isinstance(values, np.ndarray) else values.data)
     elif isinstance(values, np.ndarray):
         squares = float(weight @ np.einsum("ij,ij->i", values, values))
@@ -115,9 +120,7 @@ def fold_gram(state, block, shift):
     if state is None:
         # The sum is in float64, whatever the terms are.
         gram = gram.astype(np.float64)
-    moments = block_moments(values, weight, shift)
-    moments.squares = gram
-    return add_states(state, [moments])
+    return add_states(state, [block_moments(values, weight, shift, gram)])
 
 
 def fold_sketch(state, block, sketch, shift):

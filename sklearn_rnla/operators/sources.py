@@ -18,7 +18,9 @@ from .rows import (
 )
 from .stacking import stack_rows
 
-_GOLDEN = (5**0.5 - 1) / 2
+# Places in the unit interval, multiples of the golden ratio modulo 1: they are even, and
+# in step with no period.
+_PLACES = np.sort(np.arange(FEW_ROWS) * ((5**0.5 - 1) / 2) % 1)
 
 # Most rows of a sparse block: their projection on some tens of vectors is some tens of MB.
 _SPARSE_BLOCK_ROWS = 2**17
@@ -185,12 +187,8 @@ def _sparse_block_rows(nnz, shape) -> int:
 def _spread(n_rows, weight):
     """Return a few indices from all over the rows of typical weight, in order."""
     chosen = None if weight is None else np.flatnonzero(is_typical(weight))
-    n = n_rows if weight is None else len(chosen)
-    if n > FEW_ROWS:
-        # Multiples of the golden ratio, modulo 1: even, and in step with no period.
-        places = np.sort((np.arange(FEW_ROWS) * _GOLDEN % 1 * n).astype(np.intp))
-    else:
-        places = np.arange(n)
+    n = n_rows if chosen is None else len(chosen)
+    places = (_PLACES * n).astype(np.intp) if n > FEW_ROWS else np.arange(n)
     return places if chosen is None else chosen[places]
 
 
