@@ -221,6 +221,7 @@ def check_reduced(estimator, X):
         Those of `sklearn.utils.validation.check_array`, and when X has not
         ``n_components_`` columns.
     """
+    refuse_masked(X)
     X = check_array(
         X,
         accept_sparse=("csr", "csc"),
@@ -244,7 +245,7 @@ def check_matrix(A, *, block_size=None, n_jobs=None):
         Those of `sklearn.utils.validation.check_array`.
     """
     if not is_read_lazily(A):
-        refuse_masked(A)
+        refuse_masked(A, "A")
         A = check_array(
             A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
         )

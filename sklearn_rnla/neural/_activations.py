@@ -48,7 +48,7 @@ def _checked(X, name):
         return _TensorRows(X, name)
     if is_read_lazily(X):
         return X
-    refuse_masked(X)
+    refuse_masked(X, name)
     return check_array(
         X, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name=name
     )

@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 
+from ..operators.rows import refuse_masked
+
 
 def is_tensor(x):
     """Whether `x` is a torch tensor; does not import torch."""
@@ -41,13 +43,14 @@ def to_numpy(x, name, ndim=None):
     Raises
     ------
     ValueError
-        When it has other dimensions, no entry, or entries that are not finite.
+        When it has other dimensions, no entry, or entries that are masked or not finite.
     TypeError
         When it does not hold real numbers.
     """
     if is_tensor(x):
         x = x.detach().cpu()
         x = (x.float() if x.is_floating_point() and x.itemsize < 4 else x).numpy()
+    refuse_masked(x, name)
     x = np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not {x.dtype}.")

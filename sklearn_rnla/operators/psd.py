@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from .kernels import tile_rows
 from .lanes import kernel_jobs, run_lanes, split
-from .rows import working_dtype
+from .rows import refuse_masked, working_dtype
 
 # Rows chosen at a time, as the tiles are sized for.
 _TYPICAL_COLUMNS = 64
@@ -220,6 +220,7 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     """
     if isinstance(A, PSDMatrix):
         return A
+    refuse_masked(A, "A")
     check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)

@@ -42,12 +42,12 @@ def working_dtype(dtype) -> np.dtype:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def refuse_masked(X):
-    """Raise ValueError where X is an array with masked entries."""
+def refuse_masked(X, name="X"):
+    """Raise ValueError where X, which errors call `name`, has masked entries."""
     if np.ma.is_masked(X):
         raise ValueError(
-            "X is a masked array with masked entries: fill them, or use MatrixCompleter, "
-            "where a mask is a missing entry."
+            f"{name} is a masked array with masked entries: fill them, or use "
+            "MatrixCompleter, where a mask is a missing entry."
         )
 
 

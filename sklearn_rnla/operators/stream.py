@@ -27,10 +27,12 @@ class StreamRows(RowMatrix):
     rereadable = False
 
     def __init__(self, blocks):
-        first = next(blocks, None)
+        # Blocks of no rows before the first with some tell nothing.
+        filled = (block for block in map(check_block, blocks) if block.shape[0])
+        first = next(filled, None)
         if first is None:
             raise ValueError("Found an iterator with 0 block(s): no rows to fit.")
-        self._first = first = check_block(first)
+        self._first = first
         self._blocks = itertools.chain([first], blocks)
         self.shape = (None, first.shape[1])
         self.dtype = first.dtype
