@@ -78,9 +78,21 @@ class CenteredMatrix:
         return self._moments
 
     def fold(self, function, *args, combine=add_states):
-        """Fold `function` over the blocks of the rows as they are, and count the pass.
+        """Fold a function over the blocks of the rows as they are, and count the pass.
 
-        See `RowMatrix.fold`.
+        Parameters
+        ----------
+        function : callable
+            See `RowMatrix.fold`.
+        *args : object
+            Passed on unchanged.
+        combine : callable
+            See `RowMatrix.fold`.
+
+        Returns
+        -------
+        object
+            The state of all blocks.
         """
         self.n_passes += 1
         return self.rows.fold(function, *args, combine=combine)
@@ -98,7 +110,12 @@ class CenteredMatrix:
         return point_near(self.rows) if self.center else None
 
     def set_moments(self, moments) -> Moments:
-        """Take the moments that a pass has summed, about whatever point.
+        """Take the moments that a pass has summed.
+
+        Parameters
+        ----------
+        moments : Moments
+            About whatever point.
 
         Returns
         -------

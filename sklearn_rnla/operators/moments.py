@@ -24,7 +24,7 @@ _LEAST_SPARSE = 8
 class Moments:
     """First and second moments of weighted rows about a point.
 
-    Attributes
+    Parameters
     ----------
     total_weight : float
         Sum of the row weights; the number of rows without weights.
@@ -43,7 +43,22 @@ class Moments:
 
     @classmethod
     def at_mean(cls, total_weight, mean, squares) -> Moments:
-        """Return moments that are known about their own mean."""
+        """Return moments that are known about their own mean.
+
+        Parameters
+        ----------
+        total_weight : float
+            Sum of the row weights.
+        mean : ndarray of shape (n_features,)
+            Weighted mean of the rows.
+        squares : float or ndarray of shape (n_features, n_features)
+            About the mean.
+
+        Returns
+        -------
+        Moments
+            Their point is the mean.
+        """
         return cls(total_weight, np.zeros(len(mean)), squares, mean)
 
     @property
@@ -63,11 +78,23 @@ class Moments:
         return max(float(np.trace(self.squares) if is_gram else self.squares), 0.0)
 
     def without_products(self) -> Moments:
-        """Return the moments with the sum of squares in the place of a Gram matrix."""
+        """Return the moments with the sum of squares in the place of a Gram matrix.
+
+        Returns
+        -------
+        Moments
+            About the same point.
+        """
         return Moments(self.total_weight, self.sums, self.squared_norm, self.shift)
 
     def about_mean(self) -> Moments:
-        """Return the moments about the mean."""
+        """Return the moments about the mean.
+
+        Returns
+        -------
+        Moments
+            Itself, if it is about the mean already.
+        """
         if self.shift is not None and not self.sums.any():
             return self
         offset = self.offset
@@ -76,7 +103,18 @@ class Moments:
         return Moments.at_mean(self.total_weight, mean, squares)
 
     def about(self, point=None) -> Moments:
-        """Return the moments about another point; None is the origin."""
+        """Return the moments about another point.
+
+        Parameters
+        ----------
+        point : ndarray of shape (n_features,), default=None
+            The point; None is the origin.
+
+        Returns
+        -------
+        Moments
+            The same where both points are the origin.
+        """
         if self.shift is None and point is None:
             return self
         step = (0 if self.shift is None else self.shift) - (0 if point is None else point)
@@ -110,7 +148,18 @@ class Moments:
         return self
 
     def scaled(self, factor) -> Moments:
-        """Return the moments of the rows times a factor."""
+        """Return the moments of the rows times a factor.
+
+        Parameters
+        ----------
+        factor : float
+            What the rows are multiplied by.
+
+        Returns
+        -------
+        Moments
+            About the point times the factor.
+        """
         shift = None if self.shift is None else self.shift * factor
         return Moments(
             self.total_weight, self.sums * factor, self.squares * factor**2, shift

@@ -22,7 +22,7 @@ from .stacking import stack_rows
 BLOCK_BYTES = 8 * 2**20
 
 # Rows that tell where the data lie.
-FEW_ROWS = 64
+FEW_ROWS = 16
 
 
 def working_dtype(dtype) -> np.dtype:

@@ -355,3 +355,27 @@ NAN = np.where(np.eye(200, 5), np.nan, 1.0)
 def test_bad_input_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("method", ["exact", "sketched"])
+def test_sparse_columns_far_from_zero_are_as_good_as_dense_ones(method):
+    rng = np.random.default_rng(0)
+    X = sp.random(3000, 60, density=0.2, random_state=0).toarray()
+    X[:, 0] = rng.normal(1e4, 3, 3000)
+    Y = np.maximum(X @ rng.standard_normal((60, 80)) / 100, 0)
+    Y[:, 0] = rng.normal(2020, 1, 3000)
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+    kinds = [
+        linear_cka(a(X), b(Y), method=method, sketch_size=8, random_state=0)
+        for a, b in ((np.asarray, np.asarray), (sp.csr_array, sp.csr_array))
+    ]
+    assert kinds[0].similarity == pytest.approx(kinds[1].similarity, rel=1e-3)
+    assert kinds[0].debiased == pytest.approx(kinds[1].debiased, rel=1e-3)
+
+
+def test_masked_entries_are_refused():
+    X = np.ma.masked_array(np.eye(5), mask=np.eye(5) > 0)
+    with pytest.raises(ValueError, match="X is a masked array"):
+        linear_cka(X, np.eye(5))
+    with pytest.raises(ValueError, match="U is a masked array"):
+        subspace_overlap(X, np.eye(5))

@@ -367,3 +367,28 @@ def test_duplicates_are_summed_in_a_copy(streamed):
 def test_canonical_rows_are_not_copied():
     X = sp.csr_array(data(np.float64))
     assert np.shares_memory(as_row_matrix(X).in_memory().data, X.data)
+
+
+def test_every_pass_is_counted():
+    A = CenteredMatrix(as_row_matrix(data(np.float64)))
+    V = np.eye(3, N)
+    passes_of = (
+        A.gram,
+        lambda: A.gram_product(V),
+        lambda: A.project(V),
+        lambda: A.triangular_factor(V),
+        lambda: A.sketch(Gaussian(6, M).sample(0)),
+        lambda: Gaussian(6, M).sample(0) @ A,
+        A.find_moments,
+    )
+    for i, make_pass in enumerate(passes_of, 1):
+        make_pass()
+        assert A.n_passes == i
+
+
+def test_an_iterator_may_start_with_blocks_of_no_rows():
+    X = data(np.float64)
+    rows = as_row_matrix(iter([X[:0], X[:0], X[:100], X[:0], X[100:]]))
+    assert_close_to_scale(CenteredMatrix(rows).gram(), np.cov(X.T) * (M - 1), np.float64)
+    with pytest.raises(ValueError, match="no rows to fit"):
+        as_row_matrix(iter([X[:0]]))
