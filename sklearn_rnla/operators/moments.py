@@ -98,7 +98,7 @@ class Moments:
         if self.shift is not None and not self.sums.any():
             return self
         offset = self.offset
-        squares = self.squares - self._product(self.total_weight * offset, offset)
+        squares = self.squares - self._product(self.sums, offset)
         mean = offset if self.shift is None else self.shift + offset
         return Moments.at_mean(self.total_weight, mean, squares)
 
@@ -193,7 +193,8 @@ def point_near(rows):
     """
     values = rows.some_rows()
     if isinstance(values, np.ndarray):
-        return values.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+        mean = np.add.reduce(values, axis=0, dtype=np.float64) / len(values)
+        return mean.astype(rows.dtype, copy=False)
     return full_and_far(values, rows.dtype)
 
 
