@@ -19,7 +19,7 @@ from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
 from .linalg.leverage import leading_right
-from .linalg.pivoting import squared_norms
+from .linalg.pivoting import column_squared_norms
 from .operators import CenteredMatrix, is_read_lazily, passes
 
 
@@ -56,15 +56,15 @@ class CURSelector(SelectorMixin, BaseEstimator):
         - "greedy": the column that takes most of the whole sketch, each time [5]_;
         - "leverage": drawn by leverage scores, without replacement [1]_;
         - "leverage-top": those of highest leverage;
-        - "supervised": as "greedy", but of y as well as the data, both about their means;
-          needs y in `fit`.
+        - "supervised": as "greedy", but of y as well as the data, both about their means.
+          The units of the columns do not matter. Needs y in `fit`.
 
     refine : {"swap"} or None, default=None
         Whether to exchange columns, one at a time, while that lowers the error on a larger
         sketch: the most accurate, with any method.
     mixing : float, default=0.5
-        With "supervised", the share of the data in what is to be spanned, against y: 0
-        selects for y alone.
+        With "supervised", the share of the data, with columns of unit variance, in what is
+        to be spanned, against y: 0 selects for y alone.
     compute_leverage_scores : bool, default=False
         Whether to set `leverage_scores_`.
     sketch_size : int, default=None
@@ -256,7 +256,7 @@ class CURSelector(SelectorMixin, BaseEstimator):
                 V = leading_right(
                     CenteredMatrix(rows, center=False), self.n_components_, rng
                 )
-                self.leverage_scores_ = squared_norms(V)
+                self.leverage_scores_ = column_squared_norms(V)
             self.n_passes_ = A.n_passes
         return self
 
@@ -322,7 +322,9 @@ class CURSelector(SelectorMixin, BaseEstimator):
 
         def target(root):
             T = root.response(A, Y)
-            of_data, of_response = root.B @ root.B.T, T @ T.T
+            # A share of the data in no unit: each column counts the same.
+            B = root.unit_columns()
+            of_data, of_response = B @ B.T, T @ T.T
             terms = ((self.mixing, of_data), (1 - self.mixing, of_response))
             return sum(share * M / (np.trace(M) or 1.0) for share, M in terms)
 

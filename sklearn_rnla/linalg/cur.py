@@ -15,6 +15,7 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, passes
 from .column_subset import CONSTRAINTS, check_n_columns
 from .interpolation import gather_columns, pivot_rows, pseudo_inverse, take_rows
+from .numerical_rank import numerical_rank
 
 
 class CUR(NamedTuple):
@@ -106,7 +107,7 @@ def row_weights(A, R) -> np.ndarray:
     scale = np.sqrt(np.diagonal(H))
     scale[scale == 0] = 1.0
     values, vectors = scipy.linalg.eigh(H / np.outer(scale, scale))
-    kept = values > len(H) * np.finfo(np.float64).eps * values.max(initial=0.0)
+    kept = slice(len(H) - numerical_rank(values, H.shape), None)
     root = np.sqrt(values[kept])[:, np.newaxis] * vectors[:, kept].T
     target = (vectors[:, kept].T @ (g / scale)) / np.sqrt(values[kept])
     return scipy.optimize.nnls(root, target)[0] / scale

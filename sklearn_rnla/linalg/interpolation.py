@@ -14,7 +14,9 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..sketching import SparseSign
 from .column_subset import about_origin, select_columns, sketch_size_of
-from .pivoting import pivot_columns, swap_columns
+from .leverage import unit_columns
+from .numerical_rank import numerical_rank, rounding_of
+from .pivoting import column_squared_norms, pivot_columns, swap_columns
 from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
@@ -140,8 +142,9 @@ def _gather(A, root, pivots, keep):
     columns too. 2 k flops for each entry of A.
     """
     indices, k = pivots.indices, len(pivots.indices)
-    T = np.linalg.qr(root.B[:, indices], mode="r")[:k]
-    inverse = triangular_inverse(T.T).T
+    columns, norms = unit_columns(root.B[:, indices])
+    T = np.linalg.qr(columns, mode="r")[:k]
+    inverse = triangular_inverse(T.T).T / norms[:, np.newaxis]
     A.n_passes += 1
     gather = keep and not A.rows.lazy
     H, Z, squares, blocks = A.rows.fold(passes.fold_interpolation, indices, inverse, gather)
@@ -290,15 +293,17 @@ def interpolative(
 def _row_interpolation(A, k, refine, rng):
     """Choose rows by pivoting ``(A S^T)^T``, a sketch of the columns."""
     rows, n_columns = A.rows, A.shape[1]
-    size = sketch_size_of(k, "cpqr", refine)
+    size, sums = sketch_size_of(k, "cpqr", refine), np.float64
     if size < n_columns:
+        sums = rows.dtype
         Y = np.asarray(rows @ SparseSign(size, n_columns).sample(rng).T)
     else:
         Y = rows.map(passes.take_columns, slice(None), n_columns=n_columns)
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
     if not np.isfinite(B).all():
         raise ValueError("Input A contains NaN or infinity.")
-    rounding = max(B.shape) * np.finfo(rows.dtype).eps
+    rounding = rounding_of((n_columns, k), rows.dtype, sums)
+    rounding *= np.sqrt(column_squared_norms(B))
     indices = pivot_columns(B, k, rounding=rounding).indices
     if refine == "swap":
         indices = swap_columns(B, indices, rounding=rounding)
@@ -315,10 +320,11 @@ def _row_interpolation(A, k, refine, rng):
 def pseudo_inverse(R):
     """Return an orthonormal basis of the rows of R, as columns, and ``R^+``.
 
-    Singular values within rounding of the largest count as zero.
+    Of dependent rows, some G such that ``G R`` is the projection on them.
     """
     dense = R if isinstance(R, np.ndarray) else R.toarray()
-    V, s, Ut = np.linalg.svd(dense.T.astype(np.float64), full_matrices=False)
-    kept = s > max(R.shape) * np.finfo(R.dtype).eps * s.max(initial=0.0)
-    V = V[:, kept]
-    return V, (V / s[kept]) @ Ut[kept]
+    columns, norms = unit_columns(dense.T.astype(np.float64))
+    V, s, Ut = np.linalg.svd(columns, full_matrices=False)
+    rank = numerical_rank(s, columns.shape, R.dtype)
+    V = V[:, :rank]
+    return V, (V / s[:rank]) @ (Ut[:rank] / norms)

@@ -179,6 +179,9 @@ def fold_qr(state, block, V, offset, mean):
 def stack_qr(upper, lower):
     """Return the triangular factor of `upper` stacked on `lower`."""
     stacked = lower if upper is None else np.concatenate([upper, lower])
+    if not stacked.shape[1]:
+        # scipy would make the square Q of as many rows, only to drop it.
+        return stacked[:0]
     return scipy.linalg.qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][
         : stacked.shape[1]
     ]
