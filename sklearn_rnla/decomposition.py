@@ -23,6 +23,7 @@ from ._sklearn import (
 )
 from ._validation import check_rows
 from .linalg.incremental import RowSummary, summarize
+from .linalg.numerical_rank import numerical_rank
 from .linalg.one_view import one_view_right_svd
 from .linalg.rank import FixedRank, GavishDonoho, VarianceFraction
 from .linalg.right_svd import right_svd
@@ -557,7 +558,7 @@ class RandomizedPCA(
 
 def _inverse(scale):
     """Return one over `scale`, zero where that is lost in rounding."""
-    lost = scale <= len(scale) * np.finfo(scale.dtype).eps * scale[0]
+    lost = np.arange(len(scale)) >= numerical_rank(scale, (len(scale), len(scale)))
     return np.where(lost, 0.0, 1 / np.where(lost, 1.0, scale))
 
 

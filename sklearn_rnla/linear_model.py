@@ -75,9 +75,9 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     solver_ : str
         The solver used.
     rank_ : int or None
-        Numerical rank of the centred, weighted data: singular values above
-        ``eps max(n_samples, n_features)`` of the largest. With a penalty, those that it
-        hides may count. None without a preconditioner.
+        Numerical rank of the centred, weighted data: singular values that are more than
+        rounding errors of the largest, of about ``4 eps sqrt(n_samples)``. With a penalty,
+        those that it hides may count. None without a preconditioner.
     condition_ : float or None
         Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for
         the least alpha, without what is below the rank. From the sketch it is right to

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..operators import kernel_passes
 from ..operators._rows import one_blas_thread
+from .numerical_rank import rounding_of
 from .pcg import pcg
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky
@@ -185,7 +186,7 @@ def choose_alpha(G, FY, YY, n, alphas):
     float
     """
     values, U = descending_eigh(G)
-    rounding = len(values) * np.finfo(np.float64).eps
+    rounding = rounding_of(G.shape)
     values = np.where(values > rounding * values[0], values, 0.0)
     squared = (U @ FY) ** 2
     # What no direction explains is the same for all.

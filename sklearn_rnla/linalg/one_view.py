@@ -7,6 +7,7 @@ import numpy as np
 from ..operators import passes
 from ..sketching import Gaussian, SparseSign
 from .krylov import RightSVD
+from .numerical_rank import numerical_rank
 from .orth import complete_rows
 
 # Columns of the sketches over rows, whose number a stream does not tell in advance.
@@ -101,12 +102,11 @@ def one_view_right_svd(A, k, *, rng):
         core_Y -= ones_core * offset_Y
         gram_Y -= np.outer(offset_Y, sum_Y) + np.outer(sum_Y, offset_Y)
         gram_Y += A.moments.total_weight * np.outer(offset_Y, offset_Y)
-    eps = np.finfo(np.float64).eps
-    P = _range(corange.T, eps)
+    P = _range(corange.T)
     # Q = Y T is orthonormal; what squaring lost is left out.
     range_gram = gram_Y[:width, :width]
     values, vectors = np.linalg.eigh(range_gram)
-    keep = values > len(values) * eps * max(values[-1], 0.0)
+    keep = slice(len(values) - numerical_rank(values, range_gram.shape), None)
     T = vectors[:, keep] / np.sqrt(values[keep])
     core_Q = core_Y[:, :width] @ T
     Z = core_Y[:, width:]
@@ -119,9 +119,9 @@ def one_view_right_svd(A, k, *, rng):
     return RightSVD(s, V.astype(A.dtype), _excess(probe, V, k), True)
 
 
-def _range(B, eps):
+def _range(B):
     U, s, _ = np.linalg.svd(B, full_matrices=False)
-    return U[:, s > max(B.shape) * eps * s[0]] if s.size else U
+    return U[:, : numerical_rank(s, B.shape)]
 
 
 def _excess(probe, V, k):

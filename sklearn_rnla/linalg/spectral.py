@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..operators import affinity_passes
 from ..operators.affinity_passes import EmbeddingMap
+from .numerical_rank import numerical_rank
 from .ritz import descending_eigh
 
 # Rows of a factor that are normalised at a time.
@@ -139,8 +140,8 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         isolated[:] = False
     values, V = descending_eigh(G)
     values = np.maximum(values, 0.0)
-    floor = len(values) * np.finfo(rows.dtype).eps * values[0]
-    V = V[: min(n_components, max(1, np.count_nonzero(values > floor)))]
+    rank = numerical_rank(values, G.shape, rows.dtype)
+    V = V[: min(n_components, max(1, rank))]
     scale = np.sqrt(np.where(values > 0, values, 1.0)[: len(V)])
     # Signs are arbitrary: those that make the largest coefficient positive.
     scale *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])
