@@ -20,6 +20,7 @@ from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
 from .linalg.leverage import leading_right
 from .linalg.pivoting import column_squared_norms
+from .linalg.scaling import in_unit
 from .operators import CenteredMatrix, is_read_lazily, passes
 
 
@@ -232,6 +233,7 @@ class CURSelector(SelectorMixin, BaseEstimator):
             k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
             if self.n_rows is not None:
                 check_rank("n_rows", int(self.n_rows), rows.shape)
+            rows, unit = in_unit(rows)
             # A column with a large mean is not, for that, one that predicts.
             A = CenteredMatrix(rows, center=self.method == "supervised")
             rng = stream(draw_seed(self.random_state))
@@ -249,7 +251,7 @@ class CURSelector(SelectorMixin, BaseEstimator):
             )
             if not c:
                 raise ValueError("X is zero: it has no columns to select.")
-            self._set_results(A, gathered, c)
+            self._set_results(A, gathered, c, unit)
             for name in ("n_components", "n_rows"):
                 self._warn_if_fewer(name)
             if self.compute_leverage_scores:
@@ -330,15 +332,16 @@ class CURSelector(SelectorMixin, BaseEstimator):
 
         return target
 
-    def _set_results(self, A, gathered, c):
+    def _set_results(self, A, gathered, c, unit):
         for name in ("row_indices_", "row_weights_", "C_", "U_", "R_", "leverage_scores_"):
             vars(self).pop(name, None)
         self.error_estimate_ = float(gathered.errors[c])
         if self.n_rows is not None:
             cur = choose_rows(A, gathered, c, self.n_rows)
-            self.row_indices_, self.C_, self.U_, self.R_ = cur[1:5]
-            self.error_estimate_ = cur.error_estimate
             self.row_weights_ = row_weights(A, cur.R)
+            cur = cur.times(unit)
+            self.row_indices_, self.error_estimate_ = cur.row_indices, cur.error_estimate
+            self.C_, self.U_, self.R_ = cur.C, cur.U, cur.R
         self.column_indices_ = gathered.indices[:c]
         self.n_components_ = c
         self.interpolation_ = gathered.interpolation(c).astype(A.dtype)

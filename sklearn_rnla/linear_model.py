@@ -20,7 +20,7 @@ from ._sklearn import (
     undone_on_failure,
 )
 from ._validation import check_penalties, check_rows, check_target
-from .linalg.least_squares import solve
+from .linalg.least_squares import solve_least_squares
 from .operators._rows import kernel_jobs
 from .operators.passes import project
 
@@ -196,7 +196,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             Y = y.reshape(len(y), -1)
             alphas = _check_alphas(self.alpha, Y.shape[1])
             with progress(self, "pass") as report:
-                solution, intercept = solve(
+                solution, intercept = solve_least_squares(
                     rows,
                     Y,
                     alphas,

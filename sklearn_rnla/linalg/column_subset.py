@@ -15,6 +15,7 @@ from ..sketching import SparseSign
 from .leverage import double_sketch, leading_right
 from .numerical_rank import numerical_rank, rounding_of
 from .pivoting import Pivots, column_squared_norms, pivot_columns, swap_columns
+from .scaling import in_unit
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
@@ -398,6 +399,7 @@ def column_subset(
     """
     rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
     k, tol = check_n_columns(n_components, tol, method, rows)
+    rows, _ = in_unit(rows)
     root, pivots = select_columns(
         CenteredMatrix(rows, center=False),
         k,

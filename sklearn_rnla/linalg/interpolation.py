@@ -17,6 +17,7 @@ from .column_subset import about_origin, select_columns, sketch_size_of
 from .leverage import unit_columns
 from .numerical_rank import numerical_rank, rounding_of
 from .pivoting import column_squared_norms, pivot_columns, swap_columns
+from .scaling import in_unit
 from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
@@ -170,7 +171,7 @@ def _stack(blocks):
     return sp.csr_array(sp.vstack(blocks, format="csr"))
 
 
-def pivot_rows(columns, n_jobs) -> np.ndarray:
+def lu_rows(columns, n_jobs) -> np.ndarray:
     """Return the rows that LU with partial pivoting takes from gathered columns.
 
     Parameters
@@ -269,7 +270,7 @@ def interpolative(
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(in_unit(rows)[0], center=False)
     if of == "rows":
         return _row_interpolation(matrix, k, refine, rng)
     gathered, k = gather_columns(matrix, k, keep=of == "both", refine=refine, rng=rng)
@@ -277,8 +278,8 @@ def interpolative(
     Z = gathered.interpolation(k).astype(rows.dtype)
     error = float(gathered.errors[-1])
     if of == "columns":
-        return Interpolation(None, J, None, Z, error)
-    indices = pivot_rows(gathered, n_jobs)
+        return Interpolation(None, J, None, Z, error_estimate=error)
+    indices = lu_rows(gathered, n_jobs)
     crossing = np.asarray(
         passes.take_columns(take_rows(as_row_matrix(gathered.C), indices), slice(None))
     )

@@ -16,6 +16,7 @@ from .preconditioner import (
 )
 from .refinement import iterate
 from .ridge_problem import RidgeProblem
+from .scaling import in_unit, unit_of
 
 _EPS = np.finfo(np.float64).eps
 
@@ -77,7 +78,9 @@ def sketch_rows(shape):
     return rows if 2 * rows <= n and p <= _MANY_FEATURES else None
 
 
-def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
+def solve_least_squares(
+    rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None
+):
     """Solve a least squares problem.
 
     Parameters
@@ -103,7 +106,10 @@ def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
     solution : RidgeSolution
     intercept : ndarray of shape (n_targets,)
     """
-    problem = RidgeProblem(rows, Y, alphas, center=center)
+    rows, unit = in_unit(rows, alphas.max(initial=0.0))
+    units = np.array([unit_of(y, 1) for y in Y.T])
+    Y = Y / units if np.any(units != 1) else Y
+    problem = RidgeProblem(rows, Y, alphas / unit / unit, center=center)
     if solver == "auto":
         solver = _first_choice(problem)
     if solver == "auto" or solver == "iterative":
@@ -123,8 +129,10 @@ def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
         else:
             spectrum, X = _direct(problem, rng)
         solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
-    solution.coef[problem.constant] = 0.0
-    return solution, problem.Y_mean - problem.mean @ solution.coef
+    coef = solution.coef
+    coef[problem.constant] = 0.0
+    intercept = (problem.Y_mean - problem.mean @ coef) * units
+    return solution._replace(coef=coef / unit * units), intercept
 
 
 def _first_choice(problem):

@@ -16,6 +16,7 @@ from ..sketching import Gaussian, SparseSign
 from .numerical_rank import numerical_rank
 from .rank import FixedRank
 from .right_svd import right_svd
+from .scaling import in_unit
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4
@@ -89,6 +90,7 @@ def leverage_scores(
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
     rng = stream(draw_seed(random_state))
+    rows, _ = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.
     matrix.moments  # noqa: B018

@@ -9,7 +9,7 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from ._rows import add_states
 from .kernel_passes import add_gram, features
-from .kernels import Kernel, tile_rows
+from .kernels import Kernel, row_squared_norms, tile_rows
 
 # A degree below this share of a row's affinity to itself counts as lost: that of a sample
 # is at least the whole of it, and of a new row it means that samples are far.
@@ -37,7 +37,7 @@ def fold_affinity_gram(state, block, kernel, feature_map, sums, dtype):
     for start in range(0, n_rows, size):
         values = block.values[start : start + size]
         F = features(values, feature_map, dtype)
-        left = kernel.diagonal(values) - _squared_norms(F)
+        left = kernel.diagonal(values) - row_squared_norms(F)
         state = add_affinity_gram(state, F, sums, np.maximum(left, 0.0))
     return state
 
@@ -70,11 +70,7 @@ def degrees(F, sums, left):
     ``(F F^T + diag(left)) u = lambda (D + diag(left)) u`` it cancels for lambda near 1, and
     in D alone it would take the leading eigenvalues below those of noise.
     """
-    return np.maximum(F @ sums, _squared_norms(F) + left)
-
-
-def _squared_norms(F):
-    return np.einsum("ij,ij->i", F, F, dtype=np.float64)
+    return np.maximum(F @ sums, row_squared_norms(F) + left)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import TILE_BYTES, squared_norms
+from ..kernels import TILE_BYTES, row_squared_norms
 
 # Bytes of the gradient that scikit-learn returns of a tile.
 _GRADIENT_BYTES = 4 * TILE_BYTES
@@ -209,7 +209,7 @@ class DotProductCovariance(Covariance):
         return _DotProductColumns(Z, self)
 
     def diagonal(self, B):
-        return squared_norms(B) + self._squared
+        return row_squared_norms(B) + self._squared
 
     def diagonal_pullback(self, B, w):
         return np.full(self.n_params, 2 * self._squared * w.sum())
