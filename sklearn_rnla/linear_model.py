@@ -86,7 +86,9 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Estimated relative error of the fitted values, rounding included, the largest over
         the targets: ``sqrt(||A d||^2 + alpha ||d||^2) / ||y||`` for centred, weighted A and
         y, where d is the error of the coefficients. By half its square, times
-        ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum.
+        ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum. Without a
+        preconditioner it rests on the least singular value that the iteration has come
+        across, and is too small where few passes were allowed.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -223,8 +225,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 warnings.warn(
                     f"The relative error of the fitted values is about "
                     f"{solution.error_estimate:.1e} after {solution.n_iter} passes, above "
-                    f"tol={self.tol}. Allow a larger max_iter={self.max_iter} or a "
-                    "larger alpha, or scale the features.",
+                    f"tol={self.tol}. Increase max_iter (now {solution.max_iter}) or "
+                    "alpha, or scale the features.",
                     ConvergenceWarning,
                     stacklevel=2,
                 )

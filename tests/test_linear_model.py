@@ -300,7 +300,7 @@ def test_the_estimate_bounds_the_excess_of_the_residual(solver, seed):
 
 
 def test_too_few_iterations_warn():
-    with pytest.warns(ConvergenceWarning, match="relative error .* max_iter=1 or a larger"):
+    with pytest.warns(ConvergenceWarning, match=r"relative error .* max_iter \(now 1\)"):
         SketchedRidge(solver="iterative", max_iter=1).fit(X, y)
 
 
@@ -434,3 +434,47 @@ def test_a_fitted_estimator_pickles():
     other = pickle.loads(pickle.dumps(ridge))
     np.testing.assert_array_equal(other.predict(X), ridge.predict(X))
     assert clone(ridge).get_params() == ridge.get_params()
+
+
+def with_values(s, n_columns, seed):
+    rng = np.random.default_rng(seed)
+    n = 300
+    U = np.linalg.qr(rng.standard_normal((n, len(s))))[0]
+    V = np.linalg.qr(rng.standard_normal((n_columns, len(s))))[0]
+    return U, s, V, rng.standard_normal(n)
+
+
+def error_of_fit(model, U, s, V, y, alpha):
+    d = model.coef_ - V @ (s / (s**2 + alpha) * (U.T @ y))
+    fitted = np.linalg.norm(s * (V.T @ d))
+    return np.hypot(fitted, np.sqrt(alpha) * np.linalg.norm(d)) / np.linalg.norm(y)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-24, 1e-12, 1e-6, 1.0])
+@pytest.mark.parametrize("n_columns", [300, 400])
+def test_a_tiny_penalty_costs_no_accuracy_without_a_preconditioner(n_columns, alpha, seed):
+    U, s, V, y = with_values(np.linspace(5, 1, 300), n_columns, seed)
+    ridge = SketchedRidge(alpha, fit_intercept=False, solver="iterative")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ridge.fit((U * s) @ V.T, y)
+    assert error_of_fit(ridge, U, s, V, y, alpha) <= 1e-13
+    assert ridge.error_estimate_ <= 1e-13
+    assert ridge.n_iter_ <= 200
+
+
+@pytest.mark.parametrize("max_iter", [100, None])
+@pytest.mark.parametrize("power", [1, 2, 4])
+@pytest.mark.parametrize("alpha", [0.0, 1e-14, 1e-7])
+def test_the_estimate_without_a_preconditioner_is_honest(alpha, power, max_iter, seed):
+    U, s, V, y = with_values(np.arange(1.0, 201) ** -power, 200, seed)
+    ridge = SketchedRidge(alpha, fit_intercept=False, solver="iterative", max_iter=max_iter)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ridge.fit((U * s) @ V.T, y)
+    error = error_of_fit(ridge, U, s, V, y, alpha)
+    # Singular values that the iteration has not come across yet, it cannot tell of.
+    assert error <= 10 * ridge.error_estimate_
+    if ridge.error_estimate_ > 1e-3:
+        assert ridge.error_estimate_ <= 10 * error
+        assert f"Increase max_iter (now {max_iter or 5000})" in str(caught[0].message)

@@ -259,7 +259,14 @@ def solve_cg(rows, nystroem, Y, alpha, *, tol, max_iter, rng, report=None):
             report=report,
         )
     sums = weighted_sums(rows, Y) - FY[:, -1] @ result.X
-    return RidgeSolution(W.T @ result.X, alpha, *result[1:], sums)
+    return RidgeSolution(
+        dual=W.T @ result.X,
+        alpha=alpha,
+        n_iter=result.n_iter,
+        residual=result.residual,
+        converged=result.converged,
+        sums=sums,
+    )
 
 
 def _sampled_gram(rows, nystroem, rng):
@@ -341,4 +348,11 @@ def solve_all(A, F, Y, alpha, weight, *, tol, max_iter, report=None):
         )
     dual = root * result.X
     # What is left of the targets, weighted, is alpha times the coefficients.
-    return RidgeSolution(dual, alpha, *result[1:], alpha * dual.sum(axis=0))
+    return RidgeSolution(
+        dual=dual,
+        alpha=alpha,
+        n_iter=result.n_iter,
+        residual=result.residual,
+        converged=result.converged,
+        sums=alpha * dual.sum(axis=0),
+    )

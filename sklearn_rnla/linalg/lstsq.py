@@ -149,11 +149,11 @@ def lstsq(
     )
     x = solution.coef[:, 0] if b.ndim == 1 else solution.coef
     return LeastSquares(
-        x,
-        solution.rank,
-        solution.condition,
-        solution.error_estimate,
-        solution.n_iter,
-        solution.solver,
-        solution.converged,
+        x=x,
+        rank=solution.rank,
+        condition=solution.condition,
+        error_estimate=solution.error_estimate,
+        n_iter=solution.n_iter,
+        solver=solution.solver,
+        converged=solution.converged,
     )
