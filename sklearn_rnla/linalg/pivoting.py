@@ -65,11 +65,15 @@ class _Residual:
         self._W, self._errors = np.zeros((k, k)), np.empty(k)
 
     def gains(self, norms, captured):
-        """Return what each column would take; -1 for those that are dependent or out."""
+        """Return what each column would take; -inf for those that are dependent or out.
+
+        By rounding, what is taken of a target may be below zero.
+        """
         independent = norms > self._floor
         if captured is None:
-            return np.where(independent, norms, -1.0)
-        return np.where(independent, captured / np.where(independent, norms, 1.0), -1.0)
+            return np.where(independent, norms, -np.inf)
+        gains = np.full(len(norms), -np.inf)
+        return np.divide(captured, norms, out=gains, where=independent)
 
     def project_out(self, j) -> bool:
         """Add column j to those projected out; False where rounding is all that is left."""
@@ -208,8 +212,8 @@ def pivot_columns(B, k, *, target=None, first=(), rounding=None) -> Pivots:
     first = iter(first)
     while len(indices) < k:
         gains = residual.gains(residual.norms, residual.captured)
-        best = next((int(j) for j in first if gains[j] >= 0), int(np.argmax(gains)))
-        if gains[best] < 0:
+        best = next((int(j) for j in first if gains[j] > -np.inf), int(np.argmax(gains)))
+        if gains[best] == -np.inf:
             break
         if not residual.project_out(best):
             continue
@@ -260,9 +264,9 @@ def swap_columns(B, indices, *, target=None, rounding=None) -> np.ndarray:
         if unchanged == k:
             break
         norms, captured = residual.without(own[position])
-        # Others of the chosen are no candidates.
-        norms[np.delete(chosen, position)] = 0.0
         gains = residual.gains(norms, captured)
+        # Others of the chosen are no candidates.
+        gains[np.delete(chosen, position)] = -np.inf
         best = int(np.argmax(gains))
         unchanged += 1
         # A column that depends on the others has no gain, and perhaps no other column has.

@@ -156,3 +156,24 @@ def test_constants_say_nothing_of_a_response(constant, n_rows, dtype):
     selector = CURSelector(4, method="supervised", mixing=0.0).fit(X, y)
     # It is independent of the others about the origin, and comes last.
     assert selector.column_indices_[-1] == 1
+
+
+@DTYPES
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_the_rank_is_that_of_the_columns_others_are_sums_of(make, dtype, seed):
+    rng = np.random.default_rng(seed)
+    for n_rows, rank in ((60, 20), (900, 7), (7000, 30)):
+        # Units as far apart as their squares are still numbers beside each other.
+        span = 2 if dtype == np.float32 else 8
+        A = rng.standard_normal((n_rows, rank)) + rng.choice([0, 3])
+        A = (A * 10 ** rng.uniform(-span, span, rank)).astype(dtype)
+        chosen = [rng.choice(rank, 1 + rank // 2, replace=False) for _ in range(4)]
+        sums = [A[:, S].sum(axis=1, dtype=dtype) for S in chosen]
+        A = np.column_stack([A, *sums])[:, rng.permutation(rank + 4)]
+        for method in METHODS:
+            assert len(column_subset(make(A), rank + 4, method=method).indices) == rank
+        swapped = column_subset(make(A), rank + 4, refine="swap")
+        assert len(swapped.indices) == rank
+        assert cur(make(A), rank + 4).U.shape == (rank, rank)
+        for of in ("rows", "columns"):
+            assert leverage_scores(make(A), of=of).sum() == pytest.approx(rank)
