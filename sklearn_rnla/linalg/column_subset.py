@@ -302,6 +302,7 @@ def _target(root, method, response):
 
 
 def _pivots(A, root, k, method, target, rng):
+    """Return at most k independent columns of a root in the order of a method."""
     B, rounding = root.B, root.rounding
     if method in ORDERED_METHODS:
         return pivot_columns(B, k, target=target, rounding=rounding)
