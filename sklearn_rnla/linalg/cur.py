@@ -46,7 +46,18 @@ class CUR(NamedTuple):
     error_estimate: float
 
     def times(self, unit) -> CUR:
-        """Return the decomposition of `unit` times the matrix."""
+        """Return the decomposition of a multiple of the matrix.
+
+        Parameters
+        ----------
+        unit : float
+            What the matrix is multiplied by.
+
+        Returns
+        -------
+        CUR
+            The same rows, columns and relative error.
+        """
         if unit == 1:
             return self
         of_data, of_middle = self.C.dtype.type(unit), self.U.dtype.type(unit)
