@@ -42,23 +42,24 @@ def in_unit(rows, penalty=0.0):
     Returns
     -------
     rows : RowMatrix
-        As they came where squares of the first few are in range, or where they are lazy:
-        no pass is made to find that out. Else divided, in memory.
+        As they came where squares of the first few are in range, or where rows are lazy: no
+        pass is made to find that out, unless the first are zero. Else divided, in memory.
     unit : float
     """
     head = _entries(rows.head()) if not rows.lazy else np.ones(1)
     if head.any() and unit_of(head, 1) == 1:
         return rows, 1.0
-    values = rows.in_memory()
-    entries = _entries(values)
-    unit = unit_of(entries, 1) if entries.size else 1.0
+    # Block by block: they may be on a disk.
+    largest = [np.abs(_entries(b.values)).max(initial=0) for b in rows.blocks()]
+    unit = unit_of(np.array(largest, rows.dtype), 1)
     if unit == 1:
         return rows, 1.0
     # Half way between the units of the rows and of the penalty, both are in range.
     least = scale_of(np.sqrt([penalty])) if penalty else 0.0
     if least > unit:
         unit = 2.0 ** np.rint((np.log2(unit) + np.log2(least)) / 2)
-    scaled = as_row_matrix(values / rows.dtype.type(unit), n_jobs=rows.n_jobs)
+    scaled = rows.in_memory() / rows.dtype.type(unit)
+    scaled = as_row_matrix(scaled, n_jobs=rows.n_jobs)
     return scaled.with_weight(rows.weight), float(unit)
 
 

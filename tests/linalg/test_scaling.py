@@ -13,6 +13,8 @@ from sklearn_rnla.linalg import (
     leverage_scores,
     lstsq,
 )
+from sklearn_rnla.linalg.scaling import in_unit
+from sklearn_rnla.operators import as_row_matrix
 from tests.matrices import with_spectrum
 from tests.sources import on_disk
 
@@ -140,3 +142,10 @@ def test_targets_may_have_units_of_their_own(unit):
 def test_a_penalty_far_above_the_data_leaves_what_is_right():
     result = lstsq(A * 2.0**-565, y, alpha=1.0)
     np.testing.assert_allclose(result.x / 2.0**-565, A.T @ y, rtol=1e-10)
+
+
+def test_rows_of_zeros_before_others_are_not_read_into_memory(tmp_path, monkeypatch):
+    X = on_disk(np.concatenate([np.zeros((50, 30)), A]), tmp_path)
+    rows = as_row_matrix(X)
+    monkeypatch.setattr(rows, "in_memory", None)
+    assert in_unit(rows) == (rows, 1.0)
