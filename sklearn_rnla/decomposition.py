@@ -19,6 +19,7 @@ from ._sklearn import (
 )
 from ._validation import check_rows
 from .linalg.incremental import RowSummary
+from .linalg.numerical_rank import numerical_rank
 from .linalg.principal_components import principal_components, updated_components
 from .linalg.probabilistic_pca import ProbabilisticPCA
 from .linalg.rank import rank_rule
@@ -504,5 +505,5 @@ class RandomizedPCA(
 
 def _inverse(scale):
     """Return one over `scale`, zero where that is lost in rounding."""
-    lost = scale <= len(scale) * np.finfo(scale.dtype).eps * scale[0]
+    lost = np.arange(len(scale)) >= numerical_rank(scale, (len(scale), len(scale)))
     return np.where(lost, 0.0, 1 / np.where(lost, 1.0, scale))

@@ -18,8 +18,9 @@ from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
 from .linalg.interpolation import gather_columns
-from .linalg.pivoting import squared_norms
+from .linalg.pivoting import column_squared_norms
 from .linalg.right_svd import leading_right
+from .linalg.scaling import in_unit
 from .operators import CenteredMatrix, is_read_lazily, passes
 
 
@@ -56,15 +57,15 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         - "greedy": the column that takes most of the whole sketch, each time [5]_;
         - "leverage": drawn by leverage scores, without replacement [1]_;
         - "leverage-top": those of highest leverage;
-        - "supervised": as "greedy", but of y as well as the data, both about their means;
-          needs y in `fit`.
+        - "supervised": as "greedy", but of y as well as the data, both about their means.
+          The units of the columns do not matter. Needs y in `fit`.
 
     refine : {"swap"} or None, default=None
         Whether to exchange columns, one at a time, while that lowers the error on a larger
         sketch: the most accurate, with any method.
     mixing : float, default=0.5
-        With "supervised", the share of the data in what is to be spanned, against y: 0
-        selects for y alone.
+        With "supervised", the share of the data, with columns of unit variance, in what is
+        to be spanned, against y: 0 selects for y alone.
     compute_leverage_scores : bool, default=False
         Whether to set `leverage_scores_`.
     sketch_size : int, default=None
@@ -231,6 +232,7 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
         if self.n_rows is not None:
             check_rank("n_rows", int(self.n_rows), rows.shape)
+        rows, unit = in_unit(rows)
         # A column with a large mean is not, for that, one that predicts.
         A = CenteredMatrix(rows, center=self.method == "supervised")
         rng = stream(draw_seed(self.random_state))
@@ -248,13 +250,12 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         )
         if not c:
             raise ValueError("X is zero: it has no columns to select.")
-        self._set_results(A, gathered, c)
-        self._warn_if_fewer("n_components", self.n_components_)
-        if self.n_rows is not None:
-            self._warn_if_fewer("n_rows", len(self.row_indices_))
+        self._set_results(A, gathered, c, unit)
+        for name in ("n_components", "n_rows"):
+            self._warn_if_fewer(name)
         if self.compute_leverage_scores:
             V = leading_right(CenteredMatrix(rows, center=False), self.n_components_, rng)
-            self.leverage_scores_ = squared_norms(V)
+            self.leverage_scores_ = column_squared_norms(V)
         self.n_passes_ = A.n_passes
         return self
 
@@ -324,22 +325,24 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
 
         def target(root):
             T = root.response(A, Y)
-            of_data, of_response = root.B @ root.B.T, T @ T.T
+            # A share of the data in no unit: each column counts the same.
+            B = root.unit_columns()
+            of_data, of_response = B @ B.T, T @ T.T
             terms = ((self.mixing, of_data), (1 - self.mixing, of_response))
             return sum(share * M / (np.trace(M) or 1.0) for share, M in terms)
 
         return target
 
-    def _set_results(self, A, gathered, c):
+    def _set_results(self, A, gathered, c, unit):
         for name in ("row_indices_", "row_weights_", "C_", "U_", "R_", "leverage_scores_"):
             vars(self).pop(name, None)
         self.error_estimate_ = float(gathered.errors[c])
         if self.n_rows is not None:
             cur = choose_rows(A, gathered, c, self.n_rows)
-            self.row_indices_ = cur.row_indices
-            self.C_, self.U_, self.R_ = cur.C, cur.U, cur.R
-            self.error_estimate_ = cur.error_estimate
             self.row_weights_ = row_weights(A, cur.R)
+            cur = cur.times(unit)
+            self.row_indices_, self.error_estimate_ = cur.row_indices, cur.error_estimate
+            self.C_, self.U_, self.R_ = cur.C, cur.U, cur.R
         self.column_indices_ = gathered.indices[:c]
         self.n_components_ = c
         self.interpolation_ = gathered.interpolation(c).astype(A.dtype)

@@ -13,7 +13,7 @@ from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_penalties, check_rows, check_target
-from .linalg.least_squares import solve
+from .linalg.least_squares import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
 
@@ -68,9 +68,9 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     solver_ : str
         The solver used.
     rank_ : int or None
-        Numerical rank of the centred, weighted data: singular values above
-        ``eps max(n_samples, n_features)`` of the largest. With a penalty, those that it
-        hides may count. None without a preconditioner.
+        Numerical rank of the centred, weighted data: singular values that are more than
+        rounding errors of the largest, of about ``4 eps sqrt(n_samples)``. With a penalty,
+        those that it hides may count. None without a preconditioner.
     condition_ : float or None
         Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for
         the least alpha, without what is below the rank. From the sketch it is right to
@@ -79,7 +79,9 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Estimated relative error of the fitted values, rounding included, the largest over
         the targets: ``sqrt(||A d||^2 + alpha ||d||^2) / ||y||`` for centred, weighted A and
         y, where d is the error of the coefficients. By half its square, times
-        ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum.
+        ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum. Without a
+        preconditioner it rests on the least singular value that the iteration has come
+        across, and is too small where few passes were allowed.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -187,7 +189,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y = check_target(self, rows, y, numeric=True)
         Y = y.reshape(len(y), -1)
         alphas = _check_alphas(self.alpha, Y.shape[1])
-        solution, intercept = solve(
+        solution, intercept = solve_least_squares(
             rows,
             Y,
             alphas,
@@ -214,8 +216,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             warn_user(
                 f"The relative error of the fitted values is about "
                 f"{solution.error_estimate:.1e} after {solution.n_iter} passes, above "
-                f"tol={self.tol}. Allow a larger max_iter={self.max_iter} or a "
-                "larger alpha, or scale the features.",
+                f"tol={self.tol}. Increase max_iter (now {solution.max_iter}) or "
+                "alpha, or scale the features.",
                 ConvergenceWarning,
             )
         return self

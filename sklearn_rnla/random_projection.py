@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import fitting, warn_user
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_reduced, check_rows
+from .linalg.numerical_rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
 from .sketching import SRTT, Gaussian, SparseSign
@@ -323,11 +324,11 @@ class SketchProjection(
         gram = S @ S.T
         gram = gram.toarray() if sp.issparse(gram) else gram
         eigenvalues, vectors = scipy.linalg.eigh(gram)
-        largest, eps = eigenvalues[-1], np.finfo(np.float64).eps
         # A row of S may be empty: an eigenvalue of zero. One between is that of an S
         # whose condition its Gram matrix squares.
-        kept = eigenvalues > len(gram) * eps * largest
-        if np.any(kept & (eigenvalues < np.sqrt(eps) * largest)):
+        kept = slice(len(gram) - numerical_rank(eigenvalues, gram.shape), None)
+        least = eigenvalues[kept].min(initial=np.inf)
+        if least < np.sqrt(np.finfo(np.float64).eps) * eigenvalues[-1]:
             S = S.toarray() if sp.issparse(S) else S
             return Y @ scipy.linalg.pinv(S).T
         vectors = vectors[:, kept]

@@ -236,14 +236,15 @@ def test_mixing_weighs_the_data_against_y(mixing, labels, seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((80, 10)) * np.linspace(1, 3, 10)
     y = rng.integers(3, size=80) if labels else rng.standard_normal(80)
-    # Classes are indicators; both, centred, and both of the same norm.
+    # Classes are indicators; both, centred, and both of the same norm. Columns of the data
+    # count the same whatever their units.
     T = LabelBinarizer().fit_transform(y) if labels else y[:, np.newaxis]
     T = T - T.mean(axis=0)
     J = CURSelector(5, method="supervised", mixing=mixing).fit(X, y).column_indices_
     X = X - X.mean(axis=0)
     # What X cannot express is no part of what is shared out.
     T = T - left_by(X, T)
-    T, S = T / np.linalg.norm(T), X / np.linalg.norm(X)
+    T, S = T / np.linalg.norm(T), X / np.linalg.norm(X, axis=0) / np.sqrt(10)
     for i in range(5):
         rest = set(range(10)) - set(J[:i].tolist())
         gains = {
@@ -252,7 +253,7 @@ def test_mixing_weighs_the_data_against_y(mixing, labels, seed):
         }
         assert gains[J[i]] >= (1 - 1e-9) * max(gains.values())
     if mixing == 1:
-        greedy = CURSelector(5, method="greedy", sketch_size=1000).fit(X)
+        greedy = CURSelector(5, method="greedy", sketch_size=1000).fit(S)
         np.testing.assert_array_equal(J, greedy.column_indices_)
 
 
@@ -434,3 +435,15 @@ def test_a_search_chooses_columns_and_method():
     best = search.best_estimator_["curselector"]
     assert search.predict(X).shape == (300,)
     assert best.get_feature_names_out().shape == (best.n_components_,)
+
+
+@pytest.mark.parametrize("refine", [None, "swap"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fewer_columns_of_ill_conditioned_data_come_with_a_warning(refine, dtype):
+    kernel = np.exp(-(np.subtract.outer(*[np.linspace(0, 1, 80)] * 2) ** 2))
+    for X in (np.vander(np.linspace(0, 1, 300), 60), scipy.linalg.hilbert(40), kernel):
+        k = X.shape[1]
+        selector = CURSelector(k, refine=refine)
+        with pytest.warns(UserWarning, match=f"n_components={k} exceeds"):
+            selector.fit(X.astype(dtype))
+        assert 3 < selector.n_components_ < k

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
 from ..operators.kernel_passes import add_gram, features, gram_rows
-from ..operators.kernels import KernelSource, squared_row_norms
+from ..operators.kernels import KernelSource, row_squared_norms
 from ..operators.rows import add_states
 from ..operators.tiles import consecutive, tile_rows
 
@@ -35,7 +35,7 @@ def fold_affinity_gram(state, block, kernel, feature_map, sums, dtype):
     for part in consecutive(block.values.shape[0], gram_rows(feature_map.shape[0])):
         values = block.values[part]
         F = features(values, feature_map, dtype)
-        left = kernel.diagonal(values) - squared_row_norms(F)
+        left = kernel.diagonal(values) - row_squared_norms(F)
         state = add_affinity_gram(state, F, sums, np.maximum(left, 0.0))
     return state
 
@@ -68,7 +68,7 @@ def degrees(F, sums, left):
     ``(F F^T + diag(left)) u = lambda (D + diag(left)) u`` it cancels for lambda near 1, and
     in D alone it would take the leading eigenvalues below those of noise.
     """
-    return np.maximum(F @ sums, squared_row_norms(F) + left)
+    return np.maximum(F @ sums, row_squared_norms(F) + left)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import scipy.linalg
 from ..operators.observed import Observed
 from .low_rank_fit import decompose, dot, inner, squared_norm
 from .nuclear_gap import leading_outside, relative_gap
+from .numerical_rank import numerical_rank
 from .orth import product64
 
 # Singular values below this share of the largest are dropped.
@@ -369,9 +370,9 @@ def factors_from(start, most, observed):
 def _balanced_anew(U, V):
     """Return balanced factors of ``U V^T``, with fewer columns where some are dependent."""
     left, values, right = decompose(U, V)
-    kept = values > len(values) * np.finfo(values.dtype).eps * values.max(initial=0.0)
-    root = np.sqrt(values[kept])
-    return left[:, kept] * root, right[kept].T * root
+    rank = numerical_rank(values, (len(values), len(values)), values.dtype)
+    root = np.sqrt(values[:rank])
+    return left[:, :rank] * root, right[:rank].T * root
 
 
 def _balancing(U, V, s):

@@ -13,8 +13,17 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.rows import add_states
 from ..sketching import SparseSign
-from .pivoting import Pivots, lu_pivots, pivot_columns, squared_norms, swap_columns
+from .leverage import double_sketch
+from .numerical_rank import numerical_rank, rounding_of
+from .pivoting import (
+    Pivots,
+    column_squared_norms,
+    lu_pivots,
+    pivot_columns,
+    swap_columns,
+)
 from .right_svd import leading_right
+from .scaling import in_unit
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
@@ -74,13 +83,13 @@ class Root(NamedTuple):
         In float64. ``B^T B`` is about ``A^T A``, exactly so without a sketch.
     sketch : Sketch or None
         With which ``B = S A``.
-    rounding : float
-        Relative size of rounding errors in B.
+    rounding : ndarray of shape (n_columns,)
+        Norms of the rounding errors in the columns of B.
     """
 
     B: np.ndarray
     sketch: object
-    rounding: float
+    rounding: np.ndarray
 
     def response(self, A, Y) -> np.ndarray:
         """Return T whose products with the columns of B are those of Y with A's.
@@ -97,7 +106,20 @@ class Root(NamedTuple):
         if self.sketch is not None:
             return self.sketch @ Y
         products = A.fold(fold_products, Y)[0]
-        return np.linalg.lstsq(self.B.T, products, rcond=None)[0]
+        # A column in small units tells as much of the response as one in large units.
+        norms, lost = self._norms(), 0.0
+        if np.isfinite(norms).any():
+            lost = (self.rounding / norms).max()
+        products /= norms[:, np.newaxis]
+        return np.linalg.lstsq((self.B / norms).T, products, rcond=lost)[0]
+
+    def unit_columns(self) -> np.ndarray:
+        """Return B with columns of unit length; rounding errors are zero."""
+        return self.B / self._norms()
+
+    def _norms(self):
+        norms = np.sqrt(column_squared_norms(self.B))
+        return np.where(norms > self.rounding, norms, np.inf)
 
     def estimates(self, pivots) -> np.ndarray:
         """Return estimates of the relative error on A after each pivot.
@@ -139,20 +161,32 @@ def root_of(A, size, rng) -> Root:
     rng : Generator
     """
     n_rows, n_columns = A.shape
-    rounding = max(min(size, n_rows), n_columns) * float(np.finfo(A.dtype).eps)
     if n_rows <= size:
         values = A.rows.in_memory()
         values = values if isinstance(values, np.ndarray) else values.toarray()
         values = _finite(values.astype(np.float64))
-        return Root(values - A.moments.mean if A.center else values, None, rounding)
+        return _root(A, values - A.moments.mean if A.center else values)
     if n_columns <= size and not A.rows.sparse:
         # n_columns^2 flops in a product for each row are sooner than scattering it.
-        return Root(_square_root(A.gram()), None, float(np.sqrt(rounding)))
+        B = _square_root(A.gram())
+        return _root(A, B, lost=np.sqrt(rounding_of(A.shape, A.dtype, A.dtype)))
     S = SparseSign(size, n_rows).sample(rng)
+    # The sketch accumulates in the precision of the data.
+    lost = rounding_of(A.shape, A.dtype, A.dtype)
     if A.center:
-        return Root(A.sketch(S).astype(np.float64), S, rounding)
+        return _root(A, A.sketch(S).astype(np.float64), S, lost)
     # It is not centred: the sketch of the rows as they are.
-    return Root(_finite((S @ A).astype(np.float64)), S, rounding)
+    return _root(A, _finite((S @ A).astype(np.float64)), S, lost)
+
+
+def _root(A, B, sketch=None, lost=0.0):
+    """Return a root with its rounding errors, those of sums relative to `lost`."""
+    own = rounding_of(A.shape, A.dtype)
+    squares = max(own, lost) ** 2 * column_squared_norms(B)
+    if A.center:
+        # Entries were rounded relative to their size, not to how far they are from a mean.
+        squares += A.moments.total_weight * (own * A.moments.mean) ** 2
+    return Root(B, sketch, np.sqrt(squares))
 
 
 def about_origin(A, root) -> Root:
@@ -171,8 +205,11 @@ def _square_root(gram):
     try:
         return np.linalg.cholesky(gram).T
     except np.linalg.LinAlgError:
-        squares, V = np.linalg.eigh(gram)
-        return np.sqrt(np.maximum(squares, 0.0))[:, np.newaxis] * V.T
+        # Eigenvalues, unlike a Cholesky factor, depend on the units of the columns.
+        norms = np.sqrt(np.diagonal(gram))
+        scale = np.where(norms > 0, norms, 1.0)
+        squares, V = np.linalg.eigh(gram / np.outer(scale, scale))
+        return np.sqrt(np.maximum(squares, 0.0))[:, np.newaxis] * V.T * norms
 
 
 def _finite(values):
@@ -235,9 +272,10 @@ def select_columns(
             most = min(root.B.shape) if root.sketch is None else len(root.B) // 2
         target = _target(root, method, response)
         pivots = _pivots(A, root, most, method, target, rng)
-        if len(pivots.indices) < most and root.sketch is None:
-            # Dependent, or below what a Gram matrix can tell.
-            root = _exact_root(A, root)
+        exact = _exact_root(A, root) if len(pivots.indices) < most else root
+        if exact is not root:
+            # Dependent, or below what a Gram matrix or sums in float32 can tell.
+            root = exact
             target = _target(root, method, response)
             pivots = _pivots(A, root, most, method, target, rng)
         if k is not None:
@@ -259,11 +297,15 @@ def select_columns(
 
 
 def _exact_root(A, root):
+    """Return a root of sums in float64 and no squares; `root` itself if it is one."""
     n_rows, n_columns = A.shape
+    if root.sketch is not None:
+        if A.dtype == np.float64:
+            return root
+        return _root(A, double_sketch(A, root.sketch), root.sketch)
     if n_rows < n_columns or len(root.B) == n_rows:
         return root
-    rounding = max(A.shape) * float(np.finfo(A.dtype).eps)
-    return Root(A.triangular_factor(), None, rounding)
+    return _root(A, A.triangular_factor())
 
 
 def _target(root, method, response):
@@ -274,6 +316,7 @@ def _target(root, method, response):
 
 
 def _pivots(A, root, k, method, target, rng):
+    """Return at most k independent columns of a root in the order of a method."""
     B, rounding = root.B, root.rounding
     if method in ORDERED_METHODS:
         return pivot_columns(B, k, target=target, rounding=rounding)
@@ -283,7 +326,7 @@ def _pivots(A, root, k, method, target, rng):
         V = _leading(A, root, k, rng)
         first = pivot_columns(V, len(V)).indices
         return pivot_columns(B, k, first=first, rounding=rounding)
-    scores = squared_norms(_leading(A, root, k, rng))
+    scores = column_squared_norms(_leading(A, root, k, rng))
     order = np.argsort(-scores, kind="stable")
     if method == "leverage":
         # The largest of scaled exponential times: draws without replacement.
@@ -298,7 +341,7 @@ def _leading(A, root, k, rng):
     if root.sketch is not None:
         return leading_right(A, k, rng)
     _, s, V = np.linalg.svd(root.B, full_matrices=False)
-    return V[:k][s[:k] > root.rounding * s.max(initial=0.0)]
+    return V[: min(k, numerical_rank(s, root.B.shape, A.dtype))]
 
 
 @validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
@@ -371,6 +414,7 @@ def column_subset(
     """
     rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
     k, tol = check_n_columns(n_components, tol, method, rows)
+    rows, _ = in_unit(rows)
     root, pivots = select_columns(
         CenteredMatrix(rows, center=False),
         k,

@@ -17,10 +17,12 @@ from .column_subset import CONSTRAINTS, check_n_columns
 from .interpolation import (
     fold_squared_products,
     gather_columns,
-    pivot_rows,
+    lu_rows,
     pseudo_inverse,
     take_rows,
 )
+from .numerical_rank import numerical_rank
+from .scaling import in_unit
 
 
 class CUR(NamedTuple):
@@ -49,6 +51,24 @@ class CUR(NamedTuple):
     R: object
     error_estimate: float
 
+    def times(self, unit) -> CUR:
+        """Return the decomposition of a multiple of the matrix.
+
+        Parameters
+        ----------
+        unit : float
+            What the matrix is multiplied by.
+
+        Returns
+        -------
+        CUR
+            The same rows, columns and relative error.
+        """
+        if unit == 1:
+            return self
+        of_data, of_middle = self.C.dtype.type(unit), self.U.dtype.type(unit)
+        return self._replace(C=self.C * of_data, U=self.U / of_middle, R=self.R * of_data)
+
 
 def choose_rows(A, gathered, c, n_rows) -> CUR:
     """Choose rows by their part in gathered columns, and the matrix between.
@@ -73,7 +93,7 @@ def choose_rows(A, gathered, c, n_rows) -> CUR:
     More rows than columns are chosen by their part in as many columns. With
     ``R = Y S V^T``, ``C^+ A R^+ = (C^+ A V) S^-1 Y^T``, and ``C^+ A`` is known: no pass.
     """
-    indices = pivot_rows(gathered, getattr(A.rows, "n_jobs", None))[:n_rows]
+    indices = lu_rows(gathered, getattr(A.rows, "n_jobs", None))[:n_rows]
     R = take_rows(A.rows, indices)
     V, inverse = pseudo_inverse(R)
     U = gathered.basis[:c, :c] @ (gathered.captured[:c] @ inverse)
@@ -82,7 +102,14 @@ def choose_rows(A, gathered, c, n_rows) -> CUR:
     if gathered.norm:
         error = max(np.sqrt(max(0.0, 1 - spanned**2)), error)
     C = gathered.C if len(gathered.indices) == c else gathered.C[:, :c]
-    return CUR(gathered.indices[:c], indices, C, U.astype(A.dtype), R, float(error))
+    return CUR(
+        column_indices=gathered.indices[:c],
+        row_indices=indices,
+        C=C,
+        U=U.astype(A.dtype),
+        R=R,
+        error_estimate=float(error),
+    )
 
 
 def row_weights(A, R) -> np.ndarray:
@@ -111,7 +138,7 @@ def row_weights(A, R) -> np.ndarray:
     scale = np.sqrt(np.diagonal(H))
     scale[scale == 0] = 1.0
     values, vectors = scipy.linalg.eigh(H / np.outer(scale, scale))
-    kept = values > len(H) * np.finfo(np.float64).eps * values.max(initial=0.0)
+    kept = slice(len(H) - numerical_rank(values, H.shape), None)
     root = np.sqrt(values[kept])[:, np.newaxis] * vectors[:, kept].T
     target = (vectors[:, kept].T @ (g / scale)) / np.sqrt(values[kept])
     return scipy.optimize.nnls(root, target)[0] / scale
@@ -196,6 +223,7 @@ def cur(
     k, tol = check_n_columns(n_components, tol, method, rows)
     if n_rows is not None:
         check_rank("n_rows", int(n_rows), rows.shape)
+    rows, unit = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     gathered, c = gather_columns(
         matrix,
@@ -208,4 +236,4 @@ def cur(
         sketch_size=sketch_size,
         rng=stream(draw_seed(random_state)),
     )
-    return choose_rows(matrix, gathered, c, n_rows or c)
+    return choose_rows(matrix, gathered, c, n_rows or c).times(unit)

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 
 from .krylov import RightSVD, accurate_values, squaring_loses
+from .numerical_rank import numerical_rank
 from .orth import complete_rows, orthonormal_rows
 from .ritz import descending_eigh
 
@@ -82,8 +83,8 @@ def _tall(A, k):
 
 def _reached(s, V):
     """Leave out what is lost in rounding: the caller's completion is canonical."""
-    keep = s > max(V.shape) * np.finfo(np.float64).eps * s[0]
-    return s[keep], V[keep]
+    rank = numerical_rank(s, V.shape)
+    return s[:rank], V[:rank]
 
 
 def _wide(A, k):

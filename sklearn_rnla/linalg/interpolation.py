@@ -15,7 +15,10 @@ from ..operators.rows import add_states
 from ..operators.stacking import stack_rows
 from ..sketching import SparseSign
 from .column_subset import about_origin, select_columns, sketch_size_of
-from .pivoting import lu_pivots, pivot_columns, swap_columns
+from .leverage import unit_columns
+from .numerical_rank import numerical_rank, rounding_of
+from .pivoting import column_squared_norms, lu_pivots, pivot_columns, swap_columns
+from .scaling import in_unit
 from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
@@ -141,8 +144,9 @@ def _gather(A, root, pivots, keep):
     columns too. 2 k flops for each entry of A.
     """
     indices, k = pivots.indices, len(pivots.indices)
-    T = np.linalg.qr(root.B[:, indices], mode="r")[:k]
-    inverse = triangular_inverse(T.T).T
+    columns, norms = unit_columns(root.B[:, indices])
+    T = np.linalg.qr(columns, mode="r")[:k]
+    inverse = triangular_inverse(T.T).T / norms[:, np.newaxis]
     gather = keep and not A.rows.lazy
     H, Z, squares, blocks = A.fold(fold_interpolation, indices, inverse, gather)
     passes.check_finite(squares, A.dtype)
@@ -203,7 +207,7 @@ def winners(left, right):
     return [indices[pivots], rows[pivots]]
 
 
-def pivot_rows(columns, n_jobs) -> np.ndarray:
+def lu_rows(columns, n_jobs) -> np.ndarray:
     """Return the rows that LU with partial pivoting takes from gathered columns.
 
     Parameters
@@ -302,7 +306,7 @@ def interpolative(
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(in_unit(rows)[0], center=False)
     if of == "rows":
         return _row_interpolation(matrix, k, refine, rng)
     gathered, k = gather_columns(matrix, k, keep=of == "both", refine=refine, rng=rng)
@@ -310,8 +314,8 @@ def interpolative(
     Z = gathered.interpolation(k).astype(rows.dtype)
     error = float(gathered.errors[-1])
     if of == "columns":
-        return Interpolation(None, J, None, Z, error)
-    indices = pivot_rows(gathered, n_jobs)
+        return Interpolation(None, J, None, Z, error_estimate=error)
+    indices = lu_rows(gathered, n_jobs)
     crossing = np.asarray(
         passes.take_columns(take_rows(as_row_matrix(gathered.C), indices), slice(None))
     )
@@ -332,15 +336,17 @@ def fold_squared_products(state, block, V):
 def _row_interpolation(A, k, refine, rng):
     """Choose rows by pivoting ``(A S^T)^T``, a sketch of the columns."""
     rows, n_columns = A.rows, A.shape[1]
-    size = sketch_size_of(k, "cpqr", refine)
+    size, sums = sketch_size_of(k, "cpqr", refine), np.float64
     if size < n_columns:
+        sums = rows.dtype
         Y = np.asarray(rows @ SparseSign(size, n_columns).sample(rng).T)
     else:
         Y = rows.map(passes.take_columns, slice(None), n_columns=n_columns)
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
     if not np.isfinite(B).all():
         raise ValueError("Input A contains NaN or infinity.")
-    rounding = max(B.shape) * np.finfo(rows.dtype).eps
+    rounding = rounding_of((n_columns, k), rows.dtype, sums)
+    rounding *= np.sqrt(column_squared_norms(B))
     indices = pivot_columns(B, k, rounding=rounding).indices
     if refine == "swap":
         indices = swap_columns(B, indices, rounding=rounding)
@@ -357,10 +363,11 @@ def _row_interpolation(A, k, refine, rng):
 def pseudo_inverse(R):
     """Return an orthonormal basis of the rows of R, as columns, and ``R^+``.
 
-    Singular values within rounding of the largest count as zero.
+    Of dependent rows, some G such that ``G R`` is the projection on them.
     """
     dense = R if isinstance(R, np.ndarray) else R.toarray()
-    V, s, Ut = np.linalg.svd(dense.T.astype(np.float64), full_matrices=False)
-    kept = s > max(R.shape) * np.finfo(R.dtype).eps * s.max(initial=0.0)
-    V = V[:, kept]
-    return V, (V / s[kept]) @ Ut[kept]
+    columns, norms = unit_columns(dense.T.astype(np.float64))
+    V, s, Ut = np.linalg.svd(columns, full_matrices=False)
+    rank = numerical_rank(s, columns.shape, R.dtype)
+    V = V[:, :rank]
+    return V, (V / s[:rank]) @ (Ut[:rank] / norms)

@@ -12,6 +12,7 @@ from ..operators.kernel_passes import add_gram, features, gram_rows
 from ..operators.lanes import one_blas_thread
 from ..operators.rows import add_states
 from ..operators.tiles import consecutive, tile_rows
+from .numerical_rank import rounding_of
 from .pcg import PCG, pcg
 from .ritz import descending_eigh
 from .triangular import inverse_cholesky
@@ -358,7 +359,7 @@ def least_gcv_alpha(G, FY, YY, n, alphas):
     float
     """
     values, U = descending_eigh(G)
-    rounding = len(values) * np.finfo(np.float64).eps
+    rounding = rounding_of(G.shape)
     values = np.where(values > rounding * values[0], values, 0.0)
     squared = (U @ FY) ** 2
     # The residual that no feature explains is the same for all penalties.

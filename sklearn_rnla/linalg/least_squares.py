@@ -16,6 +16,7 @@ from .preconditioner import (
 )
 from .refinement import iterate
 from .ridge_problem import RidgeProblem
+from .scaling import in_unit, unit_of
 
 _EPS = np.finfo(np.float64).eps
 
@@ -43,7 +44,7 @@ _UNPRECONDITIONED_ITERATIONS = 5000
 _ITERATIONS = 200
 
 
-class RidgeSolution(NamedTuple):
+class PenalisedSolution(NamedTuple):
     """Coefficients that minimise ``||W^(1/2) (Y - A X)||^2 + alpha ||X||^2``.
 
     Attributes
@@ -59,6 +60,8 @@ class RidgeSolution(NamedTuple):
         Condition number of A stacked on ``sqrt(alpha) I``, to the distortion of a sketch.
     error_estimate : float
     converged : bool
+    max_iter : int
+        Most products allowed.
     """
 
     coef: np.ndarray
@@ -68,6 +71,7 @@ class RidgeSolution(NamedTuple):
     condition: float | None
     error_estimate: float
     converged: bool
+    max_iter: int
 
 
 def sketch_rows(shape):
@@ -77,7 +81,9 @@ def sketch_rows(shape):
     return rows if 2 * rows <= n and p <= _MANY_FEATURES else None
 
 
-def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
+def solve_least_squares(
+    rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None
+):
     """Solve a least squares problem.
 
     Parameters
@@ -100,10 +106,13 @@ def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
 
     Returns
     -------
-    solution : RidgeSolution
+    solution : PenalisedSolution
     intercept : ndarray of shape (n_targets,)
     """
-    problem = RidgeProblem(rows, Y, alphas, center=center)
+    rows, unit = in_unit(rows, alphas.max(initial=0.0))
+    units = np.array([unit_of(y, 1) for y in Y.T])
+    Y = Y / units if np.any(units != 1) else Y
+    problem = RidgeProblem(rows, Y, alphas / unit / unit, center=center)
     if solver == "auto":
         solver = _first_choice(problem)
     if solver == "auto" or solver == "iterative":
@@ -123,8 +132,10 @@ def solve(rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None):
         else:
             spectrum, X = _direct(problem, rng)
         solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
-    solution.coef[problem.constant] = 0.0
-    return solution, problem.Y_mean - problem.mean @ solution.coef
+    coef = solution.coef
+    coef[problem.constant] = 0.0
+    intercept = (problem.Y_mean - problem.mean @ coef) * units
+    return solution._replace(coef=coef / unit * units), intercept
 
 
 def _first_choice(problem):
@@ -248,6 +259,8 @@ def _refine(problem, spectrum, X, solver, tol, max_iter, report):
     """Iterate from X to the tolerance, and say how far the solution is."""
     condition = spectrum.penalised_condition(problem.alphas.min())
     W = preconditioner(spectrum, problem.alphas)
+    # A decomposition knows more than the gradient, which is only to verify it.
+    limit = (max_iter or _ITERATIONS) if spectrum.distortion > 0 else 1
     X, n_iter, error, converged = iterate(
         problem,
         W,
@@ -256,31 +269,45 @@ def _refine(problem, spectrum, X, solver, tol, max_iter, report):
         float(spectrum.s.max(initial=0.0)),
         distortion=spectrum.distortion,
         tol=tol,
-        # A decomposition knows more than the gradient, which is only to verify it.
-        max_iter=(max_iter or _ITERATIONS) if spectrum.distortion > 0 else 1,
+        max_iter=limit,
         report=report,
     )
-    rank = len(spectrum.s)
-    return RidgeSolution(X, n_iter, solver, rank, condition, error, converged)
+    return PenalisedSolution(
+        coef=X,
+        n_iter=n_iter,
+        solver=solver,
+        rank=len(spectrum.s),
+        condition=condition,
+        error_estimate=error,
+        converged=converged,
+        max_iter=limit,
+    )
 
 
 def _unpreconditioned(problem, tol, max_iter, report):
     """Iterate without a preconditioner, where n_features is too large for one."""
-    p, n_targets = problem.shape[1], problem.Y.shape[1]
-    size = problem.find_mean()
-    least = np.sqrt(problem.alphas.min())
-    # A bound on the inverse, with a penalty; without one, no more than a scale.
-    scale = least if least > 0 else size if size > 0 else 1.0
-    W = Preconditioner(None, np.full((1, n_targets), 1.0 / scale))
+    size, limit = problem.find_mean(), max_iter or _UNPRECONDITIONED_ITERATIONS
+    # A bound on the largest singular value; of the least, the iteration will tell.
+    largest = np.sqrt(size**2 + problem.alphas)[np.newaxis]
+    W = Preconditioner(None, 1 / np.where(largest > 0, largest, 1.0))
     X, n_iter, error, converged = iterate(
         problem,
         W,
-        np.zeros((p, n_targets)),
-        max(1.0, size / scale),
+        np.zeros((problem.shape[1], problem.Y.shape[1])),
+        1.0,
         size,
         distortion=0.0,
         tol=tol,
-        max_iter=max_iter or _UNPRECONDITIONED_ITERATIONS,
+        max_iter=limit,
         report=report,
     )
-    return RidgeSolution(X, n_iter, "iterative", None, None, error, converged)
+    return PenalisedSolution(
+        coef=X,
+        n_iter=n_iter,
+        solver="iterative",
+        rank=None,
+        condition=None,
+        error_estimate=error,
+        converged=converged,
+        max_iter=limit,
+    )

@@ -6,13 +6,16 @@ import math
 from numbers import Integral
 
 import numpy as np
+import scipy.linalg
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix
+from ..operators import CenteredMatrix, passes
 from ..sketching import Gaussian, SparseSign
+from .numerical_rank import numerical_rank
 from .right_svd import leading_right
+from .scaling import in_unit
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4
@@ -86,42 +89,76 @@ def leverage_scores(
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
     rng = stream(draw_seed(random_state))
+    rows, _ = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.
     matrix.find_moments()
     if of == "columns":
-        V = _right_vectors(matrix, n_components, rng)
+        if n_components is None:
+            return _of_columns(matrix)
+        V = leading_right(matrix, int(n_components), rng)
         return np.einsum("ij,ij->j", V, V)
     n_rows, n_columns = rows.shape
     probes = math.ceil(_PROBES * math.log2(n_rows + 1))
     size = _ROWS_PER_COLUMN * n_columns
     if n_components is None and method == "sketched" and size < n_rows:
-        sketch = matrix.sketch(SparseSign(size, n_rows).sample(rng))
-        whiten = _inverse_root(sketch.astype(np.float64), max(rows.shape))
+        sketch = double_sketch(matrix, SparseSign(size, n_rows).sample(rng))
+        whiten = _inverse_root(sketch, matrix)
         # The inverse of a sketched Gram matrix is too large by l / (l - n), on average.
         whiten *= np.sqrt(1 - 1 / _ROWS_PER_COLUMN)
         if probes < whiten.shape[1]:
             whiten = whiten @ Gaussian(probes, whiten.shape[1]).sample(rng).to_dense().T
+    elif n_components is None:
+        whiten = _inverse_root(matrix.triangular_factor(), matrix)
     else:
-        V = _right_vectors(matrix, n_components, rng)
+        V = leading_right(matrix, int(n_components), rng)
         # A V^T is orthogonal to rounding only where V is exact.
-        whiten = V.T @ _inverse_root(matrix.triangular_factor(V), max(rows.shape))
+        whiten = V.T @ _inverse_root(matrix.triangular_factor(V), matrix)
     scores = rows.map(_row_squares, whiten, n_columns=1)
     return np.asarray(scores)[:, 0].astype(np.float64)
 
 
-def _right_vectors(A, k, rng):
-    if k is not None:
-        return leading_right(A, int(k), rng)
-    _, s, V = np.linalg.svd(A.triangular_factor(), full_matrices=False)
-    return V[s > max(A.shape) * np.finfo(A.dtype).eps * s.max(initial=0.0)]
+def unit_columns(B):
+    """Return B with columns of unit length, but for zeros, and their lengths."""
+    norms = np.sqrt(np.einsum("ij,ij->j", B, B))
+    norms[norms == 0] = 1.0
+    return B / norms, norms
 
 
-def _inverse_root(B, n):
-    """Return W with ``(B W)^T B W = I`` on the row space of B."""
+def double_sketch(A, S) -> np.ndarray:
+    """Return ``S A`` with sums in float64, whatever the data, in one pass."""
+    nothing = np.empty((A.shape[0], 0))
+    SB, S1, moments = A.fold(passes.fold_sketch_with_targets, S, A.shift, nothing)
+    return SB - S1 * moments.offset if A.center else SB
+
+
+def _decomposed(B, A):
+    """Return singular values and vectors of B, for A, with columns of unit length.
+
+    The rank is then that of A in any units.
+    """
+    B, norms = unit_columns(B)
     _, s, V = np.linalg.svd(B, full_matrices=False)
-    kept = s > n * np.finfo(np.float64).eps * s.max(initial=0.0)
-    return V[kept].T / s[kept]
+    rank = numerical_rank(s, A.shape, A.dtype)
+    return s[:rank], V[:rank], norms
+
+
+def _of_columns(A):
+    """Return the squared norms of the rows of an orthonormal basis of A's row space."""
+    _, V, norms = _decomposed(A.triangular_factor(), A)
+    # Householder reflections of rows in decreasing order, with column pivoting, are
+    # accurate for each row (Cox & Higham 1998): small columns of A count as they should.
+    order = np.argsort(-norms)
+    Q = scipy.linalg.qr((V * norms)[:, order].T, mode="economic", pivoting=True)[0]
+    scores = np.empty(len(norms))
+    scores[order] = np.einsum("ij,ij->i", Q, Q)
+    return scores
+
+
+def _inverse_root(B, A):
+    """Return W with ``(B W)^T B W = I`` on the row space of B, for A."""
+    s, V, norms = _decomposed(B, A)
+    return V.T / s / norms[:, np.newaxis]
 
 
 def _row_squares(values, whiten):

@@ -12,7 +12,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
-from .least_squares import solve
+from .least_squares import solve_least_squares
 
 
 class LeastSquares(NamedTuple):
@@ -137,7 +137,7 @@ def lstsq(
             "most two dimensions."
         )
     B = b.reshape(len(b), -1)
-    solution, _ = solve(
+    solution, _ = solve_least_squares(
         rows,
         B,
         np.full(B.shape[1], float(alpha)),
@@ -149,11 +149,11 @@ def lstsq(
     )
     x = solution.coef[:, 0] if b.ndim == 1 else solution.coef
     return LeastSquares(
-        x,
-        solution.rank,
-        solution.condition,
-        solution.error_estimate,
-        solution.n_iter,
-        solution.solver,
-        solution.converged,
+        x=x,
+        rank=solution.rank,
+        condition=solution.condition,
+        error_estimate=solution.error_estimate,
+        n_iter=solution.n_iter,
+        solver=solution.solver,
+        converged=solution.converged,
     )

@@ -106,6 +106,7 @@ def leading_outside(
             values[0] > above and len(products) >= _GROWTH_BLOCKS
         ):
             break
+    # Not the numerical rank: of squares, what is below the root of eps is lost.
     kept = np.count_nonzero(values > np.sqrt(np.finfo(V.dtype).eps) * values.max(initial=0))
     values = values[:kept]
     if not kept:

@@ -9,6 +9,7 @@ from ..operators.moments import shift_rows
 from ..operators.rows import add_states
 from ..sketching import Gaussian, SparseSign
 from .krylov import RightSVD
+from .numerical_rank import numerical_rank
 from .orth import complete_rows
 
 # Columns of the sketches over rows, whose number a stream does not tell in advance.
@@ -96,12 +97,11 @@ def one_view_right_svd(A, k, *, rng):
         probe -= ones_probe * offset
         core_Y -= ones_core * offset_Y
         moments_Y = moments_Y.about(offset_Y)
-    eps = np.finfo(np.float64).eps
-    P = _range(corange.T, eps)
+    P = _range(corange.T)
     # Q = Y T is orthonormal; what squaring lost is left out.
     range_gram = moments_Y.squares[:width, :width]
     values, vectors = np.linalg.eigh(range_gram)
-    keep = values > len(values) * eps * max(values[-1], 0.0)
+    keep = slice(len(values) - numerical_rank(values, range_gram.shape), None)
     T = vectors[:, keep] / np.sqrt(values[keep])
     core_Q = core_Y[:, :width] @ T
     Z = core_Y[:, width:]
@@ -114,9 +114,9 @@ def one_view_right_svd(A, k, *, rng):
     return RightSVD(s, V.astype(A.dtype), _excess(probe, V, k), True)
 
 
-def _range(B, eps):
+def _range(B):
     U, s, _ = np.linalg.svd(B, full_matrices=False)
-    return U[:, s > max(B.shape) * eps * s[0]] if s.size else U
+    return U[:, : numerical_rank(s, B.shape)]
 
 
 def _excess(probe, V, k):

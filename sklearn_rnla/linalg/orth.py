@@ -6,6 +6,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array
 
+from .numerical_rank import rounding_of
+
 # Columns multiplied at a time in double precision: their copies stay in cache.
 _CHUNK = 4096
 
@@ -82,7 +84,8 @@ def _pivoted_rows(V, scale=None):
     Q, R, _ = scipy.linalg.qr(V.T, mode="economic", pivoting=True, check_finite=False)
     diagonal = np.abs(np.diagonal(R))
     scale = diagonal.max(initial=0.0) if scale is None else scale
-    cutoff = max(V.shape) * np.finfo(V.dtype).eps * scale
+    # QR is in the precision of V, and so are its sums.
+    cutoff = rounding_of(V.shape[::-1], V.dtype, V.dtype) * scale
     return np.ascontiguousarray(Q[:, : np.count_nonzero(diagonal > cutoff)].T)
 
 

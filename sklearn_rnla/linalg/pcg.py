@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 
 class PCG(NamedTuple):
@@ -20,12 +21,35 @@ class PCG(NamedTuple):
         Largest residual norm over the columns, relative to that of B.
     converged : bool
         Whether it is at most the tolerance.
+    steps, ratios : ndarray of shape (n_iter, n_targets)
+        Step lengths, zero once a column has stopped, and those of the squared norms of
+        successive residuals.
     """
 
     X: np.ndarray
     n_iter: int
     residual: float
     converged: bool
+    steps: np.ndarray
+    ratios: np.ndarray
+
+    def least_ritz_values(self):
+        """Return the least eigenvalue of A that each column has seen; infinity for none.
+
+        Of the tridiagonal matrix of the Lanczos iteration that conjugate gradients are,
+        and so an upper bound on the least of A (of the preconditioned A).
+        """
+        least = np.full(self.X.shape[1], np.inf)
+        for i, (steps, ratios) in enumerate(zip(self.steps.T, self.ratios.T, strict=True)):
+            inverse = 1 / steps[: np.count_nonzero(steps)]
+            if len(inverse):
+                before = ratios[: len(inverse) - 1] * inverse[:-1]
+                diagonal = inverse + np.append(0.0, before)
+                beside = np.sqrt(before * inverse[:-1])
+                least[i] = scipy.linalg.eigvalsh_tridiagonal(
+                    diagonal, beside, select="i", select_range=(0, 0)
+                )[0]
+        return least
 
 
 def pcg(product, B, precondition, *, tol, max_iter, report=None):
@@ -58,7 +82,7 @@ def pcg(product, B, precondition, *, tol, max_iter, report=None):
     Z = precondition(R)
     P = Z.copy()
     rho = np.einsum("ij,ij->j", R, Z)
-    best, best_residual, n_iter = X.copy(), np.inf, 0
+    best, best_residual, n_iter, history = X.copy(), np.inf, 0, []
     residuals = np.linalg.norm(R, axis=0) / scale
     residual = residuals.max(initial=0.0)
     while residual > tol and n_iter < max_iter:
@@ -77,8 +101,18 @@ def pcg(product, B, precondition, *, tol, max_iter, report=None):
             break
         Z = precondition(R)
         new = np.einsum("ij,ij->j", R, Z)
-        P = Z + np.where(rho > 0, new / np.where(rho > 0, rho, 1.0), 0.0) * P
+        ratio = np.where(rho > 0, new / np.where(rho > 0, rho, 1.0), 0.0)
+        history.append((step, ratio))
+        P = Z + ratio * P
         rho = new
     if n_iter == 0:
         best, best_residual = X, residual
-    return PCG(best, n_iter, float(best_residual), bool(best_residual <= tol))
+    history = np.reshape(history, (-1, 2, B.shape[1]))
+    return PCG(
+        X=best,
+        n_iter=n_iter,
+        residual=float(best_residual),
+        converged=bool(best_residual <= tol),
+        steps=history[:, 0],
+        ratios=history[:, 1],
+    )

@@ -283,7 +283,7 @@ def _factor(A, k, pivots, tol, floor, report):
             gained = [float(f @ f) for f in F[r : r + len(P)]]
             rest = d.sum() - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
-            taken -= _squared_column_norms(F[r + kept : r + len(P)])
+            taken -= _column_squared_norms(F[r + kept : r + len(P)])
         d = _nonnegative(d - taken, lowest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
@@ -358,12 +358,12 @@ def _update(A, F, r, P, inverse):
         with np.errstate(invalid="ignore", over="ignore"):
             if r:
                 W -= F_P @ F[:r, tile]
-            return _squared_column_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
+            return _column_squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
 
     return np.concatenate(A.over_tiles(of_tile))
 
 
-def _squared_column_norms(F):
+def _column_squared_norms(F):
     """Return the squared norms of the columns, summed in their precision."""
     return np.einsum("ij,ij->j", F, F).astype(np.float64)
 

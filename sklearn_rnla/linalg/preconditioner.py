@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .numerical_rank import numerical_rank
 from .ritz import descending_eigh
 
-# Of a Gram matrix in float64, eigenvalues below this many eps of the largest are noise.
+# Of a Gram matrix in float64, eigenvalues below this many eps of the largest are noise:
+# more than by the `numerical_rank`, as what is lost here costs no more than another way.
 _GRAM_NOISE = 100
 
 
@@ -49,8 +51,8 @@ def spectrum_of_sketch(SA, n_rows, distortion):
     SA : ndarray of shape (l, n_features)
         A sketch, or A itself.
     n_rows : int
-        Rows of A. Singular values below ``eps max(n_rows, n_features)`` of the largest
-        count as zero, as they do in scikit-learn's `LinearRegression`.
+        Rows of A, for the `numerical_rank`. Columns are not scaled for it, and entries
+        count as exact: the solution of least norm and the penalty are in the data's units.
     distortion : float
         That of the sketch.
 
@@ -61,8 +63,7 @@ def spectrum_of_sketch(SA, n_rows, distortion):
         Left singular vectors of SA.
     """
     U, s, Vt = np.linalg.svd(SA, full_matrices=False)
-    cutoff = np.finfo(np.float64).eps * max(n_rows, SA.shape[1]) * s.max(initial=0.0)
-    rank = np.count_nonzero(s > cutoff)
+    rank = numerical_rank(s, (n_rows, SA.shape[1]))
     return Spectrum(Vt[:rank].T, s[:rank], distortion), U[:, :rank]
 
 

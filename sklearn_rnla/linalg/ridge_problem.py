@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ..operators import CenteredMatrix, passes
-from ..operators.moments import Moments, point_near, shift_rows
+from ..operators.moments import point_near, shift_rows
 from ..operators.rows import add_states
 
 _EPS = np.finfo(np.float64).eps
@@ -64,7 +64,9 @@ class RidgeProblem:
 
     def sketch(self, S):
         """Return ``S A`` and ``S Y``, in one pass."""
-        SA, SY, moments = self.rows.fold(fold_sketch_with_targets, S, self._near, self.Y)
+        SA, SY, moments = self.rows.fold(
+            passes.fold_sketch_with_targets, S, self._near, self.Y
+        )
         self._set_mean(moments)
         if self.center:
             SA = SA - np.outer(SY[:, 0], moments.offset)
@@ -171,34 +173,6 @@ def _about_mean(Y, weight):
     return Y, mean
 
 
-def fold_sketch_with_targets(state, block, sketch, shift, Y):
-    """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
-
-    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], moments]``, without the squares.
-    """
-    values, root = _double_rows(block, shift), _root_weight(block)
-    n, p = values.shape
-    Y = Y[block.start : block.start + n]
-    others = np.concatenate([np.ones((n, 1)), Y], axis=1)
-    moments = _sums(values, block.weight, shift)
-    if root is not None:
-        values, others = passes.scale_rows(values, root), others * root
-    if isinstance(values, np.ndarray):
-        # One product: the columns of the sketch are drawn once.
-        both = sketch.apply(np.concatenate([values, others], axis=1), block.start)
-        part = [both[:, :p], both[:, p:]]
-    else:
-        part = [sketch.apply(values, block.start), sketch.apply(others, block.start)]
-    return add_states(state, [*part, moments])
-
-
-def _sums(values, weight, shift):
-    """Return the moments of rows less `shift` in float64, without the squares."""
-    n = values.shape[0]
-    weight = np.ones(n) if weight is None else weight.astype(np.float64)
-    return Moments(float(weight.sum()), weight @ values, 0.0, shift)
-
-
 def fold_normal_equations(state, block, W, shift, Y):
     """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
 
@@ -206,10 +180,10 @@ def fold_normal_equations(state, block, W, shift, Y):
     ``[moments of F, F^T Y]``, with the Gram matrix, and about the shift of F.
     """
     F = shift_rows(passes.dense_rows(block.values), shift).astype(np.float64, copy=False)
-    root = _root_weight(block)
+    root = passes.root_weight(block)
     Y = Y[block.start : block.start + len(F)]
     F, shift = (F, shift) if W is None else (F @ W, None)
-    moments = _sums(F, block.weight, shift)
+    moments = passes.sums_of(F, block.weight, shift)
     if root is not None:
         F, Y = F * root, Y * root
     # numpy halves the work of a product of an array with itself.
@@ -223,7 +197,7 @@ def fold_gradient(state, block, C, offset, shift, Y):
     Reads the block once. With Y None, ``R = W (B C - offset)``: a product with the
     Gram matrix. `shift` is taken from the rows of dense blocks, a copy of the block.
     """
-    values = _double_rows(block, shift)
+    values = passes.double_rows(block, shift)
     R = values @ C
     R -= offset
     if Y is not None:
@@ -235,15 +209,3 @@ def fold_gradient(state, block, C, offset, shift, Y):
         np.einsum("ij,ij->j", weighted, R),
     ]
     return add_states(state, part)
-
-
-def _double_rows(block, shift):
-    """Return the rows less `shift`, if any, in float64."""
-    return shift_rows(block.values, shift).astype(np.float64, copy=False)
-
-
-def _root_weight(block):
-    """Return the square roots of the weights, a column; None where all are one."""
-    if block.weight is None:
-        return None
-    return np.sqrt(block.weight.astype(np.float64))[:, np.newaxis]

@@ -9,6 +9,7 @@ import numpy as np
 
 from .gram import gram_svd
 from .krylov import block_krylov
+from .numerical_rank import numerical_rank
 from .orth import complete_rows
 from .rank import FixedRank
 from .ritz import MAX_BLOCKS
@@ -247,9 +248,9 @@ def leading_right(A, k, rng):
         In float64.
     """
     _, result = right_svd(A, FixedRank(k), rng=rng)
-    s = result.singular_values[:k]
-    floor = max(A.shape) * np.finfo(A.dtype).eps * s.max(initial=0.0)
-    return result.components[:k][s > floor].astype(np.float64)
+    # The leading ones are those in the units of the data.
+    rank = numerical_rank(result.singular_values[:k], A.shape, A.dtype)
+    return result.components[:rank].astype(np.float64)
 
 
 def _most_values(A):

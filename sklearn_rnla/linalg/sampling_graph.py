@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from .numerical_rank import numerical_rank
+
 
 class Sampling(NamedTuple):
     """The places of observed entries of a matrix of shape (m, n), and a rank.
@@ -85,7 +87,7 @@ def describe_sampling(observed, U, V):
 def _coherence(U):
     """Return the coherence of the range of U; 1 where it is zero."""
     Q, s, _ = np.linalg.svd(U.astype(np.float64), full_matrices=False)
-    rank = np.count_nonzero(s > max(U.shape) * np.finfo(U.dtype).eps * s.max(initial=0))
+    rank = numerical_rank(s, U.shape, U.dtype)
     if not rank:
         return 1.0
     Q = Q[:, :rank]

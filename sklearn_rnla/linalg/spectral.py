@@ -15,6 +15,7 @@ from .affinity import (
     fold_column_sums,
 )
 from .assignment import Assignment, find_assignment
+from .numerical_rank import numerical_rank
 from .ritz import descending_eigh
 
 # A factor is normalised this many rows at a time.
@@ -210,8 +211,8 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         isolated[:] = False
     values, V = descending_eigh(G)
     values = np.maximum(values, 0.0)
-    floor = len(values) * np.finfo(rows.dtype).eps * values[0]
-    V = V[: min(n_components, max(1, np.count_nonzero(values > floor)))]
+    rank = numerical_rank(values, G.shape, rows.dtype)
+    V = V[: min(n_components, max(1, rank))]
     scale = np.sqrt(np.where(values > 0, values, 1.0)[: len(V)])
     # Signs are arbitrary: those that make the largest coefficient positive.
     scale *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])

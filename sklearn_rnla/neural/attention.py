@@ -220,6 +220,7 @@ def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_s
 def _inverse(space, A, pinv, tol):
     if pinv == "checkpoint":
         return checkpoint_pinv(space, A)
+    # Not the `numerical_rank`: all is in the precision of the softmax, in any library.
     rounding = A.shape[-1] * space.xp.finfo(A.dtype).eps
     if pinv == "newton":
         return newton_pinv(space, A, max(_REMAINDER if tol is None else tol, rounding))

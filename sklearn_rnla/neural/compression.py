@@ -381,7 +381,8 @@ def rank_of_energy(s, energy) -> int:
     kept = np.cumsum(s**2)
     if not kept[-1] > 0:
         return 1
-    # Of the last share, only rounding errors may be missing.
+    # Of the last share, only rounding errors may be missing: those of a sum of len(s)
+    # terms of one sign, which is no numerical rank.
     enough = energy * kept[-1] - len(s) * np.finfo(np.float64).eps * kept[-1]
     return int(np.argmax(kept >= enough)) + 1
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from ..linalg.numerical_rank import rounding_of
 from ..linalg.pivoting import pivot_columns
 from ..linalg.scaling import scale_of
 from ._arrays import like, to_numpy
@@ -92,7 +93,8 @@ class Hidden:
         Those that neurons chosen before determine, up to what second moments can tell,
         are left out, but for one.
         """
-        rounding = np.sqrt(len(self.B) * np.finfo(np.float64).eps)
+        # Eigenvalues are accurate relative to the largest, and so is each column's norm.
+        rounding = np.sqrt(rounding_of(self.B.shape)) * np.linalg.norm(self.B, axis=0).max()
         found = pivot_columns(self.B, k, target=self.target, rounding=rounding)
         return found.indices if len(found.indices) else np.zeros(1, dtype=np.intp)
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
+from ..linalg.numerical_rank import rounding_of
 from ..linalg.orth import complete_rows, orthonormal_rows
 from ..operators import CenteredMatrix, passes
 from ..operators.moments import point_near, shift_rows
@@ -20,9 +21,6 @@ from ._moments import JointMoments, cka_of, fold_joint, is_constant, typical_squ
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32
-
-# Rounding of a column beside its mean, in units of eps times its length.
-_ROUNDED = 4
 
 
 class CKA(NamedTuple):
@@ -357,16 +355,15 @@ def _span(A, rows, center):
     if not center:
         return _column_basis(A, tolerance)
     # A constant column is zero but for rounding, in float64 whatever the rows are.
-    constant = max(rows.shape) * float(np.finfo(np.float64).eps)
-    A = A[:, np.linalg.norm(A, axis=0) > constant]
+    A = A[:, np.linalg.norm(A, axis=0) > rounding_of(rows.shape)]
     # Rounding of the rows is no direction, however little varies beside it.
     s = np.linalg.svd(A, compute_uv=False)
-    rank = int(np.sum(s > _ROUNDED * np.finfo(rows.dtype).eps))
+    rank = np.count_nonzero(s > tolerance)
     return _column_basis(A, tolerance)[:, :rank]
 
 
 def _tolerance(A):
-    return max(A.shape) * float(np.finfo(A.dtype).eps)
+    return rounding_of(A.shape, A.dtype)
 
 
 def _fold_triangular(state, x, y, center):

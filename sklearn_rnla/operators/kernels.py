@@ -189,9 +189,9 @@ class Kernel(KernelSource):
         if self.name == "additive_chi2":
             return np.zeros(B.shape[0])
         if self.name == "cosine":
-            return (squared_row_norms(B) > 0).astype(np.float64)
+            return (row_squared_norms(B) > 0).astype(np.float64)
         if self.name in _INNER_PRODUCT_KERNELS:
-            values = self._gamma(B) * squared_row_norms(B)
+            values = self._gamma(B) * row_squared_norms(B)
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
         if is_kernel_object(self.metric):
             return self.metric.diag(B)
@@ -210,7 +210,7 @@ def is_kernel_object(metric):
     return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
 
 
-def squared_row_norms(B):
+def row_squared_norms(B):
     """Return the squared norms of the rows, in float64."""
     if isinstance(B, np.ndarray):
         return np.einsum("ij,ij->i", B, B, dtype=np.float64)
@@ -279,7 +279,7 @@ class _RBFColumns:
         else:
             self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
             Z = Z - self._center
-        self._norms = -gamma * squared_row_norms(Z)
+        self._norms = -gamma * row_squared_norms(Z)
         self._Z = Z
         self._right = {}
 
@@ -294,7 +294,7 @@ class _RBFColumns:
         B = B.toarray() if sp.issparse(B) else B
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])
-        np.multiply(squared_row_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
+        np.multiply(row_squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
         rows[:, -1] = 1
         K = rows.astype(dtype, copy=False) @ self._columns(dtype)
         # First what single precision loses is computed in double, then what that loses,
@@ -328,7 +328,7 @@ class _RBFColumns:
         return np.ix_(rows, columns)
 
     def _of_sparse(self, B, dtype):
-        norms = -self.gamma * squared_row_norms(B)
+        norms = -self.gamma * row_squared_norms(B)
         far = self._far(norms, dtype)[1].size
         working = np.dtype(np.float64) if far else dtype
         if working not in self._right:
@@ -371,7 +371,7 @@ class _InnerProductColumns:
 
 
 def _inverse_norms(B):
-    norms = np.sqrt(squared_row_norms(B))
+    norms = np.sqrt(row_squared_norms(B))
     return np.where(norms > 0, 1 / np.where(norms > 0, norms, 1.0), 0.0)
 
 

@@ -156,6 +156,9 @@ def fold_qr(state, block, V, offset, shift):
 def stack_qr(upper, lower):
     """Return the triangular factor of `upper` stacked on `lower`."""
     stacked = lower if upper is None else np.concatenate([upper, lower])
+    if not stacked.shape[1]:
+        # scipy would make the square Q of as many rows, only to drop it.
+        return stacked[:0]
     return scipy.linalg.qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][
         : stacked.shape[1]
     ]
@@ -174,3 +177,43 @@ def take_columns(values, indices):
 def dense_rows(values):
     """Return the rows of a block as an ndarray."""
     return values if isinstance(values, np.ndarray) else values.toarray()
+
+
+def fold_sketch_with_targets(state, block, sketch, shift, Y):
+    """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
+
+    State: ``[S W^(1/2) B, S W^(1/2) [1, Y], moments]``, without the squares.
+    """
+    values, root = double_rows(block, shift), root_weight(block)
+    n, p = values.shape
+    Y = Y[block.start : block.start + n]
+    others = np.concatenate([np.ones((n, 1)), Y], axis=1)
+    moments = sums_of(values, block.weight, shift)
+    if root is not None:
+        values, others = scale_rows(values, root), others * root
+    if isinstance(values, np.ndarray):
+        # One product: the columns of the sketch are drawn once.
+        both = sketch.apply(np.concatenate([values, others], axis=1), block.start)
+        part = [both[:, :p], both[:, p:]]
+    else:
+        part = [sketch.apply(values, block.start), sketch.apply(others, block.start)]
+    return add_states(state, [*part, moments])
+
+
+def sums_of(values, weight, shift):
+    """Return the moments of rows less `shift` in float64, without the squares."""
+    n = values.shape[0]
+    weight = np.ones(n) if weight is None else weight.astype(np.float64)
+    return Moments(float(weight.sum()), weight @ values, 0.0, shift)
+
+
+def double_rows(block, shift):
+    """Return the rows less `shift`, if any, in float64."""
+    return shift_rows(block.values, shift).astype(np.float64, copy=False)
+
+
+def root_weight(block):
+    """Return the square roots of the weights, a column; None where all are one."""
+    if block.weight is None:
+        return None
+    return np.sqrt(block.weight.astype(np.float64))[:, np.newaxis]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from sklearn_rnla.linalg.pivoting import pivot_columns, squared_norms, swap_columns
+from sklearn_rnla.linalg.pivoting import column_squared_norms, pivot_columns, swap_columns
 from tests.matrices import gallery, with_spectrum
 
 EPS = np.finfo(float).eps
@@ -15,7 +15,7 @@ EPS = np.finfo(float).eps
 def residual_norm(B, J, T=None):
     """Return the norm of what columns J of B leave of T, or of B."""
     T = B if T is None else T
-    C = B[:, list(J)]
+    C = B[:, list(J)] / (np.linalg.norm(B[:, list(J)], axis=0) if len(J) else 1.0)
     return np.linalg.norm(T - C @ np.linalg.lstsq(C, T, rcond=None)[0])
 
 
@@ -136,7 +136,7 @@ def test_the_first_ones_may_be_given(seed):
     # Those that follow are the best given them.
     rest = [j for j in range(9) if j not in (5, 2)]
     Q = np.linalg.qr(B[:, [5, 2]])[0]
-    norms = squared_norms(B - Q @ (Q.T @ B))
+    norms = column_squared_norms(B - Q @ (Q.T @ B))
     third = pivot_columns(B, 3, first=[5, 2]).indices[2]
     assert norms[third] >= (1 - 1e-9) * norms[rest].max()
 
@@ -184,3 +184,26 @@ def test_exchanges_avoid_dependent_columns(seed):
     B = np.concatenate([B, B[:, :4], np.zeros((12, 1))], axis=1)
     swapped = swap_columns(B, np.arange(9)[::-1][:6])
     assert np.linalg.matrix_rank(B[:, swapped]) == 6
+
+
+ILL_CONDITIONED = {
+    "Vandermonde": np.vander(np.linspace(0, 1, 300), 60),
+    "Hilbert": scipy.linalg.hilbert(40),
+    "smooth kernel": np.exp(-(np.subtract.outer(*[np.linspace(0, 1, 80)] * 2) ** 2)),
+}
+
+
+@pytest.mark.parametrize("B", ILL_CONDITIONED.values(), ids=ILL_CONDITIONED)
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_exchanges_of_ill_conditioned_columns_keep_them_independent(B, unit):
+    B = B * np.where(np.arange(B.shape[1]) % 2, unit, 1.0)
+    for target in (None, B @ B.T):
+        indices, errors = pivot_columns(B, B.shape[1], target=target)
+        assert 5 < len(indices) < B.shape[1]
+        for k in (len(indices) // 2, len(indices)):
+            swapped = swap_columns(B, indices[:k])
+            assert len(set(swapped.tolist())) == k
+            C = B[:, swapped] / np.linalg.norm(B[:, swapped], axis=0)
+            assert np.linalg.cond(C) < 1 / EPS
+            # In squares, errors below the root of eps are lost.
+            assert residual_norm(B, swapped) <= errors[k] + 1e-6 * errors[0]

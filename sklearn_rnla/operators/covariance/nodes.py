@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import squared_row_norms
+from ..kernels import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive
 
 # The gradient that scikit-learn returns for a tile takes at most about this many bytes.
@@ -210,7 +210,7 @@ class DotProductCovariance(Covariance):
         return _DotProductColumns(Z, self)
 
     def diagonal(self, B):
-        return squared_row_norms(B) + self._squared
+        return row_squared_norms(B) + self._squared
 
     def diagonal_pullback(self, B, w):
         return np.full(self.n_params, 2 * self._squared * w.sum())

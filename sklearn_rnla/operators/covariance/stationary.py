@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..kernels import squared_row_norms
+from ..kernels import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns
 
@@ -91,7 +91,7 @@ class StationaryColumns:
         self._center = Z.mean(axis=0, dtype=np.float64)
         Z = (Z - self._center) * self._scale
         m, d = Z.shape
-        norms = squared_row_norms(Z)
+        norms = row_squared_norms(Z)
         self._Z = Z
         self._right = np.empty((d + 2, m))
         self._right[:d] = -2 * profile.factor * Z.T
@@ -131,7 +131,7 @@ class StationaryColumns:
         rows = np.empty((len(B), B.shape[1] + 2))
         np.subtract(B, self._center, out=rows[:, :-2])
         rows[:, :-2] *= self._scale
-        rows[:, -2] = squared_row_norms(rows[:, :-2])
+        rows[:, -2] = row_squared_norms(rows[:, :-2])
         rows[:, -1] = 1
         return rows
 
