@@ -23,7 +23,7 @@ from ._sklearn import (
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
-from .operators.kernel_passes import BLOCK_ROWS
+from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
 from .operators.rows import refuse_masked

@@ -10,11 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    StrOptions,
-)
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -22,8 +18,8 @@ from ._validation import (
     check_kernel_rows,
     check_landmarks,
 )
-from .linalg.nystroem import nystroem_features
-from .linalg.spectral import eigengap, spectral_clusters
+from .linalg.nystroem.features import nystroem_features
+from .linalg.nystroem.spectral_embedding import eigengap, spectral_clusters
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")

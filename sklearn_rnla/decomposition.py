@@ -11,18 +11,13 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    RealNotInt,
-    StrOptions,
-)
+from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
 from ._validation import check_rows
-from .linalg.incremental import RowSummary
-from .linalg.numerical_rank import numerical_rank
-from .linalg.principal_components import principal_components, updated_components
-from .linalg.probabilistic_pca import ProbabilisticPCA
-from .linalg.rank import rank_rule
+from .linalg.dense.rank import numerical_rank
+from .linalg.singular.incremental import RowSummary
+from .linalg.singular.principal_components import principal_components, updated_components
+from .linalg.singular.probabilistic_pca import ProbabilisticPCA
+from .linalg.singular.rank_rules import rank_rule
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 
 

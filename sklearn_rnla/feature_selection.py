@@ -17,11 +17,11 @@ from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
 from .linalg.cur import choose_rows, row_weights
+from .linalg.dense.pivoting import column_squared_norms
 from .linalg.interpolation import gather_columns
-from .linalg.pivoting import column_squared_norms
-from .linalg.right_svd import leading_right
-from .linalg.scaling import in_unit
+from .linalg.singular.choice import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
+from .operators.scaling import in_unit
 
 
 class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):

@@ -11,24 +11,20 @@ from sklearn.utils import check_random_state
 
 from ._fitting import fitting, progress
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    StrOptions,
-)
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel_rows,
     check_landmarks,
     check_target,
 )
-from .linalg.evidence_passes import METHODS
-from .linalg.gp_fit import fit_gaussian_process
-from .linalg.gp_problem import GaussianProcessProblem, starting_kernel
-from .linalg.sparse_gp import evidence
+from .linalg.gaussian_process.evidence import evidence
+from .linalg.gaussian_process.fit import fit_gaussian_process
+from .linalg.gaussian_process.passes import METHODS
+from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
 from .operators.covariance import covariance
-from .operators.kernel_passes import BLOCK_ROWS
+from .operators.feature_map import BLOCK_ROWS
 from .operators.lanes import kernel_jobs
 
 

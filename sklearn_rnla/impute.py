@@ -21,7 +21,7 @@ from ._sklearn import (
     validate_data,
 )
 from ._validation import check_n_recommended
-from .linalg.completion import (
+from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
@@ -30,8 +30,8 @@ from .linalg.completion import (
     why_arbitrary,
     why_not_converged,
 )
-from .linalg.kept_columns import KeptColumns
-from .linalg.sampling_graph import describe_sampling
+from .linalg.completion.kept_columns import KeptColumns
+from .linalg.completion.sampling import describe_sampling
 from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 

@@ -10,11 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    RealNotInt,
-)
+from ._sklearn import CallbackSupportMixin, Interval, RealNotInt
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -22,8 +18,8 @@ from ._validation import (
     check_kernel_rows,
     check_landmarks,
 )
-from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import features
+from .linalg.nystroem.features import nystroem_features
+from .operators.feature_map import features
 
 
 class NystroemKernel(

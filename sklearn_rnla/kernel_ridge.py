@@ -14,12 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    RealNotInt,
-    StrOptions,
-)
+from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -30,9 +25,9 @@ from ._validation import (
     check_penalties,
     check_target,
 )
-from .linalg.kernel_ridge import kernel_ridge
-from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import predictions
+from .linalg.nystroem.features import nystroem_features
+from .linalg.nystroem.ridge import kernel_ridge
+from .operators.feature_map import predictions
 
 
 class _NystroemRidge(CallbackSupportMixin, BaseEstimator):

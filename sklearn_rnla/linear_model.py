@@ -13,7 +13,7 @@ from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_penalties, check_rows, check_target
-from .linalg.least_squares import solve_least_squares
+from .linalg.least_squares.solve import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
 

@@ -9,12 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    validate_data,
-)
+from ._sklearn import CallbackSupportMixin, validate_data
 from ._validation import check_n_recommended, check_target
-from .linalg.completion import (
+from .linalg.completion.complete import (
     CONSTRAINTS,
     CompletionOptions,
     complete,

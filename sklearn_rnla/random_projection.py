@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import fitting, warn_user
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_reduced, check_rows
-from .linalg.numerical_rank import numerical_rank
+from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
 from .sketching import SRTT, Gaussian, SparseSign

@@ -16,7 +16,7 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_rnla import NystroemSpectralClustering
-from sklearn_rnla.linalg import nystroem
+from sklearn_rnla.linalg.nystroem.features import features
 from tests.sources import Lazy, on_disk, sparse_chunks
 
 X, GROUPS = make_moons(400, noise=0.05, random_state=0)
@@ -137,7 +137,7 @@ def test_columns_have_names():
 
 
 def test_landmarks_among_a_sample_of_the_rows_serve(monkeypatch, seed):
-    monkeypatch.setattr(nystroem, "_FACTOR_ENTRIES", 100 * 200)
+    monkeypatch.setattr(features, "_FACTOR_ENTRIES", 100 * 200)
     fitted = moons(random_state=seed).fit(X)
     assert same_partition(fitted.labels_, GROUPS)
     np.testing.assert_array_equal(fitted.predict(X), fitted.labels_)

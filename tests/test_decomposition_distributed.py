@@ -56,7 +56,7 @@ def test_a_cluster_gives_the_answer_of_one_process(client):
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_worker_killed_in_mid_fit_changes_nothing(client, tmp_path, monkeypatch):
-    import sklearn_rnla.linalg.krylov as krylov
+    import sklearn_rnla.linalg.singular.block_krylov as krylov
 
     flag = str(tmp_path / "killed")
     data = same_chunks().map_blocks(kill_once, flag, dtype=float)

@@ -14,7 +14,7 @@ from sklearn.gaussian_process.kernels import (
 )
 
 from sklearn_rnla import NystroemGaussianProcessRegressor
-from sklearn_rnla.linalg.evidence_passes import METHODS
+from sklearn_rnla.linalg.gaussian_process.passes import METHODS
 
 RNG = np.random.default_rng(0)
 X, NEW = RNG.uniform(-2, 2, (80, 2)), RNG.uniform(-3, 3, (30, 2))

@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import pairwise_kernels, rbf_kernel
 
 import sklearn_rnla.kernel_approximation as module
 from sklearn_rnla import NystroemKernel
-from sklearn_rnla.linalg import nystroem
+from sklearn_rnla.linalg.nystroem.features import features
 from sklearn_rnla.operators.tiles import TILE_BYTES
 from tests.invariants import assert_close_to_scale
 
@@ -121,7 +121,7 @@ def test_on_many_rows_the_error_is_estimated_within_its_deviation(landmarks, mon
     # The mean of a sample of 2000 rows is within five standard deviations of that of
     # 4000, but for 6e-7.
     rows = np.random.default_rng(1).standard_normal((4000, 3))
-    monkeypatch.setattr(nystroem, "_FACTOR_ENTRIES", 20 * 1000)
+    monkeypatch.setattr(features, "_FACTOR_ENTRIES", 20 * 1000)
     kernel = NystroemKernel(n_components=20, landmarks=landmarks, random_state=0)
     Z = kernel.fit(rows).transform(rows)
     left = 1 - np.sum(Z**2, axis=1)

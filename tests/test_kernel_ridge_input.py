@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-import sklearn_rnla.linalg.kernel_ridge as solvers
+import sklearn_rnla.linalg.nystroem.ridge as solvers
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
 from tests.invariants import assert_close_to_scale
 from tests.sources import on_disk

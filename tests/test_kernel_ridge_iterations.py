@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_rnla import NystroemRidge
-from sklearn_rnla.operators.kernel_passes import BLOCK_ROWS
+from sklearn_rnla.operators.feature_map import BLOCK_ROWS
 from tests.invariants import assert_close_to_scale
 
 RNG = np.random.default_rng(0)

@@ -2,15 +2,15 @@
 
 from .column_subset import ColumnSubset, column_subset
 from .cur import CUR, cur
+from .dense.orth import orth
 from .eigh import Eigh, randomized_eigh
 from .interpolation import Interpolation, interpolative
-from .krylov import RightSVD
 from .leverage import leverage_scores
 from .lstsq import LeastSquares, lstsq
-from .orth import orth
-from .pivoted_cholesky import PivotedCholesky
+from .nystroem.pivoted_cholesky import PivotedCholesky
 from .psd import NystroemEigh, nystroem_eigh, ridge_leverage_scores, rpcholesky
 from .range import ProjectionError, Range, projection_error, range_finder
+from .singular.block_krylov import RightSVD
 from .svd import SVD, one_view_svd, randomized_svd
 
 __all__ = [

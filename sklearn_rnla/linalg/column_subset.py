@@ -12,18 +12,18 @@ from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.rows import add_states
+from ..operators.scaling import in_unit
 from ..sketching import SparseSign
-from .leverage import double_sketch
-from .numerical_rank import numerical_rank, rounding_of
-from .pivoting import (
+from .dense.pivoting import (
     Pivots,
     column_squared_norms,
     lu_pivots,
     pivot_columns,
     swap_columns,
 )
-from .right_svd import leading_right
-from .scaling import in_unit
+from .dense.rank import numerical_rank, rounding_of
+from .leverage import double_sketch
+from .singular.choice import leading_right
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 

@@ -13,7 +13,9 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
+from ..operators.scaling import in_unit
 from .column_subset import CONSTRAINTS, check_n_columns
+from .dense.rank import numerical_rank
 from .interpolation import (
     fold_squared_products,
     gather_columns,
@@ -21,8 +23,6 @@ from .interpolation import (
     pseudo_inverse,
     take_rows,
 )
-from .numerical_rank import numerical_rank
-from .scaling import in_unit
 
 
 class CUR(NamedTuple):

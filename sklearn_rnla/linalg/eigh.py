@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
-from .orth import complete_rows, orthonormal_rows, product64
-from .right_svd import block_width
-from .ritz import RitzBasis, krylov_steps
+from .dense.orth import complete_rows, orthonormal_rows, product64
+from .dense.ritz import RitzBasis, krylov_steps
+from .singular.choice import block_width
 
 
 class Eigh(NamedTuple):

@@ -12,14 +12,14 @@ from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.rows import add_states
+from ..operators.scaling import in_unit
 from ..operators.stacking import stack_rows
 from ..sketching import SparseSign
 from .column_subset import about_origin, select_columns, sketch_size_of
+from .dense.pivoting import column_squared_norms, lu_pivots, pivot_columns, swap_columns
+from .dense.rank import numerical_rank, rounding_of
+from .dense.triangular import inverse_cholesky, triangular_inverse
 from .leverage import unit_columns
-from .numerical_rank import numerical_rank, rounding_of
-from .pivoting import column_squared_norms, lu_pivots, pivot_columns, swap_columns
-from .scaling import in_unit
-from .triangular import inverse_cholesky, triangular_inverse
 
 # Errors below this many square roots of rounding are lost in a difference of squares.
 _FLOOR = 10.0

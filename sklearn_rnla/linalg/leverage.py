@@ -12,10 +12,10 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, passes
+from ..operators.scaling import in_unit
 from ..sketching import Gaussian, SparseSign
-from .numerical_rank import numerical_rank
-from .right_svd import leading_right
-from .scaling import in_unit
+from .dense.rank import numerical_rank
+from .singular.choice import leading_right
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4

@@ -12,7 +12,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
-from .least_squares import solve_least_squares
+from .least_squares.solve import solve_least_squares
 
 
 class LeastSquares(NamedTuple):

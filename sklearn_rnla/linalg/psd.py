@@ -9,10 +9,14 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
-from ..operators.psd import PSDMatrix, as_psd_matrix, check_square
-from .orth import complete_rows
-from .pivoted_cholesky import NotPositiveSemidefiniteError, RandomPivots, pivoted_cholesky
-from .triangular import inverse_cholesky
+from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_square
+from .dense.orth import complete_rows
+from .dense.triangular import inverse_cholesky
+from .nystroem.pivoted_cholesky import (
+    NotPositiveSemidefiniteError,
+    RandomPivots,
+    pivoted_cholesky,
+)
 
 _N_COMPONENTS = [Interval(Integral, 1, None, closed="left")]
 

@@ -13,7 +13,7 @@ from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..sketching import Gaussian, make_distribution
-from .orth import complete_rows, orthonormal_rows
+from .dense.orth import complete_rows, orthonormal_rows
 
 
 class Range(NamedTuple):

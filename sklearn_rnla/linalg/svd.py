@@ -11,11 +11,11 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
-from .one_view import one_view_right_svd
-from .orth import complete_rows, orthonormal_rows
-from .rank import FixedRank
-from .right_svd import right_svd, two_sided_svd
-from .scaling import unit_of
+from ..operators.scaling import unit_of
+from .dense.orth import complete_rows, orthonormal_rows
+from .singular.choice import right_svd, two_sided_svd
+from .singular.one_view import one_view_right_svd
+from .singular.rank_rules import FixedRank
 
 
 class SVD(NamedTuple):

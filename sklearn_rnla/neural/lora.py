@@ -12,12 +12,12 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_rank
 from ..linalg import randomized_svd
-from ..linalg.inverse_krylov import inverse_krylov
-from ..linalg.right_svd import block_width
-from ..linalg.scaling import unit_of
-from ..linalg.two_sided import two_sided_krylov
-from ._arrays import like, to_numpy
-from ._inputs import moments_of, root_of
+from ..linalg.singular.choice import block_width
+from ..linalg.singular.inverse_krylov import inverse_krylov
+from ..linalg.singular.two_sided_krylov import two_sided_krylov
+from ..operators.scaling import unit_of
+from .arrays import like, to_numpy
+from .compression.inputs import moments_of, root_of
 
 # The default ridge, in units of ``n_in / n_samples``, as in `low_rank_factorize`.
 _RIDGE = 0.5

@@ -3,7 +3,7 @@
 from .centered import CenteredMatrix
 from .kernels import Kernel
 from .moments import Moments
-from .psd import KernelMatrix
+from .psd_matrix import KernelMatrix
 from .rows import Block, RowMatrix
 from .sources import as_row_matrix, is_read_lazily
 

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .passes import scale_rows
-from .psd import ExplicitMatrix, KernelMatrix
+from .psd_matrix import ExplicitMatrix, KernelMatrix
 
 # Single precision is trusted with an exponent if its rounding error is at most this for
 # pairs whose kernel value does not vanish.

@@ -10,9 +10,9 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ma
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
 from sklearn_rnla.operators import kernels, tiles
-from sklearn_rnla.operators.kernel_passes import FeatureMap, features
+from sklearn_rnla.operators.feature_map import FeatureMap, features
 from sklearn_rnla.operators.kernels import Kernel, PrecomputedKernel
-from sklearn_rnla.operators.psd import KernelMatrix
+from sklearn_rnla.operators.psd_matrix import KernelMatrix
 from tests.invariants import assert_close_to_scale
 
 RNG = np.random.default_rng(0)

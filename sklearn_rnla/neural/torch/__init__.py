@@ -7,11 +7,11 @@ except ImportError as error:
         'sklearn_rnla.neural.torch needs torch: pip install "sklearn_rnla[torch]".'
     ) from error
 
-from ._attention import NystroemAttention
-from ._compression import CompressedModel, compress
-from ._lora import LoraLinear, apply_lora, merge_lora, save_adapter
-from ._pruning import PrunedModel, prune_neurons
-from ._recorder import ActivationRecorder
+from .attention import NystroemAttention
+from .compression import CompressedModel, compress
+from .lora import LoraLinear, apply_lora, merge_lora, save_adapter
+from .pruning import PrunedModel, prune_neurons
+from .recorder import ActivationRecorder
 
 __all__ = [
     "ActivationRecorder",

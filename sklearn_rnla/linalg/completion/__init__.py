@@ -1,0 +1,1 @@
+"""Matrices of which some entries are known: one model, and the solvers that fit it."""

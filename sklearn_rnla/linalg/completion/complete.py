@@ -1,0 +1,453 @@
+"""Driver: a low-rank matrix from some of its entries, by the solver asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._sklearn import Interval, StrOptions
+from ...operators.lanes import one_blas_thread
+from .als import als
+from .biases import without_biases
+from .completed import Completion
+from .em import ppca
+from .exact import recover
+from .gibbs import gibbs
+from .held_out import LARGEST_RANK, error_of, follow_path, grow_rank, hold_out, split
+from .model import model_of_columns, negligible_penalties, predict_entries
+from .neighbors import fit_neighbors
+from .nuclear_norm.hard_impute import iterative_svd
+from .nuclear_norm.soft_impute import largest_penalty, soft_impute, soft_impute_path
+from .sampling import obstacles
+
+SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
+# Solvers that leave arbitrary what the entries do not determine.
+WITHOUT_PENALTY = ("exact", "iterative_svd")
+
+# Parameters that both estimators of completion have.
+CONSTRAINTS = {
+    "rank": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    "solver": [StrOptions({"auto", *SOLVERS})],
+    "alpha": [Interval(Real, 0, None, closed="neither"), None],
+    "reg_power": [Interval(Real, 0, None, closed="left")],
+    "center": ["boolean", StrOptions({"auto"})],
+    "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+    "tol": [Interval(Real, 0, None, closed="left"), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "early_stopping": ["boolean"],
+    "warm_start": ["boolean"],
+    "n_jobs": [Integral, None],
+    "random_state": ["random_state"],
+}
+
+# Dense data with at most so many columns have all their covariances estimated.
+_FEW_COLUMNS = 300
+# Rank of a Bayesian factorisation where none is given: its prior keeps it from overfitting.
+_BAYESIAN_RANK = 8
+# Penalties of the nuclear norm tried, relative to the largest, and the accuracy that tells
+# them apart.
+_PATH, _PATH_TOL = 0.7 ** np.arange(1, 25), 1e-3
+# Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
+# share it hides.
+_MORE_SWEEPS, _SHORT_CHAIN, _SHARE = 3, 24, 0.1
+_MAX_ITER = {"als": 100, "em": 30, "exact": 1000, "iterative_svd": 300, "softimpute": 500}
+_TOL = {"als": 1e-3, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
+
+
+class CompletionOptions(NamedTuple):
+    """How to complete a matrix: the parameters of `MatrixCompleter` of the same names."""
+
+    rank: int | str = "auto"
+    solver: str = "auto"
+    alpha: float | None = None
+    reg_power: float = 1.0
+    center: bool | str = "auto"
+    neighbors: bool = True
+    max_iter: int | None = None
+    tol: float | None = None
+    validation_fraction: float = 0.05
+    early_stopping: bool = False
+
+    @classmethod
+    def of(cls, params):
+        """Return the options among named parameters; others in the dict are ignored."""
+        return cls(**{name: params[name] for name in cls._fields if name in params})
+
+    def decided(self, table, shape):
+        """Return options of which solver, centring and limits are decided.
+
+        Parameters
+        ----------
+        table : ndarray or None
+            As for `complete`.
+        shape : tuple of int
+
+        Returns
+        -------
+        CompletionOptions
+
+        Raises
+        ------
+        ValueError
+            Where parameters do not belong to the solver, or the rank is too large.
+        """
+        solver = self.solver
+        if solver == "auto" and self.alpha is not None:
+            # alpha only makes sense for a penalised solver.
+            solver = "als"
+        elif solver == "auto":
+            solver = "gibbs" if table is None or shape[1] > _FEW_COLUMNS else "em"
+        elif solver == "em" and table is None:
+            raise ValueError("solver='em' needs dense data: leave it at 'auto' for sparse.")
+        center = self.center
+        if center == "auto":
+            center = solver in ("als", "em", "gibbs")
+        elif not center and solver in ("em", "gibbs"):
+            raise ValueError(f"center=False cannot be used with solver={solver!r}.")
+        if self.alpha is not None and solver not in ("als", "softimpute"):
+            raise ValueError(
+                f"alpha={self.alpha} cannot be used with solver={solver!r}, which has no "
+                "penalty: leave it at None."
+            )
+        if self.rank != "auto" and self.rank > min(shape):
+            raise ValueError(
+                f"rank={self.rank} must be at most min(n_rows={shape[0]}, "
+                f"n_columns={shape[1]})."
+            )
+        return self._replace(
+            solver=solver,
+            center=center,
+            max_iter=self.max_iter or _MAX_ITER.get(solver),
+            tol=_TOL.get(solver) if self.tol is None else self.tol,
+        )
+
+
+def complete(observed, options, *, table=None, start=None, rng, report=None):
+    """Complete a matrix.
+
+    Parameters
+    ----------
+    observed : Observed
+        At least one entry.
+    options : CompletionOptions
+    table : ndarray of shape (m, n), default=None
+        The same entries as a dense array, NaN where missing; "em" needs it.
+    start : LowRankModel, default=None
+        To start from; ignored where its shape is another. For "gibbs" and "als".
+    rng : Generator
+    report : callable, default=None
+        Called after each iteration; true to stop.
+
+    Returns
+    -------
+    Completion
+
+    Raises
+    ------
+    ValueError
+        Where parameters do not belong to the solver, or the rank is too large.
+    """
+    options = options.decided(table, observed.shape)
+    if start is not None and start.shape != observed.shape:
+        start = None
+    # Products are small: BLAS keeps off the cores that the threads over rows use.
+    with one_blas_thread(observed.n_jobs):
+        return _SOLVE[options.solver](
+            observed, options, table=table, start=start, rng=rng, report=report
+        )
+
+
+def why_not_converged(found, options):
+    """Return a sentence for a `ConvergenceWarning`.
+
+    Parameters
+    ----------
+    found : Completion
+        That did not converge.
+    options : CompletionOptions
+        That it was completed with.
+
+    Returns
+    -------
+    str
+    """
+    stopped = f"The solver {found.solver!r} stopped after {found.n_iter} iterations"
+    if found.n_iter >= (options.max_iter or _MAX_ITER[found.solver]):
+        return f"{stopped}. Allow a larger max_iter={options.max_iter}."
+    tol = _TOL[found.solver] if options.tol is None else options.tol
+    return (
+        f"{stopped}: it stalled above tol={tol}. There may be no matrix of rank "
+        f"{found.rank} that close to the entries: increase tol, or change the rank."
+    )
+
+
+def why_arbitrary(found, sampling, columns):
+    """Return a sentence for a warning that the entries do not determine the matrix.
+
+    Parameters
+    ----------
+    found : Completion
+        Of one of the solvers `WITHOUT_PENALTY`.
+    sampling : Sampling
+        Of its entries.
+    columns : ndarray of int
+        Numbers that the columns go by.
+
+    Returns
+    -------
+    str
+        Empty where nothing is known to stand in the way.
+    """
+    reasons = "; ".join(obstacles(sampling, found.rank, found.determined, columns))
+    if not reasons:
+        return ""
+    return (
+        f"{reasons[0].upper()}{reasons[1:]}. What the entries do not determine is "
+        "arbitrary: 'gibbs', 'als' and 'softimpute' are for that."
+    )
+
+
+def _gibbs(observed, options, *, table, start, rng, report):
+    """Sample factors and biases; short chains with entries held out choose the rank."""
+    rank, most = options.rank, min(observed.shape)
+    sweeps = {} if options.max_iter is None else {"max_iter": options.max_iter}
+    share = options.validation_fraction
+    if rank == "auto":
+
+        def error_of_rank(k):
+            short = gibbs(
+                observed, k, max_iter=_SHORT_CHAIN, share=share or _SHARE, rng=rng
+            )
+            return short.error_estimate
+
+        # The prior makes the rank matter little: doublings are enough.
+        first = min(_BAYESIAN_RANK // 2, most)
+        rank, _ = grow_rank(error_of_rank, first=first, most=most, between=False)
+    result = gibbs(
+        observed, rank, **sweeps, share=share, start=start, rng=rng, report=report
+    )
+    return Completion(
+        model=result.model,
+        seen=observed,
+        solver="gibbs",
+        rank=rank,
+        error_estimate=result.error_estimate,
+        n_iter=len(result.history),
+        converged=True,
+        history=np.array(result.history),
+        noise=(result.row_noise, result.column_noise),
+    )
+
+
+def _em(observed, options, *, table, start, rng, report):
+    """Fit a Gaussian distribution of the rows, and neighbours where they help."""
+    X = np.ascontiguousarray(table)
+    result = ppca(
+        X,
+        None if options.rank == "auto" else options.rank,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        rng=rng,
+        n_jobs=observed.n_jobs,
+        report=report,
+    )
+    neighbors = None
+    if options.neighbors:
+        neighbors = fit_neighbors(X, result, rng=rng, n_jobs=observed.n_jobs)
+    return Completion(
+        model=result.model,
+        seen=observed,
+        filler=neighbors or result.gaussian,
+        solver="em",
+        rank=result.model.columns.shape[2] - 1,
+        error_estimate=result.error_estimate,
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=np.array(result.history),
+    )
+
+
+def _als(observed, options, *, table, start, rng, report):
+    """Alternate after biases: first without entries held out, which tell when to stop."""
+    fit = partial(
+        als,
+        penalty=options.alpha,
+        reg_power=options.reg_power,
+        tol=options.tol,
+        rng=rng,
+        report=report,
+    )
+    rank, error, history, n_iter = options.rank, np.nan, [], 0
+    max_iter, V = options.max_iter, None if start is None else start.factors()[1]
+    if V is not None and V.shape[1] != rank:
+        V = None
+    share = options.validation_fraction
+    residual, left = hold_out(observed, share, options.center, rng)
+    if left is not None:
+        found = {}
+
+        def error_of_rank(k):
+            found[k] = fit(residual, k, max_iter=max_iter, start=V, held_out=left)
+            return min(found[k].history)
+
+        if rank == "auto":
+            rank, error = grow_rank(error_of_rank, first=1, most=min(observed.shape))
+        else:
+            error = error_of_rank(rank)
+        V, history = found[rank].V, found[rank].history
+        n_iter = len(history)
+        if options.early_stopping:
+            max_iter = _MORE_SWEEPS
+    elif rank == "auto":
+        rank = min(_BAYESIAN_RANK, *observed.shape)
+    # The final fit uses the held-out entries, too.
+    biases, residual = without_biases(observed, options.center)
+    result = fit(residual, rank, max_iter=max_iter, start=V)
+    penalties = np.full(rank, result.penalty)
+    model = model_of_columns(observed, biases, result.V, penalties, options.reg_power)
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="als",
+        rank=rank,
+        error_estimate=error,
+        n_iter=n_iter + result.n_iter,
+        converged=result.converged or options.early_stopping,
+        history=np.array(history or result.history),
+        alpha=float(result.penalty),
+    )
+
+
+def _exact(observed, options, *, table, start, rng, report):
+    """Recover a matrix of a rank; "auto" is the least that agrees with the entries."""
+    fit = partial(recover, tol=options.tol, max_iter=options.max_iter, rng=rng)
+    biases, residual = without_biases(observed, options.center)
+    rank, found = options.rank, None
+    if rank == "auto":
+        most = _largest_determined_rank(observed)
+        for rank in range(1, most + 1):
+            found = fit(residual, rank, report=report)
+            if found.converged:
+                break
+        else:
+            share = options.validation_fraction or _SHARE
+            rank = _rank_of_noisy_entries(fit, residual, share, most, rng)
+    if found is None or rank != found.U.shape[1]:
+        found = fit(residual, rank, report=report)
+    model = model_of_columns(observed, biases, found.V, negligible_penalties(found.V))
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="exact",
+        rank=rank,
+        error_estimate=_freedom_corrected(observed, model, rank),
+        n_iter=found.n_iter,
+        converged=found.converged,
+        history=np.asarray(found.history),
+        determined=found.determined,
+    )
+
+
+def _rank_of_noisy_entries(fit, observed, share, most, rng):
+    """Return the rank that best predicts held-out entries, at most `most`."""
+    seen, hidden = split(observed, share, rng)
+    if hidden is None:
+        return most
+
+    def error_of_rank(k):
+        found = fit(seen, k)
+        return error_of(hidden, found.U, found.V)
+
+    return grow_rank(error_of_rank, first=1, most=most)[0]
+
+
+def _largest_determined_rank(observed):
+    """Return the largest rank with no more degrees of freedom than there are entries."""
+    m, n = observed.shape
+    most = sum(k * (m + n - k) <= observed.nnz for k in range(1, min(m, n) + 1))
+    return min(max(most, 1), LARGEST_RANK)
+
+
+def _freedom_corrected(observed, model, rank):
+    """Return the residual standard deviation, for the degrees of freedom left."""
+    predicted, _ = predict_entries(model, observed.rows, observed.indices)
+    squares = float(np.square(observed.values - predicted).sum())
+    freedom = observed.nnz - rank * (sum(observed.shape) - rank)
+    return float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
+
+
+def _iterative_svd(observed, options, *, table, start, rng, report):
+    """Fit a matrix of a rank; "auto" is the one that best predicts held-out entries."""
+    fit = partial(iterative_svd, tol=options.tol, max_iter=options.max_iter, rng=rng)
+    share, rank, error = options.validation_fraction, options.rank, np.nan
+    residual, left = hold_out(observed, share, options.center, rng)
+    if left is not None:
+
+        def error_of_rank(k):
+            return error_of(left, *fit(residual, k).balanced())
+
+        if rank == "auto":
+            rank, error = grow_rank(error_of_rank, first=1, most=min(observed.shape))
+        else:
+            error = error_of_rank(rank)
+    elif rank == "auto":
+        raise ValueError("rank='auto' needs a positive validation_fraction.")
+    biases, residual = without_biases(observed, options.center)
+    result = fit(residual, rank, report=report)
+    _, V = result.balanced()
+    model = model_of_columns(observed, biases, V, negligible_penalties(V))
+    return _of_fit(result, observed, model, "iterative_svd", rank=rank, error=error)
+
+
+def _soft_impute(observed, options, *, table, start, rng, report):
+    """Solve the convex problem, for the alpha on a path that has the least error."""
+    most = None if options.rank == "auto" else options.rank
+    settings = {"max_rank": most, "max_iter": options.max_iter, "rng": rng}
+    share, alpha, error, result = options.validation_fraction, options.alpha, np.nan, None
+    residual, left = hold_out(observed, share, options.center, rng)
+    if left is not None:
+        largest = largest_penalty(residual, rng=rng)
+        if alpha is None:
+            path = soft_impute_path(residual, largest * _PATH, tol=_PATH_TOL, **settings)
+            alpha, error, result = follow_path(zip(_PATH, path, strict=True), left)
+        else:
+            result = soft_impute(residual, alpha * largest, tol=_PATH_TOL, **settings)
+            error = error_of(left, *result.balanced())
+    elif alpha is None:
+        raise ValueError("alpha=None needs a positive validation_fraction.")
+    biases, residual = without_biases(observed, options.center)
+    penalty = alpha * largest_penalty(residual, rng=rng)
+    result = soft_impute(
+        residual, penalty, start=result, tol=options.tol, report=report, **settings
+    )
+    _, V = result.balanced()
+    model = model_of_columns(observed, biases, V, np.full(V.shape[1], penalty))
+    found = _of_fit(result, observed, model, "softimpute", rank=V.shape[1], error=error)
+    return found._replace(alpha=alpha)
+
+
+def _of_fit(result, observed, model, solver, *, rank, error):
+    """Return the `Completion` of a `LowRankFit` and the model made from it."""
+    return Completion(
+        model=model,
+        seen=observed,
+        solver=solver,
+        rank=rank,
+        error_estimate=error,
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=np.asarray(result.history[1:]),
+    )
+
+
+_SOLVE = {
+    "als": _als,
+    "em": _em,
+    "exact": _exact,
+    "gibbs": _gibbs,
+    "iterative_svd": _iterative_svd,
+    "softimpute": _soft_impute,
+}

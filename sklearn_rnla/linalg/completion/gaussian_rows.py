@@ -1,0 +1,176 @@
+"""A Gaussian distribution of the rows of a table, and what it says of missing entries."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from ...operators.lanes import kernel_jobs, run_lanes, split
+from .model import LowRankModel, RowPrior
+
+# Rows of a block, the unit of threads and of summation.
+BLOCK = 512
+
+
+class GaussianRows:
+    """A Gaussian distribution of the rows of a table.
+
+    Parameters
+    ----------
+    location, scale : ndarray of shape (p,)
+        The distribution is that of ``(x - location) / scale``.
+    mean : ndarray of shape (p,)
+    values : ndarray of shape (p,)
+        Eigenvalues of the covariance, positive and ascending.
+    vectors : ndarray of shape (p, p)
+        Its eigenvectors, in columns.
+
+    Attributes
+    ----------
+    precision : ndarray of shape (p, p)
+        Inverse of the covariance.
+    """
+
+    def __init__(self, location, scale, mean, values, vectors):
+        self.location = location
+        self.scale = scale
+        self.mean = mean
+        self.values = values
+        self.vectors = vectors
+
+    @cached_property
+    def precision(self):
+        return (self.vectors / self.values) @ self.vectors.T
+
+    @property
+    def center(self):
+        """Mean of the rows of the table, of shape (p,)."""
+        return self.location + self.scale * self.mean
+
+    def deviations(self, X):
+        """Return standardised deviations of rows from the mean, in float64."""
+        return (X - self.center) / self.scale
+
+    def standardised(self, X):
+        """Return rows in units of location and scale, in float32."""
+        return ((X - self.location) / self.scale).astype(np.float32)
+
+    def fill(self, X, *, n_jobs=None):
+        """Return rows with conditional means for their missing entries.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m, p)
+            NaN where missing.
+        n_jobs : int, default=None
+
+        Returns
+        -------
+        ndarray of shape (m, p)
+        """
+        filled, center = np.array(X), self.center
+
+        def run(rows):
+            missing = np.isnan(X[rows])
+            if missing.any():
+                D = self.deviations(X[rows])
+                self.condition(D, missing)
+                filled[rows][missing] = (center + self.scale * D)[missing]
+
+        for _ in run_lanes(run, split(len(X), BLOCK), kernel_jobs(n_jobs)):
+            pass
+        return filled
+
+    def residuals(self, filled):
+        """Return by how much entries differ from what the others of their row tell.
+
+        Parameters
+        ----------
+        filled : ndarray of shape (m, p)
+            Rows with conditional means for their missing entries.
+
+        Returns
+        -------
+        ndarray of shape (m, p)
+            Standardised. Where an entry is not missing, too small by the share of its
+            precision that the missing ones have; else zero.
+        """
+        P = self.precision
+        return (self.deviations(filled) @ P) / P.diagonal()
+
+    def condition(self, D, missing, spread=None):
+        """Set missing deviations to their conditional means, and add up their covariances.
+
+        Parameters
+        ----------
+        D : ndarray of shape (m, p)
+            Deviations of rows; those missing are set.
+        missing : ndarray of bool of shape (m, p)
+        spread : ndarray of shape (p, p), default=None
+            Where the lower triangles of conditional covariances are added to.
+
+        Returns
+        -------
+        float
+            Sum of the log determinants of the precisions of what is missing in a row.
+        """
+        from ..._kernels.ppca import fill_rows
+
+        D[missing] = 0
+        P = self.precision
+        spread = np.empty((0, 0)) if spread is None else spread
+        return fill_rows(missing, D @ P, P, D, spread)
+
+    def low_rank_model(self, rank, filled):
+        """Return the distribution as a model of factors.
+
+        Parameters
+        ----------
+        rank : int
+            Number of factors; the smaller eigenvalues are noise, all of one size.
+        filled : ndarray of shape (n, p)
+            Rows of the table with conditional means for their missing entries; those of
+            the model have the factors that are expected given them.
+
+        Returns
+        -------
+        LowRankModel
+            Of one sample, without row biases.
+        """
+        n, p = filled.shape
+        values = self.values[::-1][:rank]
+        noise = self.values[0]
+        signal = np.sqrt(np.maximum(values - noise, 0))
+        V = self.vectors[:, ::-1][:, :rank]
+        offset = float(self.center.mean())
+        unit = float(np.sqrt(np.mean(np.square(self.scale))))
+        columns = np.empty((p, 1, rank + 1), filled.dtype)
+        columns[:, 0, 0] = (self.center - offset) / unit
+        columns[:, 0, 1:] = self.scale[:, np.newaxis] / unit * V * signal
+        rows = np.zeros((n, 1, rank + 1), filled.dtype)
+        # The mean of a row's factors is linear in its entries: given the known ones it is
+        # that of the filled row.
+        project = V * (signal / values)
+        for block in split(n, BLOCK):
+            rows[block, 0, 1:] = self.deviations(filled[block]) @ project
+        column_scale = np.square(unit / self.scale)
+        precision = np.eye(rank + 1)
+        # No row has a bias: the precision is beyond what all of its entries have.
+        precision[0, 0] = column_scale.sum() / noise / np.finfo(np.float64).eps
+        prior = RowPrior(
+            precision=precision[np.newaxis],
+            shift=np.zeros((1, rank + 1)),
+            noise=np.array([1 / noise]),
+            column_scale=column_scale[np.newaxis],
+            normal=np.zeros((1, rank + 1)),
+            freedom=np.array([np.inf]),
+        )
+        return LowRankModel(
+            offset=offset,
+            scale=unit,
+            rows=rows,
+            columns=columns,
+            prior=prior,
+            new_column=np.zeros_like(columns[:1]),
+        )

@@ -1,0 +1,1 @@
+"""Small dense problems, solved exactly once a sketch has made them small."""

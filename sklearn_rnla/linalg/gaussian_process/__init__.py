@@ -1,0 +1,1 @@
+"""Gaussian processes: the evidence, on landmarks or in full, and its maximum."""

@@ -1,0 +1,1 @@
+"""Least squares and ridge regression: a sketch, a preconditioner, a refinement."""

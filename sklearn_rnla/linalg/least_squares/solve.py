@@ -1,0 +1,313 @@
+"""Penalised least squares: the solvers, and the choice between them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...operators.scaling import in_unit, unit_of
+from ...sketching import SparseSign
+from .preconditioner import (
+    Preconditioner,
+    preconditioner,
+    refined,
+    spectrum_of_gram,
+    spectrum_of_sketch,
+)
+from .problem import RidgeProblem
+from .refinement import iterate
+
+_EPS = np.finfo(np.float64).eps
+
+# Rows of the sketch for each feature: as many as possible up to the first number, while
+# the sketch has no more entries than the last; at least the second. More rows would save
+# passes, and lose the time again in sketches of blocks that are longer than the blocks.
+_MOST_ROWS, _LEAST_ROWS, _SKETCH_ENTRIES = 8, 4, 2**23
+_SKETCH_NNZ = 4
+
+# Entries up to which a matrix is decomposed in memory: dense, and sparse or wide.
+_DENSE_ENTRIES, _FEW_ENTRIES = 2**26, 2**22
+
+# Features up to which n_features x n_features matrices are decomposed.
+_MANY_FEATURES = 5000
+
+# Costs of a row, in multiply-adds of a Gram matrix: a pass reads each stored entry, and
+# uses it once for each target; the sketch adds each to a few rows.
+_READ_COST, _TARGET_COST, _SPARSE_COST, _SKETCH_COST = 40, 2, 2, 250
+
+# Condition numbers up to which a Gram matrix is expected to hold all singular values.
+_GRAM_CONDITION = 3e6
+
+# Products to expect of an iteration without a preconditioner.
+_UNPRECONDITIONED_ITERATIONS = 5000
+_ITERATIONS = 200
+
+
+class PenalisedSolution(NamedTuple):
+    """Coefficients that minimise ``||W^(1/2) (Y - A X)||^2 + alpha ||X||^2``.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_features, n_targets)
+    n_iter : int
+        Products with the data: of iterations, and to verify the solution.
+    solver : str
+        The one used.
+    rank : int or None
+        Directions of the row space that are not lost in rounding.
+    condition : float or None
+        Condition number of A stacked on ``sqrt(alpha) I``, to the distortion of a sketch.
+    error_estimate : float
+    converged : bool
+    max_iter : int
+        Most products allowed.
+    """
+
+    coef: np.ndarray
+    n_iter: int
+    solver: str
+    rank: int | None
+    condition: float | None
+    error_estimate: float
+    converged: bool
+    max_iter: int
+
+
+def sketch_rows(shape):
+    """Return the rows of the sketch; None where the matrix is not tall enough for one."""
+    n, p = shape
+    rows = max(_LEAST_ROWS * p, min(_MOST_ROWS * p, n // 4, _SKETCH_ENTRIES // max(1, p)))
+    return rows if 2 * rows <= n and p <= _MANY_FEATURES else None
+
+
+def solve_least_squares(
+    rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None
+):
+    """Solve a least squares problem.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+        With their weights.
+    Y : ndarray of shape (n_rows, n_targets)
+        In float64.
+    alphas : ndarray of shape (n_targets,)
+    center : bool
+        Whether to minimise over a constant, too.
+    solver : {"auto", "direct", "iterative", "svd"}
+    tol : float
+        Relative error of the fitted values to stop at.
+    max_iter : int or None
+        Most products with the data.
+    rng : Generator
+        Seeds the sketch.
+    report : callable, default=None
+
+    Returns
+    -------
+    solution : PenalisedSolution
+    intercept : ndarray of shape (n_targets,)
+    """
+    rows, unit = in_unit(rows, alphas.max(initial=0.0))
+    units = np.array([unit_of(y, 1) for y in Y.T])
+    Y = Y / units if np.any(units != 1) else Y
+    problem = RidgeProblem(rows, Y, alphas / unit / unit, center=center)
+    if solver == "auto":
+        solver = _first_choice(problem)
+    if solver == "auto" or solver == "iterative":
+        l = sketch_rows(problem.shape)
+        if l is None:
+            solution = _unpreconditioned(problem, tol, max_iter, report)
+        else:
+            spectrum, X = _sketched(problem, l, rng)
+            if solver == "auto" and not _iteration_is_cheaper(problem, spectrum, tol):
+                spectrum, X, solver = *_gram_route(problem, spectrum), "direct"
+            else:
+                solver = "iterative"
+            solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
+    else:
+        if solver == "svd":
+            spectrum, X = _decomposed(problem)
+        else:
+            spectrum, X = _direct(problem, rng)
+        solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
+    coef = solution.coef
+    coef[problem.constant] = 0.0
+    intercept = (problem.Y_mean - problem.mean @ coef) * units
+    return solution._replace(coef=coef / unit * units), intercept
+
+
+def _first_choice(problem):
+    """Return the solver that the first rows decide, or "auto": sketch, and see."""
+    n, p = problem.shape
+    if n * p <= _FEW_ENTRIES and min(n, p) <= 200:
+        return "svd"
+    if sketch_rows(problem.shape) is not None:
+        # While a Gram matrix costs no more than a sketch, try it, unless in vain.
+        cheap = p <= _SKETCH_COST and not problem.rows.sparse
+        return "direct" if cheap and _seems_well_conditioned(problem) else "auto"
+    if problem.rows.sparse or n * p > _DENSE_ENTRIES:
+        return "iterative"
+    return "direct" if n >= p else "svd"
+
+
+def _seems_well_conditioned(problem):
+    """Whether a few of the first rows have a Gram matrix that would do."""
+    n, p = problem.shape
+    few = _LEAST_ROWS * p
+    A = next(iter(problem.rows.blocks())).values[:few].astype(np.float64)
+    if len(A) < p or not np.isfinite(A).all():
+        return False
+    if problem.center:
+        A = A - A.mean(axis=0)
+    alpha = problem.alphas.min() * len(A) / n
+    s = np.linalg.svd(A, compute_uv=False)
+    first, last = np.hypot(s[[0, -1]], np.sqrt(alpha))
+    return bool(last > 0 and first / last < _GRAM_CONDITION)
+
+
+def _iteration_is_cheaper(problem, spectrum, tol):
+    """Whether iterating from the sketch costs less than a Gram matrix."""
+    rows, p, n_targets = problem.rows, problem.shape[1], problem.Y.shape[1]
+    entries = rows.nnz / max(1, rows.shape[0])
+    one = entries * (_READ_COST + _TARGET_COST * n_targets)
+    one *= _SPARSE_COST if rows.sparse else 1
+    condition = spectrum.penalised_condition(problem.alphas.min())
+    digits = np.log(max(tol, _EPS * condition)) / np.log(spectrum.distortion)
+    gram, its = p * p, 3
+    if not _gram_is_enough(spectrum, problem.alphas.min()):
+        gram, its = 3 * p * p, 2
+    return (digits + 2) * one < gram + its * one
+
+
+def _gram_is_enough(spectrum, alpha):
+    """Whether the Gram matrix still holds the smallest singular value."""
+    return spectrum.penalised_condition(alpha) < _GRAM_CONDITION
+
+
+def _sketched(problem, l, rng):
+    """Return the spectrum of a sketch, and its solution: sketch and solve."""
+    n, p = problem.shape
+    S = SparseSign(l, n, _SKETCH_NNZ).sample(rng)
+    return _spectrum_and_solution(problem, *problem.sketch(S), np.sqrt(p / l))
+
+
+def _decomposed(problem):
+    """Return the spectrum of the matrix itself, and the solution."""
+    return _spectrum_and_solution(problem, *problem.dense(), 0.0)
+
+
+def _spectrum_and_solution(problem, A, Y, distortion):
+    """Return the spectrum of A, and the solution for A and Y."""
+    n, p = problem.shape
+    if len(A) > p:
+        # A triangular factor first: it is as small as the singular vectors wanted.
+        R = np.linalg.qr(np.concatenate([A, Y], axis=1), mode="r")
+        A, Y = R[:p, :p], R[:p, p:]
+    spectrum, U = spectrum_of_sketch(A, n, distortion)
+    return spectrum, _solution(problem, spectrum, U.T @ Y)
+
+
+def _solution(problem, spectrum, UY):
+    W = preconditioner(spectrum, problem.alphas)
+    return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
+
+
+def _direct(problem, rng):
+    """Return a spectrum from a Gram matrix, and the solution of the normal equations.
+
+    Of the data as they are, where that has not lost the smallest singular value; else
+    of the data preconditioned by a sketch, or by their own decomposition.
+    """
+    G, AY = problem.gram()
+    spectrum = spectrum_of_gram(G, problem.alphas.min())
+    if spectrum is not None:
+        return spectrum, _normal_solution(problem, spectrum, AY)
+    l = sketch_rows(problem.shape)
+    if l is None:
+        return _decomposed(problem)
+    return _preconditioned(problem, _sketched(problem, l, rng)[0])
+
+
+def _gram_route(problem, spectrum):
+    """Return what `_direct` does, with the sketch's spectrum known."""
+    if _gram_is_enough(spectrum, problem.alphas.min()):
+        G, AY = problem.gram()
+        exact = spectrum_of_gram(G, problem.alphas.min())
+        if exact is not None:
+            return exact, _normal_solution(problem, exact, AY)
+    return _preconditioned(problem, spectrum)
+
+
+def _preconditioned(problem, spectrum):
+    """Return the spectrum of A from a Gram matrix in the basis of the sketch's."""
+    W = spectrum.V / spectrum.s
+    G, FY = problem.gram(W)
+    exact = refined(spectrum, G)
+    # A^T Y but for what is lost in rounding.
+    AY = spectrum.V @ (spectrum.s[:, np.newaxis] * FY)
+    return exact, _normal_solution(problem, exact, AY)
+
+
+def _normal_solution(problem, spectrum, AY):
+    W = preconditioner(spectrum, problem.alphas)
+    return W.apply(W.adjoint(AY))
+
+
+def _refine(problem, spectrum, X, solver, tol, max_iter, report):
+    """Iterate from X to the tolerance, and say how far the solution is."""
+    condition = spectrum.penalised_condition(problem.alphas.min())
+    W = preconditioner(spectrum, problem.alphas)
+    # A decomposition knows more than the gradient, which is only to verify it.
+    limit = (max_iter or _ITERATIONS) if spectrum.distortion > 0 else 1
+    X, n_iter, error, converged = iterate(
+        problem,
+        W,
+        X,
+        condition,
+        float(spectrum.s.max(initial=0.0)),
+        distortion=spectrum.distortion,
+        tol=tol,
+        max_iter=limit,
+        report=report,
+    )
+    return PenalisedSolution(
+        coef=X,
+        n_iter=n_iter,
+        solver=solver,
+        rank=len(spectrum.s),
+        condition=condition,
+        error_estimate=error,
+        converged=converged,
+        max_iter=limit,
+    )
+
+
+def _unpreconditioned(problem, tol, max_iter, report):
+    """Iterate without a preconditioner, where n_features is too large for one."""
+    size, limit = problem.find_mean(), max_iter or _UNPRECONDITIONED_ITERATIONS
+    # A bound on the largest singular value; of the least, the iteration will tell.
+    largest = np.sqrt(size**2 + problem.alphas)[np.newaxis]
+    W = Preconditioner(None, 1 / np.where(largest > 0, largest, 1.0))
+    X, n_iter, error, converged = iterate(
+        problem,
+        W,
+        np.zeros((problem.shape[1], problem.Y.shape[1])),
+        1.0,
+        size,
+        distortion=0.0,
+        tol=tol,
+        max_iter=limit,
+        report=report,
+    )
+    return PenalisedSolution(
+        coef=X,
+        n_iter=n_iter,
+        solver="iterative",
+        rank=None,
+        condition=None,
+        error_estimate=error,
+        converged=converged,
+        max_iter=limit,
+    )

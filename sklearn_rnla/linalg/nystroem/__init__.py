@@ -1,0 +1,1 @@
+"""Kernels on landmarks: their choice, features, ridge regression, spectral clusters."""

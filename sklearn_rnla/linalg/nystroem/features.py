@@ -1,0 +1,213 @@
+"""Nystroem approximation: features of rows, made from the kernel at landmarks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._sklearn import assert_all_finite
+from ...operators.feature_map import FeatureMap
+from .landmarks import Landmarks, choose_landmarks, feature_error, inverse_root
+from .pivoted_cholesky import NotPositiveSemidefiniteError, PivotedCholesky
+
+# Most entries of the factor that a choice of landmarks keeps in memory, and of the
+# candidates it chooses from.
+_FACTOR_ENTRIES = 2**27
+_CANDIDATE_ENTRIES = 2**28
+
+# Landmarks a candidate sample is sized for where their number is not known beforehand.
+_TYPICAL_LANDMARKS = 1000
+
+# Rows that an error is estimated from; of an indefinite kernel, the square is evaluated.
+_ERROR_ROWS = 2000
+_ERROR_ROWS_INDEFINITE = 400
+
+
+class NystroemFeatures(NamedTuple):
+    """A kernel feature map.
+
+    Attributes
+    ----------
+    points : ndarray or csr_array of shape (m, n_features)
+        The landmarks; of a precomputed kernel, their rows.
+    indices : ndarray of shape (m,) or None
+        Which rows they are.
+    feature_map : FeatureMap
+        The map.
+    error_estimate : float
+        Relative trace error; for an indefinite kernel, relative Frobenius error.
+    cholesky : PivotedCholesky or None
+        Where the choice of landmarks saw all rows: its factor holds their features.
+    """
+
+    points: object
+    indices: np.ndarray | None
+    feature_map: FeatureMap
+    error_estimate: float
+    cholesky: PivotedCholesky | None
+
+
+def nystroem_features(
+    rows, kernel, k, landmarks, *, tol=0.0, n_jobs=None, rng, report=None
+):
+    """Choose landmarks and make a feature map of them.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+        The data; with a `PrecomputedKernel` the kernel matrix.
+    kernel : KernelSource
+        The kernel.
+    k : int or None
+        Most landmarks; None is the number of rows.
+    landmarks : str or ndarray
+        A method of `choose_landmarks`, or row indices, or points.
+    tol : float
+        Relative trace error at which to stop.
+    n_jobs : int or None
+        Threads over tiles.
+    rng : Generator
+        Draws candidates, landmarks and the sample of the error.
+    report : callable, default=None
+        Called after each block of landmarks.
+
+    Returns
+    -------
+    NystroemFeatures
+
+    Notes
+    -----
+    Landmarks are chosen among all rows while the factor this takes, n k entries, and the
+    rows are moderate in size; beyond 2^27 and 2^28 entries, among a uniform sample.
+    """
+    n = rows.shape[0]
+    k = n if k is None else min(k, n)
+    if isinstance(landmarks, str):
+        chosen, definite = _choose(
+            rows, kernel, k, landmarks, tol=tol, n_jobs=n_jobs, rng=rng, report=report
+        )
+    else:
+        chosen, definite = _given(rows, landmarks), not kernel.indefinite
+    chosen, feature_map, has_root = _feature_map(kernel, chosen, rows.dtype)
+    definite = definite and has_root
+    if chosen.cholesky is not None and definite:
+        error = chosen.cholesky.relative_error
+    else:
+        error = _estimated_error(rows, kernel, feature_map, definite, rng)
+    return NystroemFeatures(
+        points=chosen.points,
+        indices=chosen.indices,
+        feature_map=feature_map,
+        error_estimate=error,
+        cholesky=chosen.cholesky,
+    )
+
+
+def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
+    """Choose landmarks among the rows, or among a sample of them.
+
+    Returns
+    -------
+    chosen : Landmarks
+        Their indices are those of the rows. The factorisation is kept where it is that of
+        all rows.
+    definite : bool
+        Whether no negative eigenvalue was found.
+    """
+    sample = _candidates(rows, kernel, k, rng)
+    X = (rows if sample is None else rows.take(sample)).in_memory()
+    assert_all_finite(X, input_name="X")
+    A, k = kernel.matrix(X, n_jobs), min(k, X.shape[0])
+    definite = not kernel.indefinite
+    if definite:
+        try:
+            chosen = choose_landmarks(A, X, k, method, tol=tol, rng=rng, report=report)
+        except NotPositiveSemidefiniteError:
+            definite = False
+    if not definite:
+        # Pivoting follows the residual diagonal, which says nothing if it can be negative.
+        method = "kmeans" if method == "kmeans" else "uniform"
+        chosen = choose_landmarks(A, X, k, method, rng=rng)
+    if X.shape[0] and not chosen.points.shape[0]:
+        # A kernel that is zero on every row gets one landmark, and a feature of zeros.
+        chosen = Landmarks(X[:1], np.arange(1))
+    if sample is not None:
+        indices = None if chosen.indices is None else sample[chosen.indices]
+        chosen = chosen._replace(indices=indices, cholesky=None)
+    return chosen, definite
+
+
+def _candidates(rows, kernel, k, rng):
+    """Return the rows that landmarks are chosen among, or None for all of them."""
+    n = rows.shape[0]
+    k = _TYPICAL_LANDMARKS if k == n else k
+    size = min(_FACTOR_ENTRIES // k, _CANDIDATE_ENTRIES * n // max(1, rows.nnz))
+    size = max(k, size)
+    if size >= n or not kernel.takes_points:
+        return None
+    return np.sort(rng.choice(n, size=size, replace=False))
+
+
+def _given(rows, landmarks):
+    """Return a user's landmarks: rows by their indices, or points."""
+    n, n_features = rows.shape
+    if landmarks.ndim == 1:
+        if len(landmarks) == 0 or landmarks.min() < -n or landmarks.max() >= n:
+            raise ValueError(
+                f"landmarks must be indices of the n_samples={n} rows, at least one."
+            )
+        indices = landmarks % n
+        order = np.unique(indices)
+        points = rows.take(order).in_memory()[np.searchsorted(order, indices)]
+    else:
+        if landmarks.shape[1] != n_features:
+            raise ValueError(
+                f"landmarks have {landmarks.shape[1]} features, but X has {n_features}."
+            )
+        points, indices = landmarks.astype(rows.dtype), None
+    assert_all_finite(points, input_name="landmarks")
+    return Landmarks(points, indices)
+
+
+def _feature_map(kernel, chosen, dtype):
+    """Make the feature map of landmarks from the inverse root of their kernel matrix.
+
+    Returns
+    -------
+    chosen : Landmarks
+        The landmarks that do not depend numerically on others. The factorisation is
+        dropped with the first of these, as its columns are the features of all of them.
+    feature_map : FeatureMap
+        The map.
+    definite : bool
+        Whether the kernel matrix of the landmarks has no negative eigenvalue.
+    """
+    points, indices = chosen.points, chosen.indices
+    K = kernel.among(indices)(points, points)
+    root = inverse_root((K + K.T) / 2, np.finfo(dtype).eps)
+    if len(root.kept) < points.shape[0] or not root.triangular:
+        indices = None if indices is None else indices[root.kept]
+        chosen = Landmarks(points[root.kept], indices)
+    columns = kernel.among(indices).at(chosen.points)
+    return chosen, FeatureMap(columns, root.W, root.triangular), root.definite
+
+
+def _estimated_error(rows, kernel, feature_map, definite, rng):
+    """Estimate the relative error of features from uniformly sampled rows.
+
+    The trace measures what the features leave only where that is positive semidefinite.
+    For an indefinite kernel the error is that of the Frobenius norm.
+    """
+    n = rows.shape[0]
+    size = min(n, _ERROR_ROWS if definite else _ERROR_ROWS_INDEFINITE)
+    sample = np.sort(rng.choice(n, size=size, replace=False))
+    B = rows.take(sample).in_memory()
+    assert_all_finite(B, input_name="X")
+    features = feature_map.of_tile(B, np.float64)
+    kernel = kernel.among(sample)
+    if definite:
+        return feature_error(kernel.diagonal(B), features)
+    K = kernel(B, B)
+    norm = np.linalg.norm(K)
+    return float(np.linalg.norm(K - features @ features.T) / norm) if norm else 0.0

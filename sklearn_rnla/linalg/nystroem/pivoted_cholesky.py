@@ -1,0 +1,377 @@
+"""Partial Cholesky factorisation, its pivots chosen at random, greedily or beforehand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...operators.lanes import one_blas_thread
+
+# A round proposes this share of all pivots wanted, within these bounds. More proposals
+# mean larger products and fewer rounds, but more of them are rejected.
+_PROPOSED_SHARE = 0.2
+_FEWEST_PROPOSED, _MOST_PROPOSED = 24, 400
+
+# A greedy pivot may fall behind the largest left outside its round by this factor.
+_GREEDY_SLACK = 0.5
+
+# A round ends once no proposal has kept this share of the largest diagonal entry: its
+# votes have become small differences, and fresh proposals are better.
+_ELECTED_SHARE = 1e-3
+
+# A diagonal entry this far below zero, relative to the largest, is no rounding error.
+INDEFINITE = 1e-6
+
+# The smallest pivot, in eps of the largest diagonal entry. Below the first, the recursion
+# breaks down in its own precision. Below the second, so do products with the inverse of the
+# factor, whatever the precision in which that was computed.
+_RECURSION_FLOOR = 1e3
+PRODUCT_FLOOR = 64.0
+
+# Room for a factor of up to this many entries is made at once; larger factors grow.
+_ENTRIES_AT_ONCE = 2**28
+
+# A residual trace below this many eps of the trace is rounding.
+_ROUNDING = 4.0
+
+
+class PivotedCholesky(NamedTuple):
+    """A partial Cholesky factorisation ``A ~ F F^T``.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n, rank)
+        F: its rows `pivots` are lower triangular.
+    pivots : ndarray of shape (rank,)
+        Indices of the rows chosen, in order.
+    residual_diagonal : ndarray of shape (n,)
+        Diagonal of ``A - F F^T``, in float64: not negative.
+    relative_error : float
+        Trace of the residual over the trace of A.
+    """
+
+    factor: np.ndarray
+    pivots: np.ndarray
+    residual_diagonal: np.ndarray
+    relative_error: float
+
+
+class NotPositiveSemidefiniteError(ValueError):
+    """A matrix has a negative eigenvalue."""
+
+
+class RandomPivots:
+    """Pivots drawn from the residual diagonal, by rejection from blocks of proposals.
+
+    Epperly, Tropp & Webber (2024), algorithm 2.1: what it accepts has the distribution
+    of pivots drawn one at a time (Chen, Epperly, Tropp & Webber 2022).
+    """
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def propose(self, d, size):
+        """Return the indices of proposals, drawn independently."""
+        cumulative = np.cumsum(d)
+        drawn = self.rng.random(size) * cumulative[-1]
+        return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
+
+    def order(self, d, proposed, G):
+        """Return a function that gives the proposals in turn.
+
+        Parameters
+        ----------
+        d : ndarray of shape (n,)
+            Residual diagonal.
+        proposed : ndarray of int
+        G : ndarray
+            Residual of the proposals.
+
+        Returns
+        -------
+        callable
+            ``following(diagonal, columns)`` is the position of the next to look at and the
+            least diagonal entry it is accepted with, or None at the end. It is given what
+            is left of the diagonal, and the columns eliminated so far.
+        """
+        threshold = self.rng.random(len(proposed)) * d[proposed]
+        turns = iter(enumerate(threshold))
+        return lambda diagonal, columns: next(turns, None)
+
+
+class ElectedPivots(RandomPivots):
+    """The best of random proposals: those that stand for most of the others.
+
+    Proposals are drawn from the residual diagonal, as `RandomPivots` draws them. As a
+    sample of the trace they also tell what pivot j would take from it:
+    ``sum_i R_ij^2 / R_jj``, over all i, is estimated by a weighted sum over the proposals.
+    The one with most votes is elected, again and again, up to one in four.
+    """
+
+    _proposals_per_pivot = 4
+
+    def propose(self, d, size):
+        """Return the indices of distinct proposals."""
+        drawn = super().propose(d, min(size * self._proposals_per_pivot, _MOST_PROPOSED))
+        self._wanted = min(size, -(-len(drawn) // self._proposals_per_pivot))
+        proposed, self._counts = np.unique(drawn, return_counts=True)
+        return proposed
+
+    def order(self, d, proposed, G):
+        """Return a function that gives the proposal with most votes."""
+        weight = self._counts / d[proposed]
+        votes = weight @ np.square(G)
+        smallest = _ELECTED_SHARE * np.diagonal(G).max(initial=0.0)
+
+        def following(diagonal, columns):
+            nonlocal votes
+            r = columns.shape[1]
+            if r:
+                # The last column v has taken v v^T from the residual.
+                before, v = columns[:, :-1], columns[:, -1]
+                image = G @ (weight * v) - before @ (before.T @ (weight * v))
+                votes = votes + v * (float(weight @ v**2) * v - 2 * image)
+            if r == self._wanted or diagonal.max() <= smallest:
+                return None
+            shares = votes / np.maximum(diagonal, smallest)
+            return int(np.argmax(np.where(diagonal > smallest, shares, -np.inf))), 0.0
+
+        return following
+
+
+class GreedyPivots:
+    """The largest of the residual diagonal, up to a factor of two, a block at a time."""
+
+    def propose(self, d, size):
+        """Return the indices of the largest entries."""
+        size = min(size, len(d))
+        largest = np.argpartition(d, len(d) - size)[len(d) - size :]
+        return largest[np.argsort(-d[largest], kind="stable")]
+
+    def order(self, d, proposed, G):
+        """Return a function that gives the largest of what is left of the block."""
+        outside = d.copy()
+        outside[proposed] = 0
+        bar = _GREEDY_SLACK * outside.max()
+
+        def following(diagonal, columns):
+            p = int(np.argmax(diagonal))
+            return (p, bar) if diagonal[p] >= bar and diagonal[p] > 0 else None
+
+        return following
+
+
+class GivenPivots:
+    """Pivots in a given order; those that depend on earlier ones are passed over."""
+
+    def __init__(self, indices):
+        self._left = np.asarray(indices)
+
+    def propose(self, d, size):
+        """Return the next indices."""
+        proposed, self._left = self._left[:size], self._left[size:]
+        return proposed
+
+    def order(self, d, proposed, G):
+        """Return a function that accepts all in turn."""
+        turns = iter(range(len(proposed)))
+
+        def following(diagonal, columns):
+            i = next(turns, None)
+            return None if i is None else (i, 0.0)
+
+        return following
+
+
+def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
+    """Factor `A` partially, in its own precision or, where that ends early, in double.
+
+    Parameters
+    ----------
+    A : PSDMatrix
+    k : int
+        Most pivots.
+    pivots : callable
+        Returns the rule: RandomPivots, GreedyPivots or GivenPivots.
+    tol : float
+        Relative trace error at which to stop.
+    report : callable, default=None
+        Called after each block of pivots; a true answer asks to stop.
+
+    Returns
+    -------
+    PivotedCholesky
+        Of fewer than k pivots when `tol`, or the numerical rank, is reached.
+    """
+    eps = np.finfo(A.dtype).eps
+    with one_blas_thread(A.n_jobs):
+        result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
+        if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
+            return result
+        if result.relative_error <= max(tol, _ROUNDING * eps):
+            return result
+        result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
+    return result._replace(factor=result.factor.astype(A.dtype))
+
+
+def _factor(A, k, pivots, tol, floor, report):
+    """Factor `A` in its precision.
+
+    Parameters
+    ----------
+    A : PSDMatrix
+    k : int
+        Most pivots.
+    pivots : RandomPivots, GreedyPivots or GivenPivots
+        How they are chosen.
+    tol : float
+        Relative trace error at which to stop.
+    floor : float
+        Smallest pivot relative to the largest entry of the diagonal.
+    report : callable or None
+        Called after each block.
+
+    Returns
+    -------
+    PivotedCholesky
+
+    Notes
+    -----
+    n k evaluations of A and n k^2 flops, in blocks: each tile of new columns is evaluated,
+    reduced by a product with the factor so far, and solved, while in cache.
+    """
+    n = A.shape[0]
+    k = min(k, n)
+    d = A.diagonal()
+    if not np.isfinite(d).all():
+        raise ValueError("The diagonal of A contains NaN or infinity.")
+    lowest = -max(INDEFINITE, 10 * floor) * np.abs(d).max(initial=0.0)
+    d = _nonnegative(d, lowest)
+    trace = float(d.sum())
+    eps = np.finfo(A.dtype).eps
+    floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
+    target = max(tol, _ROUNDING * eps) * trace
+    F = np.empty((min(k, max(1024, _ENTRIES_AT_ONCE // max(1, n))), n), A.dtype)
+    chosen = np.empty(0, dtype=np.intp)
+    open_ = d > floor
+    while len(chosen) < k and d.sum() > target and open_.any():
+        r = len(chosen)
+        size = np.clip(int(_PROPOSED_SHARE * k), _FEWEST_PROPOSED, _MOST_PROPOSED)
+        weight = np.where(open_, d, 0.0)
+        S = pivots.propose(weight, int(min(size, k - r, n)))
+        if len(S) == 0:
+            break
+        # What is left of A between the proposals, in double: pivots are told by it.
+        F_S = F[:r, S].astype(np.float64)
+        G = A.submatrix(S) - F_S.T @ F_S
+        accepted, L = _accept(G, pivots.order(weight, S, G), floor)
+        # Where the residual is rounding, it stays part of the error but is no pivot.
+        open_[S[np.diagonal(G) <= floor]] = False
+        if not accepted:
+            open_[S] = False
+            continue
+        # The new columns of A, less what earlier pivots have of them, times the inverse of
+        # the pivots' own factor: rows of F, in one product for each tile.
+        P = S[accepted]
+        F = _with_room(F, r + len(P), k)
+        inverse = np.linalg.inv(L).astype(A.dtype)
+        taken = _update(A, F, r, P, inverse)
+        kept = len(P)
+        if d.sum() - taken.sum() <= target:
+            # The pivot that reached the target is the last.
+            gained = [float(f @ f) for f in F[r : r + len(P)]]
+            rest = d.sum() - np.cumsum(gained)
+            kept = min(kept, np.count_nonzero(rest > target) + 1)
+            taken -= _column_squared_norms(F[r + kept : r + len(P)])
+        d = _nonnegative(d - taken, lowest)
+        chosen = np.concatenate([chosen, P[:kept]])
+        d[chosen] = 0.0
+        open_ &= d > floor
+        if report is not None and report():
+            break
+    error = float(d.sum()) / trace if trace > 0 else 0.0
+    return PivotedCholesky(
+        factor=F[: len(chosen)].T,
+        pivots=chosen,
+        residual_diagonal=d,
+        relative_error=error,
+    )
+
+
+def _nonnegative(d, lowest):
+    """Return a residual diagonal less its rounding errors; raise where there are others."""
+    if not np.isfinite(d).all():
+        raise ValueError("A contains NaN or infinity.")
+    if d.min(initial=0.0) < lowest:
+        raise NotPositiveSemidefiniteError(
+            "A is not positive semidefinite: its residual has a negative diagonal entry, "
+            f"{d.min():.3g}."
+        )
+    return np.maximum(d, 0.0)
+
+
+def _accept(G, following, floor):
+    """Eliminate accepted pivots from the block G, column by column.
+
+    Returns
+    -------
+    accepted : list of int
+        Their positions.
+    L : ndarray
+        Cholesky factor of that part of G.
+    """
+    diagonal = np.diagonal(G).copy()
+    columns = np.zeros((len(G), len(G)), order="F")
+    accepted = []
+    while (step := following(diagonal, columns[:, : len(accepted)])) is not None:
+        # Rejection: a proposal drawn in proportion to the diagonal d of before is kept with
+        # probability (what is left of its entry) / d, which leaves pivots drawn one by one.
+        p, threshold = step
+        if diagonal[p] <= floor or diagonal[p] < threshold:
+            diagonal[p] = 0.0
+            continue
+        r = len(accepted)
+        column = G[p] - columns[:, :r] @ columns[p, :r]
+        column /= np.sqrt(diagonal[p])
+        columns[:, r] = column
+        diagonal -= column * column
+        diagonal[p] = 0.0
+        accepted.append(p)
+    return accepted, np.tril(columns[accepted, : len(accepted)])
+
+
+def _update(A, F, r, P, inverse):
+    """Write the rows of F that belong to the pivots P.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        What they take from the diagonal.
+    """
+    F_P = np.ascontiguousarray(F[:r, P].T)
+    columns = A.columns(P)
+
+    def of_tile(tile):
+        W = columns(tile)
+        # What is not finite shows in the norms.
+        with np.errstate(invalid="ignore", over="ignore"):
+            if r:
+                W -= F_P @ F[:r, tile]
+            return _column_squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))
+
+    return np.concatenate(A.over_tiles(of_tile))
+
+
+def _column_squared_norms(F):
+    """Return the squared norms of the columns, summed in their precision."""
+    return np.einsum("ij,ij->j", F, F).astype(np.float64)
+
+
+def _with_room(F, rank, k):
+    """Return F with space for `rank` rows: doubled where it has to grow."""
+    if rank <= len(F):
+        return F
+    larger = np.empty((min(k, max(rank, 2 * len(F))), F.shape[1]), F.dtype)
+    larger[: len(F)] = F
+    return larger

@@ -1,0 +1,408 @@
+"""Block Krylov iteration on the Gram matrix, stopped by an estimate of its error.
+
+Its start is drawn in ``start.py``. After each pass, `_outlook` estimates the error, and
+`_is_last` decides whether there is another one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+import numpy as np
+
+from ..dense.orth import extend_rows, orthonormal_rows, product64
+from ..dense.ritz import RitzBasis, bordered, descending_eigh, krylov_steps
+
+# Ritz values this close to the squared rounding error of the largest come from a QR
+# factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
+_SQUARING_LIMIT = 1e4
+
+# A tail (squared) below this many eps of the whole is a difference of rounding errors.
+_TAIL_LIMIT = 1e2
+
+# Residuals below this many eps of the largest Ritz value are rounding.
+_NOISE = 50
+
+# Passes after which a tail lost in rounding is taken for converged.
+_DEEP_PASSES = 3
+
+# A step on the sample is worth trying where the error is within this factor of the
+# tolerance.
+_STEP_REACH = 100
+
+# The next block keeps the directions that bring all but this share of its gain, or of the
+# tolerance; as many as a multiple of what BLAS kernels take at a time.
+_LOST_GAIN = 0.02
+_LOST_TOLERANCE = 0.2
+_NARROW_MULTIPLE = 8
+
+# Estimates are multiplied by this before they are compared with a tolerance or reported:
+# what the sampled look-ahead cannot see, measured on the spectra gallery.
+_SAFETY = 1.5
+
+
+class RightSVD(NamedTuple):
+    """Leading singular values and right singular vectors.
+
+    Attributes
+    ----------
+    singular_values : ndarray of shape (l,)
+        In decreasing order, float64.
+    components : ndarray of shape (l, n_features)
+        Orthonormal rows.
+    error_estimate : float
+        Estimated excess Frobenius error: ``||A - A V^T V||_F`` of the leading k, over that
+        of the best rank k, less one.
+    converged : bool
+        Whether the estimate is within the tolerance.
+    stalled : bool
+        Whether it is not, but more passes would be rounding.
+    """
+
+    singular_values: np.ndarray
+    components: np.ndarray
+    error_estimate: float
+    converged: bool
+    stalled: bool = False
+
+
+def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
+    """Whether the k-th squared singular value drowns in the rounding of the first."""
+    eps = np.finfo(dtype).eps
+    return bool(squared_values[k - 1] < limit * eps * squared_values[0])
+
+
+def refine_values(A, V):
+    """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
+    _, s, rotation = np.linalg.svd(A.triangular_factor(V))
+    return s, rotation.astype(V.dtype) @ V
+
+
+def accurate_values(A, squared_values, V, k):
+    """Return singular values and vectors, by one more pass where squaring loses them.
+
+    Given those of the Gram matrix, of which the first k are wanted.
+    """
+    if squaring_loses(squared_values, min(k, len(squared_values)), A.dtype):
+        return refine_values(A, V)
+    return np.sqrt(np.maximum(squared_values, 0.0)), V
+
+
+class _Ahead:
+    """The next Rayleigh-Ritz step, taken on a row sample.
+
+    On the rows of V the Gram matrix is known exactly, and so is its coupling to the next
+    block W; only its block on W is sampled, in two halves.
+
+    Parameters
+    ----------
+    ritz : Ritz
+        The leading Ritz pairs: the rows V and their images.
+    W : ndarray of shape (l, n_features)
+        The next block, orthonormal to V.
+    k : int
+        Number of singular vectors wanted.
+    sample : PairedSample
+
+    Attributes
+    ----------
+    gain : float
+        Captured variance the step adds: what the present V lacks.
+    reliable : bool
+        Whether the sample does not contradict what is known exactly.
+    """
+
+    def __init__(self, ritz, W, k, sample):
+        values, V, self._images = ritz
+        self.basis = np.concatenate([V, W])
+        self.k, self.sample, self._W = k, sample, W
+        self._known, self._cross = np.diag(values), product64(self._images, W)
+        self._halves = sample.projected_grams(W)
+        self._H = self._matrix(sum(self._halves))
+        following, coefficients = descending_eigh(self._H)
+        self.values, self._coefficients = following[:k], coefficients[:k]
+        captured = float(values[:k].sum())
+        sampled, certain = self.values.sum() - captured, self._certain(values) - captured
+        self.gain = max(0.0, float(sampled), float(certain))
+        self.reliable = bool(certain <= sampled)
+
+    def _certain(self, values):
+        """Return what the step captures at least, whatever rows the sample missed."""
+        # Of A W, what lies in the range of A V is known exactly.
+        floor = np.finfo(self.basis.dtype).eps * values[0]
+        inverse = np.where(values > floor, 1 / np.maximum(values, floor), 0.0)
+        seen = (self._cross.T * inverse) @ self._cross
+        H = bordered(self._known, self._cross, seen)
+        return np.linalg.eigvalsh(H)[-self.k :].sum()
+
+    def _matrix(self, sampled):
+        return bordered(self._known, self._cross, self.sample.scale * sampled)
+
+    def leading_directions(self, loss):
+        """Return the fewest directions of the next block that gain all but `loss`.
+
+        Those that the Ritz vectors of the step use most. What is left out is not lost: it
+        stays in the residuals, and comes again in a later block.
+        """
+        q = len(self._known)
+        directions = np.linalg.svd(self._coefficients[:, q:], full_matrices=False)[2]
+        cross, sampled = self._H[:q, q:] @ directions.T, directions @ self._H[q:, q:]
+        sampled = sampled @ directions.T
+        enough = self.values.sum() - loss
+
+        def suffices(r):
+            H = bordered(self._known, cross[:, :r], sampled[:r, :r])
+            return np.linalg.eigvalsh(H)[-self.k :].sum() >= enough
+
+        sizes = range(_NARROW_MULTIPLE, len(directions), _NARROW_MULTIPLE)
+        i = bisect_left(sizes, True, key=suffices)
+        if i == len(sizes):
+            return self._W
+        return directions[: sizes[i]].astype(self._W.dtype) @ self._W
+
+    def take(self):
+        """Return the Ritz vectors of the step, and what they in turn lack.
+
+        That is the gain of one more step, and the loss from the sampling noise: of each
+        half of the sample measured with the whole.
+        """
+        k, H, scale = self.k, self._H, self.sample.scale
+        lacking = 0.0
+        for half in self._halves:
+            _, c = descending_eigh(self._matrix(2 * half))
+            lacking += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
+        coefficients = self._coefficients.astype(self.basis.dtype)
+        vectors = coefficients @ self.basis
+        images = scale * self.sample.image(self._W)
+        images = coefficients @ np.concatenate([self._images, images])
+        residuals = images - self.values[:, np.newaxis].astype(vectors.dtype) * vectors
+        W = extend_rows(self.basis, residuals)
+        if len(W):
+            cross = product64(images, W)
+            sampled = scale * sum(self.sample.projected_grams(W))
+            following = np.linalg.eigvalsh(bordered(np.diag(self.values), cross, sampled))
+            lacking += following[-k:].sum() - self.values.sum()
+        return vectors, max(0.0, float(lacking))
+
+
+class _Energy:
+    """How the squared norm of the matrix is split after a pass.
+
+    Attributes
+    ----------
+    leading : ndarray of shape (k,)
+        Squared singular values so far, of those wanted.
+    captured : float
+        Their sum.
+    total : float
+        The squared Frobenius norm.
+    tail : float
+        What is left of it: the squared error.
+    tail_is_lost : bool
+        Whether that is a difference of rounding errors.
+    noise : float
+        The norm of residuals that are rounding.
+    eps : float
+        Relative rounding error of the data.
+    """
+
+    def __init__(self, A, leading):
+        self.eps = float(np.finfo(A.dtype).eps)
+        self.leading = leading
+        self.captured = float(leading.sum())
+        self.total = A.moments.squared_norm
+        self.tail = max(0.0, self.total - self.captured)
+        self.tail_is_lost = self.tail <= _TAIL_LIMIT * self.eps * self.total
+        self.noise = _NOISE * self.eps * float(leading[0])
+
+
+class _Outlook(NamedTuple):
+    """What more passes are estimated to bring.
+
+    Attributes
+    ----------
+    excess : float
+        Estimated excess error now: the gain of all that is to come, relative to the tail.
+    tail : float
+        Squared error of the best rank k, as far as it is known.
+    ahead : _Ahead or None
+        The next step as seen on the sample, where that is reliable.
+    """
+
+    excess: float
+    tail: float
+    ahead: _Ahead | None = None
+
+
+class _Found(NamedTuple):
+    """Ritz values and vectors to return, and their excess error."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    excess: float
+
+
+def block_krylov(
+    A,
+    start,
+    k,
+    *,
+    tol,
+    max_passes,
+    sample=None,
+    subspace=False,
+    report=None,
+):
+    """Find the leading right singular vectors of `A` by fused passes.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+        Or anything with its ``gram_product``, ``moments`` and ``dtype``.
+    start : ndarray of shape (l, n_features)
+        Orthonormal rows, l >= k.
+    k : int
+        Number of singular vectors wanted.
+    tol : float
+        Excess Frobenius error, relative to that of the best rank k, at which to stop.
+    max_passes : int
+        Most passes to make.
+    sample : PairedSample, default=None
+        Row sample to look one step ahead on, drawn independently of `start`. Without it,
+        the estimate is what the last pass gained: one pass late.
+    subspace : bool, default=False
+        Forget all but the latest block: subspace iteration, in less memory.
+    report : callable, default=None
+        Called after each pass; stops the iteration by returning True.
+
+    Returns
+    -------
+    RightSVD
+        Of at least k triplets, at most the rows of `start`.
+
+    Notes
+    -----
+    Block Lanczos on ``A^T A`` with full orthogonalisation and Rayleigh-Ritz after each
+    pass (Musco & Musco 2015, algorithm 2, in the coordinates of the right factor). A
+    pass costs 4 n_rows n_features l flops and reads the data once. Where it deviates:
+
+    - The iteration stops, not after a fixed count, but once a step of Rayleigh-Ritz on
+      basis and residuals, with the residuals' Gram block from the row sample, gains
+      less than ``2 tol`` times the tail. Where the step itself is estimated to reach
+      the tolerance, it is taken: a pass saved.
+    - Of the residuals, only the directions that this step finds worth their products make
+      the next block: it is ever narrower.
+    - Singular values that squaring would drown in rounding come from the QR factor of
+      ``A V^T``, one more pass of half the flops. If the tail is lost in rounding too,
+      that factor is taken on the whole basis, after three passes at least.
+    """
+    basis = RitzBasis(len(start), A.dtype)
+    captured = 0.0
+    for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
+        interrupted = report is not None and report()
+        # The first pass over the data brings their squared norm with it.
+        energy = _Energy(A, step.ritz.values[:k])
+        if not energy.tail_is_lost:
+            # Rounding has a direction as well, but not one that is worth a pass. Only where
+            # all that is left is as small as rounding, any direction may be wanted.
+            step.residuals = _above_noise(step.residuals, energy.noise)
+        gained, captured = energy.captured - captured, energy.captured
+        outlook = _outlook(step, energy, gained, sample)
+        last = interrupted or n_passes >= max_passes
+        last = last or _is_last(n_passes, outlook, energy, step.block, tol)
+        found = _sampled_step(outlook, tol, last)
+        if found is not None or last:
+            break
+        if subspace:
+            step.block = _image_block(step.ritz, basis.width)
+            basis.clear()
+        elif outlook.ahead is not None:
+            step.block = _narrowed(outlook, tol)
+    if found is None:
+        found = _Found(step.ritz.values, step.ritz.vectors, outlook.excess)
+    if energy.tail_is_lost and energy.total > 0:
+        # Their Ritz values are rounding, so any vector of the basis may be wanted.
+        s, V = (part[: basis.width] for part in refine_values(A, basis.vectors))
+    else:
+        s, V = accurate_values(A, found.values, found.vectors, k)
+    excess = float(found.excess)
+    stalled = excess > tol and not len(step.block)
+    return RightSVD(s, V, error_estimate=excess, converged=excess <= tol, stalled=stalled)
+
+
+def _above_noise(residuals, noise):
+    """Return the residuals that are more than rounding."""
+    norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
+    return residuals[norms > noise]
+
+
+def _outlook(step, energy, gained, sample):
+    """Estimate the excess error of the directions found so far.
+
+    The error ``||A - A V^T V||_F`` is the root of the tail. So its relative excess is, to
+    first order, half of what the passes to come will take from the tail. That is estimated
+    from the next pass, as far as it can be seen on the sample, or else from the last one.
+    """
+    if energy.tail_is_lost or not len(step.block):
+        return _Outlook(_excess_in_rounding(energy), energy.tail)
+    if sample is None:
+        # The passes to come will gain less than the last.
+        return _Outlook(gained / (2 * energy.tail), energy.tail)
+    ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
+    tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
+    excess = _SAFETY * ahead.gain / (2 * tail)
+    return _Outlook(excess, tail, ahead if ahead.reliable else None)
+
+
+def _excess_in_rounding(energy):
+    """Return the excess error that may be hidden where all residuals are rounding.
+
+    The error of a Ritz value is quadratic in its residual, as long as that is smaller than
+    the value.
+    """
+    if energy.tail_is_lost:
+        return 0.0
+    noise = energy.noise
+    lacking = np.minimum(noise, noise**2 / np.maximum(energy.leading, noise))
+    excess = float(lacking.sum()) / (2 * energy.tail)
+    return excess if excess > _NOISE * energy.eps else 0.0
+
+
+def _is_last(n_passes, outlook, energy, block, tol):
+    """Whether to stop: no direction is left, or the error is within the tolerance."""
+    if not len(block):
+        return True
+    if energy.tail_is_lost:
+        # The estimate is blind to directions of this size. A few passes find them.
+        return n_passes >= _DEEP_PASSES
+    return outlook.excess <= tol
+
+
+def _sampled_step(outlook, tol, last):
+    """Return what the next pass would find, as the sample tells, if that is good enough.
+
+    So a pass is saved. None where the pass has to be made, or is not needed.
+    """
+    if outlook.ahead is None or not tol < outlook.excess < _STEP_REACH * tol:
+        return None
+    vectors, lacking = outlook.ahead.take()
+    excess = _SAFETY * lacking / (2 * outlook.tail)
+    if excess <= tol or (last and excess < outlook.excess):
+        return _Found(outlook.ahead.values, orthonormal_rows(vectors), excess)
+    return None
+
+
+def _narrowed(outlook, tol):
+    """Return the next block without directions that gain less than their products cost."""
+    enough = _LOST_TOLERANCE * tol * 2 * outlook.tail
+    return outlook.ahead.leading_directions(max(_LOST_GAIN * outlook.ahead.gain, enough))
+
+
+def _image_block(ritz, width):
+    """Return the next block of subspace iteration: the images, orthonormal."""
+    block = orthonormal_rows(ritz.images)
+    if len(block) < width:
+        # Where rounding took directions from the images, the vectors still have them.
+        block = np.concatenate([block, extend_rows(block, ritz.vectors)])[:width]
+    return block

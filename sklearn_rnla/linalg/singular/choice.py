@@ -1,0 +1,266 @@
+"""Leading singular vectors: which algorithm, how many, how wide a block."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..dense.orth import complete_rows
+from ..dense.rank import numerical_rank
+from ..dense.ritz import MAX_BLOCKS
+from .block_krylov import block_krylov
+from .gram import gram_svd
+from .rank_rules import FixedRank
+from .starts import draw_sample, draw_start, sample_rows
+from .two_sided_krylov import two_sided_krylov
+
+# The block is as wide as a multiple of this: BLAS kernels waste the remainder.
+_WIDTH_MULTIPLE = 16
+_LEAST_OVERSAMPLES = 8
+
+# A sample that is more than this share of the rows saves nothing.
+_LARGEST_SAMPLE = 0.25
+
+# Most memory for the basis of an iteration on both sides, in units of that of the matrix.
+_LARGEST_BASIS = 2
+
+# Largest Gram matrix that is formed unasked, in rows.
+_LARGEST_GRAM = 8_000
+
+# What an iteration costs beside its products: samples, small eigenproblems, Python.
+_PASS_OVERHEAD = 3e8
+
+
+def block_width(k, n_oversamples, shape) -> int:
+    """Return the number of vectors iterated for k wanted ones."""
+    if n_oversamples is None:
+        width = -(-(k + _LEAST_OVERSAMPLES) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
+    else:
+        width = k + n_oversamples
+    return max(k, min(width, *shape))
+
+
+def pass_cost(rows, width) -> float:
+    """Return the cost of a fused pass, in flops at the peak of a square product."""
+    if rows.sparse:
+        # Bound by memory: a few per cent of peak.
+        return _PASS_OVERHEAD + 4 * rows.nnz * width * 30
+    efficiency = width / (width + 48)
+    return _PASS_OVERHEAD + 4 * rows.shape[0] * rows.shape[1] * width / efficiency
+
+
+def gram_cost(rows) -> float:
+    """Return the cost of the exact solution, in the same unit."""
+    n_rows, n_features = rows.shape
+    small = min(n_rows, n_features)
+    eigen = 30 * small**3
+    if not rows.sparse or n_rows < n_features:
+        return 1.4 * n_rows * n_features * small + eigen
+    return 450 * rows.nnz**2 / max(1, n_rows) + eigen
+
+
+def pass_budget(A, width) -> float:
+    """Return after how many passes the exact solution would have been cheaper.
+
+    Infinity where it does not work; 0 where no iteration is worth beginning.
+    """
+    limit = _most_values(A)
+    if limit > _LARGEST_GRAM or not _fits_gram(A):
+        return np.inf
+    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width))
+    return 0 if budget <= 2 or width > limit // 2 else budget
+
+
+class Plan(NamedTuple):
+    """An iteration, and what it may cost.
+
+    Attributes
+    ----------
+    width : int
+        Vectors iterated; 0 is the exact solution at once.
+    max_passes : int
+        Most passes that are allowed.
+    budget : float
+        Passes after which the exact solution would have been cheaper, see `pass_budget`.
+    """
+
+    width: int
+    max_passes: int
+    budget: float
+
+    @property
+    def n_passes(self) -> int:
+        """Most passes to make; 0 where no iteration is worth beginning."""
+        return int(min(self.max_passes, self.budget))
+
+    def abandons(self, *, converged, stalled) -> bool:
+        """Whether the exact solution is to follow on what the iteration has come to.
+
+        An iteration that is not worth more passes has not failed where the user's limit
+        ended it: then its result is what was asked for.
+        """
+        over_budget = self.budget < self.max_passes
+        return not converged and (over_budget or (stalled and np.isfinite(self.budget)))
+
+
+def choose(A, k, algorithm, max_passes, n_oversamples) -> Plan:
+    """Choose between iteration and the exact solution by a count of flops.
+
+    Ski rental: an iteration whose passes are not known in advance is left once it has cost
+    what the exact solution does, so that both together cost at most twice the better one.
+    """
+    if algorithm == "gram":
+        return Plan(width=0, max_passes=max_passes, budget=0)
+    width = block_width(k, n_oversamples, A.shape)
+    budget = pass_budget(A, width) if algorithm == "auto" else np.inf
+    return Plan(width=width, max_passes=max_passes, budget=budget)
+
+
+def right_svd(
+    A,
+    rule,
+    *,
+    algorithm="auto",
+    tol=1e-3,
+    max_passes=20,
+    n_oversamples=None,
+    sketch="row_sampling",
+    rng,
+    report=None,
+):
+    """Compute leading right singular vectors of `A`.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+    rule : callable
+        ``rule(s, squared_norm, shape)`` returns how many of the singular values `s` to
+        keep, or None for more; its ``first_guess`` is computed first.
+    algorithm : {"auto", "krylov", "subspace", "gram"}
+        "auto" is the cheaper of Krylov iteration and the exact solution by a count of
+        flops; an iteration that has cost as much as the exact solution would is left for
+        it.
+    tol, max_passes, n_oversamples, report
+        See `block_krylov` and `block_width`.
+    sketch : str
+        What the iteration starts from: "row_sampling" is `coarse_start`, the name of a
+        distribution `sketched_start`.
+    rng : Generator
+        Source of all randomness.
+
+    Returns
+    -------
+    k : int
+        How many to keep.
+    RightSVD
+        Of k triplets or more.
+    """
+    limit = _most_values(A)
+    fixed = isinstance(rule, FixedRank)
+    # A fixed rank may exceed the rows, where weights stand for repetitions.
+    k = rule.first_guess if fixed else min(rule.first_guess, limit)
+    found = None
+    while (plan := choose(A, k, algorithm, max_passes, n_oversamples)).n_passes:
+        n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
+        n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
+        start = draw_start(A, width, sketch, n_rows=n_rows, known=found, rng=rng)
+        found = block_krylov(
+            A,
+            start,
+            k,
+            tol=tol,
+            max_passes=plan.n_passes,
+            sample=draw_sample(A, width, n_rows=n_rows, rng=rng),
+            subspace=algorithm == "subspace",
+            report=report,
+        )
+        if plan.abandons(converged=found.converged, stalled=found.stalled):
+            break
+        s = found.singular_values[:k]
+        kept = rule(s, A.moments.squared_norm, A.shape)
+        if kept is not None or k == limit:
+            V = complete_rows(found.components, k, rng)[:k]
+            s = np.concatenate([s, np.zeros(max(0, k - len(s)))])
+            return kept or k, found._replace(singular_values=s, components=V)
+        # The rule wants more of them: go on from those found, twice as many.
+        k = min(2 * k, limit)
+    found = gram_svd(A, k if fixed else limit, rng=rng)
+    shape = (A.rows.n_samples, A.shape[1])
+    s = np.zeros(min(shape))
+    s[: len(found.singular_values)] = found.singular_values[: len(s)]
+    return rule(s, A.moments.squared_norm, shape), found
+
+
+def two_sided_svd(A, k, *, algorithm, tol, max_passes, n_oversamples, rng):
+    """Compute both sides of the leading singular triplets of a dense matrix in memory.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+        Without centring and weights.
+    k : int
+    algorithm, tol, max_passes, n_oversamples, rng
+        As of `right_svd`.
+
+    Returns
+    -------
+    TwoSidedSVD or None
+        None where it is for `right_svd` to answer: where another algorithm is asked for or
+        is cheaper, where the iteration would take more than twice the memory of A, and
+        where it does not lead to the tolerance.
+    """
+    if algorithm not in ("auto", "krylov"):
+        return None
+    n_rows, n_columns = A.shape
+    plan = choose(A, k, algorithm, max_passes, n_oversamples)
+    n_kept = (n_rows + n_columns) * plan.width * MAX_BLOCKS
+    if plan.n_passes < 2 or n_kept > _LARGEST_BASIS * n_rows * n_columns:
+        return None
+    options = {"tol": tol, "error_of": _excess, "max_passes": plan.n_passes, "rng": rng}
+    found = two_sided_krylov(A.rows.in_memory(), k, plan.width, **options)
+    if found is None:
+        return None
+    stalled = found.n_passes < plan.n_passes
+    return None if plan.abandons(converged=found.converged, stalled=stalled) else found
+
+
+def _excess(lacking, captured):
+    """Return the excess Frobenius error, given shares of the squared norm."""
+    tail = 1 - captured - lacking
+    return lacking / (2 * tail) if tail > 0 else np.inf
+
+
+def leading_right(A, k, rng):
+    """Return at most k right singular vectors, as rows, whose values are not rounding.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+    k : int
+        At most the smaller of the shape of A.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (r, n_columns)
+        In float64.
+    """
+    _, result = right_svd(A, FixedRank(k), rng=rng)
+    # The leading ones are those in the units of the data.
+    rank = numerical_rank(result.singular_values[:k], A.shape, A.dtype)
+    return result.components[:rank].astype(np.float64)
+
+
+def _most_values(A):
+    """Return how many singular values there are, of a stream at most."""
+    return A.shape[1] if A.shape[0] is None else min(A.shape)
+
+
+def _fits_gram(A):
+    """Whether the exact solution works on this source without a dense copy of it."""
+    n_rows, n_features = A.shape
+    if n_rows >= n_features:
+        return True
+    return hasattr(A.rows, "values") and n_rows * n_features <= 2**27

@@ -1,0 +1,397 @@
+"""Self-attention whose cost is linear in the length of the sequence."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+
+from ..._random import draw_seed, stream
+from ..._sklearn import Interval, StrOptions, validate_params
+from ..arrays import to_numpy
+from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
+from .pseudo_inverse import checkpoint_pinv, newton_pinv
+from .softmax import NumpyArrays, namespace_of, softmax_between
+
+# Ways of choosing landmarks.
+METHODS = ("segment-means", "kmeans", "rpcholesky")
+
+PINV = [StrOptions({"newton", "exact", "checkpoint"})]
+TOL = [Interval(Real, 0, 1, closed="left"), None]
+
+# Landmarks, unless told.
+_N_LANDMARKS = 64
+
+# What Newton's iteration leaves of the landmarks' matrix. On the queries and keys of
+# trained models, smaller remainders make larger errors: they fit landmarks more closely
+# by weights of alternating signs, which other tokens do not share.
+_REMAINDER = 0.03
+
+
+@validate_params(
+    {
+        "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
+        "pinv": PINV,
+        "tol": TOL,
+        "scale": [Interval(Real, 0, None, closed="neither"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def nystroem_attention(
+    q,
+    k,
+    v,
+    *,
+    n_landmarks=None,
+    pinv="newton",
+    landmarks="segment-means",
+    mask=None,
+    residual_conv=None,
+    scale=None,
+    tol=None,
+    return_error=False,
+    random_state=None,
+):
+    """Approximate softmax self-attention in time linear in the number of tokens.
+
+    With landmarks Q and K of the queries and keys, and S for softmax over rows,
+    ``S(q k^T) v`` becomes ``S(q K^T) S(Q K^T)^+ (S(Q k^T) v)``.
+
+    Parameters
+    ----------
+    q, k : array or tensor of shape (..., n, d)
+        Queries and keys of n tokens; leading dimensions are those of batch and heads.
+    v : array or tensor of shape (..., n, d_v)
+        Values.
+    n_landmarks : int, default=None
+        Number m of landmarks; None is 64, or as many as `landmarks` has indices. Where
+        there are no more tokens than landmarks that are chosen, attention is exact.
+    pinv : {"newton", "exact", "checkpoint"}, default="newton"
+        How the landmarks' matrix A is inverted:
+
+        - "newton": by matrix products, until ``||A Z A - A|| <= tol ||A||``;
+        - "exact": by singular values, those below `tol` of the largest left out;
+        - "checkpoint": as published weights were trained, by six steps of Newton's
+          iteration, the first of which depends on all of the batch.
+
+    landmarks : {"segment-means", "kmeans", "rpcholesky"} or array of int, \
+            default="segment-means"
+        - "segment-means": averages of consecutive tokens;
+        - "kmeans": five steps of k-means from there;
+        - "rpcholesky": averages of tokens nearest to pivots of randomly pivoted Cholesky
+          factorisation, chosen on the CPU, a matrix at a time;
+        - indices of tokens, of shape (m,), or one that broadcasts to (..., m).
+
+    mask : array or tensor of shape (batch, n), default=None
+        True, or 1, for tokens, false for padding. More generally the leading dimensions
+        of q, or the first few of them, and n.
+    residual_conv : array or tensor of shape (n_heads, width), default=None
+        Weights of a convolution of each head's values along the tokens, which is added.
+        An odd width; heads are the last of the leading dimensions.
+    scale : float, default=None
+        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+    tol : float, default=None
+        Remainder of the inversion; None is 0.03 for "newton", and rounding for "exact".
+    return_error : bool, default=False
+        Whether to estimate, too, how far the result without the convolution is from exact
+        attention, by `attention_error`.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed of "rpcholesky", and of the tokens that the error is estimated on.
+
+    Returns
+    -------
+    out : array or tensor of shape (..., n, d_v)
+        As q came: its library, dtype and device. Zero for padding.
+    error : ndarray of shape (...)
+        Estimated relative error of each head. Only if `return_error`.
+
+    Raises
+    ------
+    TypeError
+        When tensors and arrays are mixed, or do not hold real numbers.
+    ValueError
+        When shapes do not fit, an entry is not finite, landmarks given for a sequence are
+        all padding, or a mask is for pairs of tokens, as a causal one, for which the sums
+        over landmarks do not hold.
+
+    See Also
+    --------
+    attention_error : How far any approximation is from exact attention.
+
+    Notes
+    -----
+    Xiong et al. (2021), equation 13. ``4 n m (d + d_v)`` flops for each head, about
+    ``6 m^3`` for each step of the inversion, and memory for n rows: the n x m weights
+    are not stored, except for "kmeans" and "rpcholesky". Half precision is computed in
+    single. Averages are over valid tokens alone.
+
+    References
+    ----------
+    Y. Xiong et al. (2021). Nystromformer: a Nystrom-based algorithm for approximating
+    self-attention. AAAI.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import nystroem_attention
+    >>> q, k, v = np.random.default_rng(0).standard_normal((3, 2, 4, 100, 8))
+    >>> nystroem_attention(q, k, v, n_landmarks=16).shape
+    (2, 4, 100, 8)
+    """
+    arrays = {"q": q, "k": k, "v": v}
+    if residual_conv is not None:
+        arrays["residual_conv"] = residual_conv
+    space = namespace_of(**arrays)
+    given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
+    tokens = _tokens(mask, q.shape)
+    indices = None
+    if not isinstance(landmarks, str):
+        indices = _indices(landmarks, q.shape, n_landmarks)
+    elif landmarks not in METHODS:
+        raise ValueError(
+            f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
+        )
+    scale = float(scale or q.shape[-1] ** -0.5)
+    with space.in_full(q):
+        # A sequence without tokens is computed as one of padding, and set to zero.
+        some = None if tokens is None else tokens | ~tokens.any(axis=-1, keepdims=True)
+        out = _attention(
+            space,
+            q,
+            k,
+            v,
+            some,
+            m=int(n_landmarks or _N_LANDMARKS),
+            landmarks=landmarks if indices is None else indices,
+            inverse=lambda A: _inverse(space, A, pinv, tol),
+            scale=scale,
+            random_state=random_state,
+        )
+        if tokens is not None:
+            present = space.constant(tokens, q)[..., None]
+            out, v = (space.xp.where(present, x, 0.0) for x in (out, v))
+        approximation = out
+        if residual_conv is not None:
+            out = out + space.convolve(v, _conv_weights(space, residual_conv, v))
+            if tokens is not None:
+                out = space.xp.where(present, out, 0.0)
+    out = space.give(out, given)
+    if not return_error:
+        return out
+    seen = {"mask": mask, "scale": scale, "random_state": random_state}
+    return out, attention_error(approximation, q, k, v, **seen)
+
+
+def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_state):
+    """Return attention of validated arrays; of each matrix, some token is valid."""
+    n = q.shape[-2]
+    keys = None if tokens is None else space.constant(tokens, q)
+    few = None
+    if not isinstance(landmarks, str):
+        chosen = given_tokens(space, landmarks, q, k, tokens)
+    elif n <= m:
+        return space.attend(q, k, v, scale, keys)
+    else:
+        segments = Segments(tokens, n, m, space, q)
+        if landmarks == "segment-means":
+            chosen = segment_means(segments, q, k)
+        elif landmarks == "kmeans":
+            chosen = cluster_means(space, segments, q, k, keys)
+        else:
+            seed = draw_seed(random_state)
+            chosen = pivot_means(space, q, k, tokens, m, scale, seed)
+        if tokens is not None:
+            few = tokens.sum(axis=-1) <= m
+    A = softmax_between(space, chosen.q, chosen.k, scale, chosen.valid_q, chosen.valid_k)
+    values = inverse(A) @ space.attend(chosen.q, k, v, scale, keys)
+    if few is not None and few.any():
+        # Landmarks are the tokens themselves, so that their values are exact.
+        few = space.constant(few[..., np.newaxis, np.newaxis], q)
+        values = space.xp.where(few, segments.means(v), values)
+    return space.attend(q, chosen.k, values, scale, chosen.valid_k)
+
+
+def _inverse(space, A, pinv, tol):
+    if pinv == "checkpoint":
+        return checkpoint_pinv(space, A)
+    # Not the `numerical_rank`: all is in the precision of the softmax, in any library.
+    rounding = A.shape[-1] * space.xp.finfo(A.dtype).eps
+    if pinv == "newton":
+        return newton_pinv(space, A, max(_REMAINDER if tol is None else tol, rounding))
+    return space.pinv(A, max(tol or 0.0, rounding))
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def attention_error(
+    out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None
+):
+    """Estimate how far an approximation is from exact attention.
+
+    Parameters
+    ----------
+    out : array or tensor of shape (..., n, d_v)
+        The approximation, without a convolution.
+    q, k : array or tensor of shape (..., n, d)
+        Queries and keys.
+    v : array or tensor of shape (..., n, d_v)
+        Values.
+    n_samples : int, default=64
+        Tokens of each sequence for which attention is computed exactly, drawn without
+        replacement; of all of them, the error is no estimate.
+    mask : array or tensor of shape (batch, n), default=None
+        As for `nystroem_attention`.
+    scale : float, default=None
+        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (...)
+        Of each head ``||out - exact||_F / ||exact||_F``, over the tokens drawn, in
+        float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of `nystroem_attention`.
+
+    See Also
+    --------
+    nystroem_attention : The approximation.
+
+    Notes
+    -----
+    ``2 n_samples n (d + d_v)`` flops for each head, on the CPU and in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.neural import attention_error, nystroem_attention
+    >>> q, k, v = np.random.default_rng(0).standard_normal((3, 100, 8))
+    >>> out = nystroem_attention(q, k, v, n_landmarks=100)
+    >>> bool(attention_error(out, q, k, v) < 1e-12)
+    True
+    """
+    names = {"q": q, "k": k, "v": v}
+    q, k, v = _read(NumpyArrays(), **names)
+    out = to_numpy(out, "out")
+    if out.shape != v.shape:
+        raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
+    q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
+    tokens = _tokens(mask, q.shape)
+    if tokens is None:
+        tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
+    rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
+    space = NumpyArrays()
+    some = tokens | ~tokens.any(axis=-1, keepdims=True)
+    exact = space.attend(
+        space.take_rows(q, rows), k, v, float(scale or q.shape[-1] ** -0.5), some
+    )
+    wrong = space.take_rows(out, rows) - exact
+    wrong, total = ((np.square(x).sum(-1) * drawn).sum(-1) for x in (wrong, exact))
+    return np.sqrt(wrong / np.where(total > 0, total, 1.0))
+
+
+def _sample(tokens, size, rng):
+    """Return indices of valid tokens, and which of the indices there are."""
+    size = min(size, tokens.shape[-1])
+    keys = np.where(tokens, rng.random(tokens.shape), np.inf)
+    rows = np.argsort(keys, axis=-1)[..., :size]
+    return rows, np.take_along_axis(tokens, rows, -1)
+
+
+def _read(space, **arrays):
+    """Return queries, keys and values, checked against each other, in one dtype."""
+    read = {name: space.read(x, name) for name, x in arrays.items()}
+    q, k, v = read.values()
+    if q.ndim < 2:
+        raise ValueError(f"q has shape {tuple(q.shape)}, but (..., n, d) is expected.")
+    if q.shape != k.shape or q.shape[:-1] != v.shape[:-1]:
+        raise ValueError(
+            f"q has shape {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)}: q "
+            "and k must have one shape, and v the same but for its last dimension."
+        )
+    dtype = (q[..., :1, :1] + k[..., :1, :1] + v[..., :1, :1]).dtype
+    return [space.cast(x, dtype) for x in (q, k, v)]
+
+
+def _tokens(mask, shape):
+    """Return which tokens are valid, of as many dimensions as the shape of q, less one.
+
+    None where all are.
+    """
+    if mask is None:
+        return None
+    *lead, n, _ = shape
+    if hasattr(mask, "detach"):
+        mask = mask.detach().cpu()
+        mask = mask.float() if mask.is_floating_point() else mask
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "biu" or np.any(mask != mask.astype(bool)):
+        raise ValueError(
+            "mask must be of booleans, or of the integers 0 and 1: true for tokens, false "
+            f"for padding. It is of {mask.dtype}."
+        )
+    fits = 1 <= mask.ndim <= len(lead) + 1
+    if not fits or mask.shape != (*lead[: mask.ndim - 1], n):
+        if mask.ndim >= 2 and mask.shape[-2:] == (n, n):
+            raise ValueError(
+                f"mask has shape {mask.shape}: one for pairs of tokens, as a causal mask, "
+                "has no form that is linear in their number. A mask of padding has shape "
+                f"(batch, n={n})."
+            )
+        raise ValueError(
+            f"mask has shape {mask.shape}, but {(*lead[:1], n)} is expected, the batch and "
+            "the tokens of q."
+        )
+    mask = mask.astype(bool)
+    if mask.all():
+        return None
+    inner = (1,) * (len(lead) + 1 - mask.ndim)
+    return mask.reshape(*mask.shape[:-1], *inner, n)
+
+
+def _indices(landmarks, shape, n_landmarks):
+    """Return indices of landmarks, checked."""
+    if hasattr(landmarks, "detach"):
+        landmarks = landmarks.detach().cpu()
+    indices = np.asarray(landmarks)
+    *lead, n, _ = shape
+    if indices.dtype.kind not in "iu" or not 1 <= indices.ndim <= len(lead) + 1:
+        raise ValueError(
+            f"landmarks must be one of {', '.join(METHODS)}, or integers of a shape that "
+            f"broadcasts to (..., m), not of shape {indices.shape} and {indices.dtype}."
+        )
+    try:
+        np.broadcast_to(indices[..., 0], lead)
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"landmarks has shape {indices.shape}, which does not fit (*{lead}, m)."
+        ) from error
+    if indices.min() < 0 or indices.max() >= n:
+        raise ValueError(
+            f"landmarks has indices from {indices.min()} to {indices.max()}, but must be "
+            f"from 0 to n - 1 = {n - 1}."
+        )
+    m = indices.shape[-1]
+    if n_landmarks not in (None, m):
+        raise ValueError(f"n_landmarks={n_landmarks}, but landmarks has {m} indices.")
+    return indices.astype(np.int64)
+
+
+def _conv_weights(space, weights, v):
+    """Return the weights of the convolution, checked against the values."""
+    shape = tuple(np.shape(weights))
+    if v.ndim < 3 or len(shape) != 2 or shape[0] != v.shape[-3] or shape[1] % 2 == 0:
+        raise ValueError(
+            f"residual_conv has shape {shape}, but (n_heads, width) is expected, of an odd "
+            f"width and the heads of v, which has shape {tuple(v.shape)}."
+        )
+    return space.cast(space.read(weights, "residual_conv"), v.dtype)

@@ -1,0 +1,1 @@
+"""Smaller layers: low-rank weights, fewer neurons, one budget for all."""

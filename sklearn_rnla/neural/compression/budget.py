@@ -1,0 +1,359 @@
+"""One budget of parameters, spread over the layers of a network."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from heapq import heappop, heappush
+from itertools import count
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._sklearn import Interval, RealNotInt, validate_params
+from .layer import RIDGE, Layer, as_given, make_layer
+
+BUDGET = [
+    Interval(RealNotInt, 0, 1, closed="right"),
+    Interval(Integral, 1, None, closed="left"),
+]
+
+
+class CompressedLayers(NamedTuple):
+    """Layers within a budget.
+
+    Attributes
+    ----------
+    factors : dict of str to LowRankFactors or None
+        None where a layer stays as it is.
+    table : dict of str to list
+        Columns, one entry a layer: "layer", "n_out", "n_in", "rank" (None where it stays
+        as it is), "n_parameters", "n_parameters_before", "weight_error" and
+        "output_error" (None without activations). For `pandas.DataFrame`.
+    n_parameters : int
+        Entries of all matrices, at most the budget.
+    n_parameters_before : int
+        Entries of all matrices given.
+    """
+
+    factors: dict
+    table: dict
+    n_parameters: int
+    n_parameters_before: int
+
+
+@validate_params(
+    {
+        "weights": [dict],
+        "budget": BUDGET,
+        "activations": [dict, None],
+        "biases": [dict, None],
+        "relative": ["boolean"],
+        "ridge": RIDGE,
+    },
+    prefer_skip_nested_validation=True,
+)
+def compress_layers(
+    weights, budget, *, activations=None, biases=None, relative=True, ridge=None
+):
+    """Factor several layers at the ranks that one budget allows.
+
+    Parameters
+    ----------
+    weights : dict of str to array-like or tensor of shape (n_out, n_in)
+        Matrices by name, as in torch.
+    budget : float or int
+        Entries that all matrices may have together: a share in (0, 1], or a number. At
+        least those of rank 1 everywhere.
+    activations : dict of str to array-like or tensor of shape (..., n_in), default=None
+        Inputs of some layers or all. Errors of these are those of their outputs.
+    biases : dict of str to array-like or tensor of shape (n_out,), default=None
+        Of some layers or all.
+    relative : bool, default=True
+        Whether the error of a layer counts relative to its norm. If not, large layers
+        and large activations count more.
+    ridge : float, default=None
+        As in `low_rank_factorize`.
+
+    Returns
+    -------
+    CompressedLayers
+        ``(factors, table, n_parameters, n_parameters_before)``.
+
+    Raises
+    ------
+    ValueError
+        When there are no layers, names are not those of weights, the budget is too small,
+        or an array does not fit.
+    TypeError
+        When an array does not hold real numbers.
+
+    See Also
+    --------
+    low_rank_factorize : One layer.
+
+    Notes
+    -----
+    A rank costs ``n_out + n_in`` entries and removes the square of its singular value
+    from the error; the whole matrix costs its entries and leaves none. What removes
+    most for each entry goes first, along the convex hull of error over cost of each layer,
+    which minimises the sum of squared errors as long as no step exceeds the budget. Where
+    one does, its layer goes on along the hull of what it can still afford; and all is
+    tried again with that step first, and from the same compression of all layers, which
+    is never better than the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import compress_layers
+    >>> rng = np.random.default_rng(0)
+    >>> smooth = np.outer(rng.standard_normal(30), rng.standard_normal(20))
+    >>> rough = rng.standard_normal((30, 20))
+    >>> found = compress_layers({"smooth": smooth, "rough": rough}, 0.6)
+    >>> found.table["rank"], found.n_parameters
+    ([1, None], 650)
+    """
+    layers = layers_of(weights, activations, biases, ridge)
+    spectra = {name: layer.spectrum() for name, layer in layers.items()}
+    limit = limit_of(budget, [layer.W.size for layer in layers.values()])
+    largest = max(layer.exponent for layer in layers.values())
+    options = {}
+    for name, layer in layers.items():
+        s = spectra[name][1]
+        if not relative:
+            s = s * 2.0 ** (layer.exponent - largest)
+        options[name] = Options.of(layer, s, relative)
+    ranks = allot(options, limit)
+    factors = dict.fromkeys(layers)
+    for name, rank in ranks.items():
+        if rank is not None:
+            found = layers[name].factors(spectra[name][0][:, :rank])
+            bias = (biases or {}).get(name)
+            factors[name] = as_given(found, weights[name], bias)
+    table = table_of(
+        {name: layer.W.shape for name, layer in layers.items()},
+        factors,
+        {name for name, layer in layers.items() if layer.second is not None},
+    )
+    return CompressedLayers(
+        factors, table, sum(table["n_parameters"]), sum(table["n_parameters_before"])
+    )
+
+
+def layers_of(weights, activations, biases, ridge) -> dict:
+    """Return a `Layer` for each name, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When there is none, a name is unknown, or an array does not fit.
+    """
+    if not weights:
+        raise ValueError("weights={} must have at least one layer.")
+    for title, given in {"activations": activations, "biases": biases}.items():
+        unknown = [name for name in given or {} if name not in weights]
+        if unknown:
+            raise ValueError(f"{title} names {unknown[0]!r}, which weights does not.")
+    activations, biases = activations or {}, biases or {}
+    return {
+        name: make_layer(W, activations.get(name), biases.get(name), ridge, str(name))
+        for name, W in weights.items()
+    }
+
+
+def limit_of(budget, sizes) -> int:
+    """Return a budget as a number of entries."""
+    if isinstance(budget, Integral):
+        return int(budget)
+    return int(budget * sum(sizes) * (1 + np.finfo(np.float64).eps))
+
+
+class Options(NamedTuple):
+    """What a layer may be replaced by: costs, increasing, and errors, decreasing.
+
+    Attributes
+    ----------
+    costs : ndarray of shape (n,)
+        Entries at rank 1, 2, ... while fewer than the matrix has, and those of the matrix.
+    errors : ndarray of shape (n,)
+        Squared; 0 at last.
+    """
+
+    costs: np.ndarray
+    errors: np.ndarray
+
+    @classmethod
+    def of(cls, layer: Layer, s, relative):
+        """Return the options of a layer whose outputs have singular values `s`."""
+        each, size = sum(layer.W.shape), layer.W.size
+        # Of the same sums, so that errors decrease down to zero.
+        tails = np.append(np.cumsum(s[::-1] ** 2)[::-1], 0.0)
+        # What a Gram matrix cannot tell from rounding.
+        tails[tails < np.finfo(np.float64).eps * tails[0]] = 0.0
+        if relative and tails[0] > 0:
+            tails = tails / tails[0]
+        ranks = np.arange(1, min(len(s), (size - 1) // each) + 1)
+        return cls(np.append(ranks * each, size), np.append(tails[ranks], 0.0))
+
+    def hull(self, start, most):
+        """Return the options after `start` on the lower convex hull of error over cost.
+
+        Parameters
+        ----------
+        start : int
+            Where the hull begins.
+        most : int
+            What options may cost.
+
+        Returns
+        -------
+        list of int
+        """
+        kept = [start]
+        for i in range(start + 1, int(np.searchsorted(self.costs, most, "right"))):
+            # What costs more and is no better is not wanted.
+            if self.errors[i] >= self.errors[kept[-1]]:
+                continue
+            while len(kept) > 1 and self.gain(*kept[-2:]) <= self.gain(kept[-1], i):
+                kept.pop()
+            kept.append(i)
+        return kept[1:]
+
+    def gain(self, i, j):
+        """Return the error that option j removes from that of i, for each entry more."""
+        return (self.errors[i] - self.errors[j]) / (self.costs[j] - self.costs[i])
+
+
+def allot(options, limit) -> dict:
+    """Choose an option of each layer, for the least sum of errors.
+
+    Parameters
+    ----------
+    options : dict of str to Options
+    limit : int
+        Most costs together.
+
+    Returns
+    -------
+    dict of str to int or None
+        The rank; None for the matrix itself.
+
+    Raises
+    ------
+    ValueError
+        When the least costs exceed the limit.
+    """
+    least = sum(int(found.costs[0]) for found in options.values())
+    if limit < least:
+        raise ValueError(
+            f"budget={limit} must be at least {least}, "
+            "the entries of rank 1 in every layer."
+        )
+    starts = [dict.fromkeys(options, 0), _alike(options, limit)]
+    chosen, refused = _spend(options, starts[0], limit - least)
+    if refused is not None:
+        # What came before it may be worth less.
+        starts.append(starts[0] | dict([refused]))
+    found = [chosen]
+    for start in starts[1:]:
+        left = limit - _total(options, start, "costs")
+        found.append(_spend(options, start, left)[0])
+    chosen = min(found, key=lambda c: _total(options, c, "errors"))
+    return {
+        name: None if i == len(options[name].costs) - 1 else i + 1
+        for name, i in chosen.items()
+    }
+
+
+def _alike(options, limit) -> dict:
+    """Return the options of the same compression everywhere, the least within a limit."""
+    shares = {name: found.costs / found.costs[-1] for name, found in options.items()}
+
+    def at(share):
+        return {
+            name: max(int(np.searchsorted(own, share, "right")) - 1, 0)
+            for name, own in shares.items()
+        }
+
+    steps = np.unique(np.concatenate(list(shares.values())))
+    beyond = bisect_right(
+        steps, limit, key=lambda share: _total(options, at(share), "costs")
+    )
+    return at(steps[max(beyond - 1, 0)])
+
+
+def _total(options, chosen, field):
+    return sum(getattr(options[name], field)[i] for name, i in chosen.items())
+
+
+def _spend(options, chosen, left):
+    """Take the best steps for each entry while they fit.
+
+    Parameters
+    ----------
+    options : dict of str to Options
+    chosen : dict of str to int
+        Where to start.
+    left : int
+        What all steps may cost.
+
+    Returns
+    -------
+    chosen : dict of str to int
+    refused : tuple of str and int, or None
+        The first step that was too long, and would have fitted at the start.
+    """
+    chosen, refused, at_first = dict(chosen), None, left
+    # Ties go to the one offered first.
+    steps, turn = [], count()
+
+    def offer(name, path):
+        if path:
+            gain = options[name].gain(chosen[name], path[0])
+            heappush(steps, (-gain, next(turn), name, path))
+
+    for name, found in options.items():
+        offer(name, found.hull(chosen[name], found.costs[-1]))
+    while steps:
+        *_, name, path = heappop(steps)
+        found, now = options[name], chosen[name]
+        cost = int(found.costs[path[0]] - found.costs[now])
+        if cost <= left:
+            chosen[name] = path[0]
+            left -= cost
+            offer(name, path[1:])
+            continue
+        if refused is None and found.costs[path[0]] - found.costs[0] <= at_first:
+            refused = name, path[0]
+        # Shorter steps may do.
+        offer(name, found.hull(now, found.costs[now] + left))
+    return chosen, refused
+
+
+def table_of(shapes, factors, seen):
+    """Return what became of layers, as columns of a table.
+
+    Parameters
+    ----------
+    shapes : dict of str to tuple of int
+    factors : dict of str to LowRankFactors or None
+    seen : collection of str
+        Layers whose inputs are known.
+    """
+    rows = []
+    for name, (n_out, n_in) in shapes.items():
+        found, size = factors[name], n_out * n_in
+        row = {
+            "layer": name,
+            "n_out": n_out,
+            "n_in": n_in,
+            "rank": None,
+            "n_parameters": size,
+            "n_parameters_before": size,
+            "weight_error": 0.0,
+            "output_error": 0.0 if name in seen else None,
+        }
+        if found is not None:
+            row |= {title: getattr(found, title) for title in list(row)[3:]}
+        rows.append(row)
+    return {title: [row[title] for row in rows] for title in rows[0]}

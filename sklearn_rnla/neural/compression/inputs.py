@@ -1,0 +1,135 @@
+"""Inputs of a layer, known by their mean and second moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from ...operators import Moments
+from ...operators.scaling import scale_of
+from ..arrays import to_numpy
+
+# Rows that are taken to float64 at a time.
+_BLOCK = 8192
+
+# Of rows that are zero.
+_LEAST_SCALE = 2.0**-1000
+
+
+class InputMoments:
+    """Mean and second moments of rows that come in batches, in float64.
+
+    Parameters
+    ----------
+    width : int
+        Entries of a row.
+
+    Attributes
+    ----------
+    scale : float
+        A power of two near the largest entry, by which rows are divided before they are
+        squared.
+
+    Notes
+    -----
+    Each block is taken about its own mean, so that a mean far from zero costs no digits.
+    """
+
+    def __init__(self, width):
+        self.width = width
+        self.scale = _LEAST_SCALE
+        self._moments = Moments.at_mean(0.0, np.zeros(width), np.zeros((width, width)))
+
+    @property
+    def count(self) -> int:
+        """Rows so far."""
+        return int(self._moments.total_weight)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the rows."""
+        return self._moments.mean * self.scale
+
+    def add(self, rows):
+        """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
+        for start in range(0, rows.shape[0], _BLOCK):
+            block = rows[start : start + _BLOCK]
+            block = block.toarray() if sp.issparse(block) else block
+            if block.any():
+                self._grow(scale_of(block))
+            mean = block.mean(axis=0, dtype=np.float64)
+            block = (block - mean) / self.scale
+            self._moments += Moments.at_mean(
+                float(len(block)), mean / self.scale, block.T @ block
+            )
+        return self
+
+    def _grow(self, scale):
+        if scale > self.scale:
+            self._moments = self._moments.scaled(self.scale / scale)
+            self.scale = scale
+
+    def second(self, center) -> np.ndarray:
+        """Return the covariance, or the second moments about zero, over ``scale**2``.
+
+        Parameters
+        ----------
+        center : bool
+
+        Returns
+        -------
+        ndarray of shape (width, width)
+
+        Raises
+        ------
+        ValueError
+            When a single row is to be centred.
+        """
+        if center and self.count < 2:
+            raise ValueError(
+                "activations are one sample, but where there is a bias at least two are "
+                "needed: it could do for all that they tell."
+            )
+        moments = self._moments.about_mean() if center else self._moments.about()
+        return moments.squares / self.count
+
+
+def moments_of(activations, name, width) -> InputMoments:
+    """Return the moments of activations, checked.
+
+    Parameters
+    ----------
+    activations : array-like or tensor of shape (..., width), or InputMoments
+        Leading dimensions are all samples.
+    name : str
+        What errors call them.
+    width : int
+        What the layer takes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `to_numpy`, and when they have another width.
+    """
+    found = activations
+    if not isinstance(found, InputMoments):
+        found = to_numpy(activations, name)
+        if found.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {found.shape}, but (n_samples, {width}) is expected."
+            )
+    own = found.width if isinstance(found, InputMoments) else found.shape[-1]
+    if own != width:
+        raise ValueError(f"{name} has width {own}, but the weights take {width}.")
+    if isinstance(found, InputMoments):
+        return found
+    return InputMoments(width).add(found.reshape(-1, width))
+
+
+def root_of(second) -> np.ndarray:
+    """Return L with ``L L^T`` the positive semidefinite matrix `second`."""
+    try:
+        return np.linalg.cholesky(second)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(second)
+        return vectors * np.sqrt(np.maximum(values, 0.0))

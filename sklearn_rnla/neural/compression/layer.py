@@ -1,0 +1,396 @@
+"""A layer's matrix as a product of two, by singular vectors of its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._random import draw_seed
+from ..._sklearn import Interval, validate_params
+from ...linalg import randomized_svd
+from ...operators.scaling import scale_of
+from ..arrays import like, to_numpy
+from .inputs import moments_of, root_of
+
+# The default ridge, in units of ``n_in / n_samples``. On layers and activations of a
+# transformer, 32 to 1024 samples, held-out errors are within 3 % of those of the best.
+_RIDGE = 0.5
+
+# A rank known beforehand and this much below the sides: iterate. Else all singular
+# values are computed.
+_FEW = 8
+_LARGE = 512
+
+# Excess error at which that stops, by its estimate; mostly a tenth of that.
+_TOL = 5e-3
+
+# Squares lost, relative, below which a difference of sums of squares has too few digits.
+_CANCELLED = 1e-6
+
+RIDGE = [Interval(Real, 0, None, closed="left"), None]
+
+
+class LowRankFactors(NamedTuple):
+    """A matrix W of shape (n_out, n_in) as a product of two.
+
+    Attributes
+    ----------
+    left : ndarray or tensor of shape (n_out, rank)
+        Orthonormal columns.
+    right : ndarray or tensor of shape (rank, n_in)
+        ``W ~ left right``: a layer of `right` without bias, then one of `left`.
+    bias : ndarray, tensor or None of shape (n_out,)
+        Bias of the second layer, with what the mean activation loses put right. None
+        where no bias was given.
+    rank : int
+        Of the product.
+    n_parameters : int
+        Entries of both factors: ``rank (n_out + n_in)``.
+    n_parameters_before : int
+        Entries of W.
+    break_even : float
+        Rank ``n_out n_in / (n_out + n_in)`` at which they are equal.
+    worthwhile : bool
+        Whether the factors have fewer entries than W. If not, keep W.
+    weight_error : float
+        ``||W - left right||_F / ||W||_F``.
+    output_error : float or None
+        ``||X (W - left right)^T||_F / ||X W^T||_F`` on the activations, with a bias
+        about their mean. None without activations.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    bias: np.ndarray | None
+    rank: int
+    n_parameters: int
+    n_parameters_before: int
+    break_even: float
+    worthwhile: bool
+    weight_error: float
+    output_error: float | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer to compress: matrix, and what its inputs are.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n_out, n_in)
+        In float64, over `scale`: squares neither overflow nor vanish.
+    scale : float
+        A power of two.
+    bias : ndarray of shape (n_out,) or None
+    mean : ndarray of shape (n_in,) or None
+        Of the inputs, where a bias can take it up.
+    second : ndarray of shape (n_in, n_in) or None
+        Second moments of the inputs, about that mean if there is one, over
+        ``input_scale**2``.
+    input_scale : float
+        A power of two.
+    ridge : float
+        What is added to the diagonal of `second`.
+    """
+
+    W: np.ndarray
+    scale: float
+    bias: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    second: np.ndarray | None = None
+    input_scale: float = 1.0
+    ridge: float = 0.0
+
+    @property
+    def break_even(self) -> float:
+        """Rank at which factors have as many entries as W."""
+        return self.W.size / sum(self.W.shape)
+
+    @cached_property
+    def outputs(self) -> np.ndarray:
+        """A matrix whose rank-k approximation is that of the outputs, but for scales."""
+        if self.second is None:
+            return self.W
+        return self.W @ root_of(self.second + self.ridge * np.eye(len(self.second)))
+
+    @property
+    def exponent(self) -> float:
+        """Power of two by which `outputs` are to be multiplied, which may overflow."""
+        return float(np.log2(self.scale) + np.log2(self.input_scale))
+
+    def spectrum(self):
+        """Return left singular vectors of the outputs and all singular values."""
+        U, s, _ = np.linalg.svd(self.outputs, full_matrices=False)
+        return U, s
+
+    def factors(self, left) -> LowRankFactors:
+        """Return the factors, given an orthonormal basis of the outputs to keep."""
+        W, rank = self.W, left.shape[1]
+        right = left.T @ W
+        bias = self.bias
+        if bias is not None and self.mean is not None:
+            mean = W @ self.mean - left @ (right @ self.mean)
+            bias = bias + mean * self.scale
+        weights = _squares_lost(W, left, right)
+        n_parameters = rank * sum(W.shape)
+        return LowRankFactors(
+            left,
+            right * self.scale,
+            bias,
+            rank,
+            n_parameters,
+            W.size,
+            self.break_even,
+            n_parameters < W.size,
+            _ratio(*np.sqrt(weights)),
+            self._output_error(left, weights),
+        )
+
+    def _output_error(self, left, weights) -> float | None:
+        """Return the norm of the outputs that are lost, relative, without the ridge."""
+        if self.second is None:
+            return None
+        outputs = _squares_lost(self.outputs, left, left.T @ self.outputs)
+        return _ratio(*np.sqrt(np.maximum(outputs - self.ridge * weights, 0.0)))
+
+
+def _squares_lost(Y, left, right):
+    """Return ``||Y - left right||_F^2`` and ``||Y||_F^2``.
+
+    `right` is ``left^T Y``, and the columns of `left` are orthonormal, but for rounding.
+    """
+    total = np.vdot(Y, Y)
+    lost = total - 2 * np.vdot(right, right) + np.vdot(right, (left.T @ left) @ right)
+    if lost < _CANCELLED * total:
+        lost = np.square(Y - left @ right).sum()
+    return np.array([lost, total])
+
+
+def _ratio(error, norm):
+    return float(error / norm) if norm > 0 else 0.0
+
+
+def make_layer(W, activations, bias, ridge, name="W") -> Layer:
+    """Return a layer of checked arrays.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When one of them does not fit.
+    """
+    W = to_numpy(W, name, ndim=2).astype(np.float64)
+    n_out, n_in = W.shape
+    scale = scale_of(W)
+    W = W / scale
+    if bias is not None:
+        bias = to_numpy(bias, f"bias of {name}", ndim=1).astype(np.float64)
+        if len(bias) != n_out:
+            raise ValueError(
+                f"bias of {name} has length {len(bias)}, but there are {n_out} outputs."
+            )
+    if activations is None:
+        return Layer(W, scale, bias)
+    moments = moments_of(activations, f"activations of {name}", n_in)
+    center = bias is not None
+    second = moments.second(center)
+    if ridge is None:
+        ridge = _RIDGE * n_in / moments.count
+    return Layer(
+        W,
+        scale,
+        bias,
+        moments.mean if center else None,
+        second,
+        moments.scale,
+        ridge * np.trace(second) / n_in,
+    )
+
+
+@validate_params(
+    {
+        "rank": [Integral, None],
+        "energy": [Real, None],
+        "error": [Real, None],
+        "compression": [Real, None],
+        "ridge": RIDGE,
+    },
+    prefer_skip_nested_validation=True,
+)
+def low_rank_factorize(
+    W,
+    rank=None,
+    energy=None,
+    error=None,
+    compression=None,
+    *,
+    activations=None,
+    bias=None,
+    ridge=None,
+    random_state=None,
+):
+    """Replace a layer's matrix by a product of two smaller ones.
+
+    Exactly one of `rank`, `energy`, `error` and `compression` is to be given.
+
+    Parameters
+    ----------
+    W : array-like or tensor of shape (n_out, n_in)
+        As in torch: the layer is ``x W^T + bias``. Transpose scikit-learn's.
+    rank : int, default=None
+        Of the product, at most ``min(n_out, n_in)``.
+    energy : float, default=None
+        Share in (0, 1] of the squared norm to keep: of the outputs' with activations, of
+        the weights' without. The least rank that does.
+    error : float, default=None
+        Relative error in [0, 1) to allow instead: ``energy = 1 - error**2``.
+    compression : float, default=None
+        How many times fewer entries, at least 1. The largest rank that does.
+    activations : array-like or tensor of shape (..., n_in), default=None
+        Inputs X of the layer. If given, the error of the outputs ``X W^T`` is
+        minimised, rather than that of W.
+    bias : array-like or tensor of shape (n_out,), default=None
+        Of the layer. With activations, their mean is then left to it.
+    ridge : float, default=None
+        Added to the second moments of the activations, in units of their mean diagonal
+        entry: directions that these samples lack are not free. None is
+        ``n_in / (2 n_samples)``; 0 is the optimum on these samples.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed of the iteration that finds few factors of a large matrix.
+
+    Returns
+    -------
+    LowRankFactors
+        ``(left, right, bias, rank, n_parameters, ...)``, arrays as W came. Whether the
+        factors are smaller than W says ``worthwhile``; no warning does.
+
+    Raises
+    ------
+    ValueError
+        When not exactly one criterion is given or it is out of range, when an array is
+        not finite, or shapes do not fit.
+    TypeError
+        When an array does not hold real numbers.
+
+    See Also
+    --------
+    compress_layers : Ranks of several layers by one budget.
+
+    Notes
+    -----
+    With ``L L^T = X^T X / n + ridge I`` and ``W L = U S V^T``, the minimum is
+    ``W ~ U_k S_k V_k^T L^-1`` [1]_. That is ``U_k U_k^T W``, which needs no inverse: it is
+    computed so, and activations may lack directions. Output errors below 1e-8 drown in
+    the rounding of the Gram matrix. ``n n_in^2`` flops for the activations, and a singular
+    value decomposition of n_out x n_in; by iteration where the rank is known and small.
+
+    References
+    ----------
+    .. [1] Wang, X., Zheng, Y., Wan, Z., & Zhang, M. (2024). SVD-LLM: truncation-aware
+       singular value decomposition for large language model compression.
+       arXiv:2403.07378.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import low_rank_factorize
+    >>> W = np.outer([1.0, 2.0, 2.0], [3.0, 0.0, 4.0])
+    >>> found = low_rank_factorize(W, rank=1)
+    >>> found.n_parameters, found.n_parameters_before, found.worthwhile
+    (6, 9, True)
+    >>> np.allclose(found.left @ found.right, W)
+    True
+    """
+    criteria = {"rank": rank, "energy": energy, "error": error, "compression": compression}
+    given = {name: value for name, value in criteria.items() if value is not None}
+    layer = make_layer(W, activations, bias, ridge)
+    seed = draw_seed(random_state)
+    rank = rank_for(given, layer.W.shape)
+    if rank is None:
+        U, s = layer.spectrum()
+        rank = rank_of_energy(s, energy if error is None else 1 - error**2)
+        left = U[:, :rank]
+    else:
+        left = _leading(layer.outputs, rank, to_numpy(W, "W").dtype, seed)
+    return as_given(layer.factors(left), W, bias)
+
+
+def as_given(factors, W, bias=None) -> LowRankFactors:
+    """Return factors of the library and precision that W has, and bias of its own."""
+    left, right = like(factors.left, W), like(factors.right, W)
+    if bias is not None:
+        bias = like(factors.bias, bias)
+    return factors._replace(left=left, right=right, bias=bias)
+
+
+def rank_for(given, shape):
+    """Return the rank that a checked criterion means; None if it needs the spectrum.
+
+    Parameters
+    ----------
+    given : dict of str to number
+        The criteria that are not None.
+    shape : tuple of int
+
+    Raises
+    ------
+    ValueError
+        When they are not one, or it is out of range.
+    """
+    if len(given) != 1:
+        found = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+        raise ValueError(
+            f"Exactly one of rank, energy, error, compression is needed, but got {found}."
+        )
+    ((name, value),) = given.items()
+    if name == "rank":
+        if not 1 <= value <= min(shape):
+            raise ValueError(
+                f"rank={value} must be at least 1 and at most "
+                f"min(n_out={shape[0]}, n_in={shape[1]})."
+            )
+        return int(value)
+    if name == "energy" and not 0 < value <= 1:
+        raise ValueError(f"energy={value} must be above 0 and at most 1.")
+    if name == "error" and not 0 <= value < 1:
+        raise ValueError(f"error={value} must be at least 0 and below 1.")
+    if name == "compression":
+        rank = rank_of_compression(value, shape) if value >= 1 else 0
+        if rank < 1:
+            raise ValueError(
+                f"compression={value} must be at least 1 and at most "
+                f"{shape[0] * shape[1] / sum(shape):.4g}, which rank 1 of a "
+                f"{shape[0]} x {shape[1]} matrix gives."
+            )
+        return rank
+    return None
+
+
+def rank_of_compression(value, shape) -> int:
+    """Return the largest rank with `value` times fewer entries; 0 where there is none."""
+    # A rank that just does, but for rounding, does.
+    rounding = 4 * np.finfo(np.float64).eps
+    return int(shape[0] * shape[1] / sum(shape) / value * (1 + rounding))
+
+
+def rank_of_energy(s, energy) -> int:
+    """Return the least rank, at least 1, whose singular values hold a share `energy`."""
+    kept = np.cumsum(s**2)
+    if not kept[-1] > 0:
+        return 1
+    # Of the last share, only rounding errors may be missing: those of a sum of len(s)
+    # terms of one sign, which is no numerical rank.
+    enough = energy * kept[-1] - len(s) * np.finfo(np.float64).eps * kept[-1]
+    return int(np.argmax(kept >= enough)) + 1
+
+
+def _leading(Y, rank, dtype, seed):
+    """Return leading left singular vectors, as float64 of the precision of `dtype`."""
+    if min(Y.shape) >= max(_LARGE, _FEW * rank):
+        Y = Y.astype(dtype, copy=False)
+        found = randomized_svd(Y, rank, tol=_TOL, random_state=seed)
+        return found.U.astype(np.float64)
+    return np.linalg.svd(Y, full_matrices=False)[0][:, :rank]

@@ -1,0 +1,356 @@
+"""Smaller networks from those of scikit-learn, without training."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils import check_array
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted
+
+from ..._sklearn import StrOptions, validate_data, validate_params
+from .budget import BUDGET, compress_layers, limit_of
+from .inputs import InputMoments
+from .layer import RIDGE
+from .neurons import CRITERION, Hidden
+
+_ACTIVATIONS = {
+    "identity": lambda Y: Y,
+    "logistic": expit,
+    "tanh": np.tanh,
+    "relu": lambda Y: np.maximum(Y, 0),
+    "softmax": lambda Y: softmax(Y, axis=1),
+    "exp": np.exp,
+}
+
+# What belongs to the training of the network as it was.
+_OF_TRAINING = {
+    "coefs_",
+    "intercepts_",
+    "_best_coefs",
+    "_best_intercepts",
+    "_coef_indptr",
+    "_intercept_indptr",
+    "_optimizer",
+}
+
+
+def layer_inputs(network, factors, X):
+    """Yield the inputs of each layer, and at last the output.
+
+    Parameters
+    ----------
+    network : MLPClassifier or MLPRegressor
+    factors : list of tuple of ndarray
+        The matrices of each layer, applied one after another.
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+    """
+    last = len(factors) - 1
+    for i, (matrices, bias) in enumerate(zip(factors, network.intercepts_, strict=True)):
+        yield X
+        for matrix in matrices:
+            X = safe_sparse_dot(X, matrix, dense_output=True)
+        kind = network.out_activation_ if i == last else network.activation
+        X = _ACTIVATIONS[kind](X + bias)
+    yield X
+
+
+class _Factored:
+    """Predictions of a network whose matrices are products.
+
+    `fit` trains a network as scikit-learn's, which has `coefs_` and no factors; it
+    predicts by that then.
+    """
+
+    @property
+    def partial_fit(self):
+        raise AttributeError(
+            f"{type(self).__name__} is not trained further: train the network that it "
+            "came from, and compress that, or call fit."
+        )
+
+    def _fit(self, X, y, **options):
+        super()._fit(X, y, **options)
+        for name in ("factors_", "compression_"):
+            vars(self).pop(name, None)
+        return self
+
+    def _forward_pass_fast(self, X, check_input=True):
+        if hasattr(self, "coefs_"):
+            return super()._forward_pass_fast(X, check_input=check_input)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        for output in layer_inputs(self, self.factors_, X):  # noqa: B007
+            pass
+        return output
+
+
+class FactoredMLPClassifier(_Factored, MLPClassifier):
+    """An `MLPClassifier` with products of matrices in the place of some.
+
+    `compress_mlp` makes it. Parameters, attributes and methods are those of
+    `sklearn.neural_network.MLPClassifier`, but that `coefs_` are ``factors_``, and that
+    there is no `partial_fit`. A clone, or a call of `fit`, is as with `MLPClassifier`.
+
+    Attributes
+    ----------
+    factors_ : list of tuple of ndarray
+        For each layer its matrix, or two that are applied one after the other.
+    compression_ : dict of str to list
+        What became of each layer, as columns of a table.
+    """
+
+
+class FactoredMLPRegressor(_Factored, MLPRegressor):
+    """An `MLPRegressor` with products of matrices in the place of some.
+
+    `compress_mlp` makes it. Parameters, attributes and methods are those of
+    `sklearn.neural_network.MLPRegressor`, but that `coefs_` are ``factors_``, and that
+    there is no `partial_fit`. A clone, or a call of `fit`, is as with `MLPRegressor`.
+
+    Attributes
+    ----------
+    factors_ : list of tuple of ndarray
+        For each layer its matrix, or two that are applied one after the other.
+    compression_ : dict of str to list
+        What became of each layer, as columns of a table.
+    """
+
+
+@validate_params(
+    {
+        "network": [MLPClassifier, MLPRegressor],
+        "budget": BUDGET,
+        "X": ["array-like", "sparse matrix", None],
+        "method": [StrOptions({"low_rank", "neurons"})],
+        "ridge": RIDGE,
+        "criterion": CRITERION,
+    },
+    prefer_skip_nested_validation=True,
+)
+def compress_mlp(
+    network, budget, X=None, *, method="low_rank", ridge=None, criterion="outputs"
+):
+    """Compress a trained network of scikit-learn, without training it again.
+
+    Parameters
+    ----------
+    network : MLPClassifier or MLPRegressor
+        Fitted. It stays as it is.
+    budget : float or int
+        Entries that all of `coefs_` may have together: a share in (0, 1], or a number.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+        Samples such as the network is to see, without labels: its training data. With
+        "low_rank", None compresses the matrices for their own sake.
+    method : {"low_rank", "neurons"}, default="low_rank"
+        - "low_rank": products of two matrices, see `compress_layers`;
+        - "neurons": fewer hidden neurons, see `select_neurons`, with about the same
+          relative error in each layer.
+
+    ridge : float, default=None
+        As in `low_rank_factorize` or `select_neurons`.
+    criterion : {"outputs", "activations"}, default="outputs"
+        For "neurons", as in `select_neurons`.
+
+    Returns
+    -------
+    FactoredMLPClassifier, FactoredMLPRegressor, MLPClassifier or MLPRegressor
+        Fitted, and of the class of `network`: with "low_rank" of a subclass that
+        predicts by ``factors_``; with "neurons" of scikit-learn's own, with fewer
+        ``hidden_layer_sizes``. Its ``compression_`` is a table of what became of
+        each layer.
+
+    Raises
+    ------
+    ValueError
+        When the budget is too small, X does not fit, or "neurons" has no X or no hidden
+        layer.
+    NotFittedError
+        When the network is not fitted.
+
+    See Also
+    --------
+    compress_layers : The same for matrices.
+    select_neurons : The same for two of them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from sklearn_rnla import compress_mlp
+    >>> X, y = load_digits(return_X_y=True)
+    >>> network = MLPClassifier(50, max_iter=20, random_state=0, tol=0.1).fit(X, y)
+    >>> small = compress_mlp(network, 0.5, X, method="neurons")
+    >>> small.hidden_layer_sizes
+    (25,)
+    """
+    check_is_fitted(network)
+    if not hasattr(network, "coefs_"):
+        raise ValueError("network is factored: compress the one it came from.")
+    if X is not None:
+        X = check_array(
+            X,
+            accept_sparse=["csr"],
+            dtype=[np.float64, np.float32],
+            input_name="X",
+        )
+        n_features = network.coefs_[0].shape[0]
+        if X.shape[1] != n_features:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but network takes {n_features}."
+            )
+    if method == "low_rank":
+        return _factored(network, budget, X, ridge)
+    if X is None:
+        raise ValueError("method='neurons' needs X: neurons are chosen by activations.")
+    return _thinned(network, budget, X, criterion, ridge)
+
+
+def _moments(network, X):
+    """Return the moments of the inputs of each layer."""
+    inputs = layer_inputs(network, [(W,) for W in network.coefs_], X)
+    return [
+        InputMoments(W.shape[0]).add(rows)
+        for W, rows in zip(network.coefs_, inputs, strict=False)
+    ]
+
+
+def _factored(network, budget, X, ridge):
+    found = compress_layers(
+        dict(enumerate(W.T for W in network.coefs_)),
+        budget,
+        activations=None if X is None else dict(enumerate(_moments(network, X))),
+        biases=dict(enumerate(network.intercepts_)),
+        ridge=ridge,
+    )
+    classifies = isinstance(network, MLPClassifier)
+    new = _copied(network, FactoredMLPClassifier if classifies else FactoredMLPRegressor)
+    new.factors_, new.intercepts_ = [], []
+    for i, W in enumerate(network.coefs_):
+        layer = found.factors[i]
+        matrices, bias = (W.copy(),), network.intercepts_[i].copy()
+        if layer is not None:
+            matrices, bias = (layer.right.T, layer.left.T), layer.bias
+        new.factors_.append(tuple(np.ascontiguousarray(part) for part in matrices))
+        new.intercepts_.append(bias)
+    new.compression_ = found.table
+    return new
+
+
+def _thinned(network, budget, X, criterion, ridge):
+    coefs = network.coefs_
+    if len(coefs) < 2:
+        raise ValueError("method='neurons' needs a hidden layer, but network has none.")
+    layers = [
+        Hidden(
+            moments,
+            W.T.astype(np.float64),
+            center=True,
+            criterion=criterion,
+            ridge=ridge,
+        )
+        for moments, W in zip(_moments(network, X)[1:], coefs[1:], strict=True)
+    ]
+    pivots = [layer.best(len(layer.B)) for layer in layers]
+    errors = [layer.errors(chosen) for layer, chosen in zip(layers, pivots, strict=True)]
+    sizes = _sizes(errors, coefs, limit_of(budget, [W.size for W in coefs]))
+    new = _copied(network, _plain(network))
+    new.set_params(hidden_layer_sizes=tuple(sizes))
+    new.coefs_, new.intercepts_ = [], []
+    Z, shift, lost = None, None, []
+    for i, (W, bias) in enumerate(zip(coefs, network.intercepts_, strict=True)):
+        dtype = W.dtype
+        if Z is not None:
+            W, bias = Z @ W, bias + shift @ W
+        if i < len(layers):
+            kept = np.sort(pivots[i][: sizes[i]])
+            Z = layers[i].interpolation(kept)
+            shift = layers[i].shift(kept, Z)
+            lost.append(layers[i].lost(kept))
+            W, bias = W[:, kept], bias[kept]
+        new.coefs_.append(W.astype(dtype))
+        new.intercepts_.append(bias.astype(dtype))
+    new.compression_ = {
+        "layer": list(range(len(layers))),
+        "n_neurons": list(sizes),
+        "n_neurons_before": [W.shape[1] for W in coefs[:-1]],
+        "output_error": lost,
+    }
+    return new
+
+
+def _plain(network):
+    """Return the class of a network, without factors."""
+    kind = type(network)
+    if issubclass(kind, _Factored):
+        kind = MLPClassifier if issubclass(kind, MLPClassifier) else MLPRegressor
+    return kind
+
+
+def _copied(network, kind):
+    """Return a fitted network of another class, without what belongs to training."""
+    new = kind(**network.get_params())
+    fitted = {k: v for k, v in vars(network).items() if k not in _OF_TRAINING}
+    vars(new).update(deepcopy(fitted))
+    return new
+
+
+def _sizes(errors, coefs, limit):
+    """Return how many neurons to keep: about the same error in each layer.
+
+    Parameters
+    ----------
+    errors : list of ndarray
+        Relative errors of each hidden layer with 0, 1, ... neurons.
+    coefs : list of ndarray
+    limit : int
+        Most entries of all matrices.
+
+    Raises
+    ------
+    ValueError
+        When one neuron in each layer has more.
+    """
+    ends = coefs[0].shape[0], coefs[-1].shape[1]
+
+    def entries(sizes):
+        widths = np.array([ends[0], *sizes, ends[1]])
+        return int(widths[:-1] @ widths[1:])
+
+    def within(tol):
+        return [
+            min(max(1, int(np.argmax(np.append(e, 0.0) <= tol))), len(e) - 1)
+            for e in errors
+        ]
+
+    least = entries([1] * len(errors))
+    if limit < least:
+        raise ValueError(
+            f"budget={limit} must be at least {least}, the entries of one neuron in every "
+            "hidden layer."
+        )
+    tols = np.unique(np.concatenate([[0.0], *errors]))
+    low, high = 0, len(tols) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if entries(within(tols[middle])) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    sizes = within(tols[low])
+    return _filled(sizes, errors, lambda found: entries(found) <= limit)
+
+
+def _filled(sizes, errors, fits):
+    """Add neurons where the error is largest, while they fit."""
+    grew = True
+    while grew:
+        grew = False
+        for i in np.argsort([-e[k] for e, k in zip(errors, sizes, strict=True)]):
+            more = [k + (j == i) for j, k in enumerate(sizes)]
+            if more[i] < len(errors[i]) and fits(more):
+                sizes, grew = [int(j) for j in more], True
+                break
+    return sizes

@@ -1,0 +1,269 @@
+"""Neurons that stand for all others of a hidden layer."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from ...linalg.dense.pivoting import pivot_columns
+from ...linalg.dense.rank import rounding_of
+from ...operators.scaling import scale_of
+from ..arrays import like, to_numpy
+from .inputs import moments_of
+from .layer import RIDGE
+
+N_NEURONS = [
+    Interval(Integral, 1, None, closed="left"),
+    Interval(RealNotInt, 0, 1, closed="right"),
+]
+# The default ridge, in units of ``n_neurons / n_samples``. A compromise: a transformer
+# wants five times as much, a small network on many samples none.
+_RIDGE = 0.1
+
+CRITERION = [StrOptions({"outputs", "activations"})]
+
+
+class NeuronSubset(NamedTuple):
+    """Two layers with fewer neurons between them.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (k,)
+        Neurons kept, ascending.
+    W_in : ndarray or tensor of shape (k, n_in)
+        Their rows of the first matrix.
+    bias_in : ndarray, tensor or None of shape (k,)
+        Their entries of the first bias.
+    W_out : ndarray or tensor of shape (n_out, k)
+        The second matrix, with what the other neurons did folded in.
+    bias_out : ndarray, tensor or None of shape (n_out,)
+        The second bias, with their means folded in.
+    error : float
+        Of the outputs ``H W_out^T`` of the second layer on the activations, in Frobenius
+        norm, relative; with a bias about their mean.
+    """
+
+    indices: np.ndarray
+    W_in: np.ndarray
+    bias_in: np.ndarray | None
+    W_out: np.ndarray
+    bias_out: np.ndarray | None
+    error: float
+
+
+class Hidden:
+    """Neurons between two layers: how they depend on one another, and what they do.
+
+    Parameters
+    ----------
+    moments : InputMoments
+        Of the activations H.
+    W_out : ndarray of shape (n_out, n_neurons)
+        In float64.
+    center : bool
+        Whether a bias can take up means.
+    criterion : {"outputs", "activations"}
+        What chosen neurons are to span: the outputs ``H W_out^T``, or H.
+    ridge : float or None
+        As of `select_neurons`.
+    """
+
+    def __init__(self, moments, W_out, *, center, criterion, ridge):
+        # Choices and relative errors depend on no scale, but squares may overflow.
+        self.W_out = W_out / scale_of(W_out)
+        self.mean = moments.mean if center else None
+        self.second = moments.second(center)
+        h = len(self.second)
+        ridge = _RIDGE * h / moments.count if ridge is None else ridge
+        values, vectors = np.linalg.eigh(self.second)
+        values = np.maximum(values, 0.0) + ridge * np.trace(self.second) / h
+        # ``B^T B`` is the matrix of second moments, and the ridge.
+        self.B = np.sqrt(values)[:, np.newaxis] * vectors.T
+        self.target = self.B @ self.B.T
+        if criterion == "outputs":
+            outputs = self.B @ self.W_out.T
+            self.target = outputs @ outputs.T
+
+    def best(self, k) -> np.ndarray:
+        """Return k neurons or fewer, the best first.
+
+        Those that neurons chosen before determine, up to what second moments can tell,
+        are left out, but for one.
+        """
+        # Eigenvalues are accurate relative to the largest, and so is each column's norm.
+        rounding = np.sqrt(rounding_of(self.B.shape)) * np.linalg.norm(self.B, axis=0).max()
+        found = pivot_columns(self.B, k, target=self.target, rounding=rounding)
+        return found.indices if len(found.indices) else np.zeros(1, dtype=np.intp)
+
+    def interpolation(self, kept) -> np.ndarray:
+        """Return Z of ``H ~ H[:, kept] Z``, by least squares."""
+        # Of neurons that are independent: but for a single one, which may be zero.
+        Z = np.linalg.lstsq(self.B[:, kept], self.B, rcond=None)[0]
+        Z[:, kept] = np.eye(len(kept))
+        return Z
+
+    def lost(self, kept):
+        """Return the relative error of the outputs on the activations."""
+        D = self.W_out.copy()
+        D[:, kept] -= self.W_out @ self.interpolation(kept).T
+        error, norm = (np.sum((V @ self.second) * V) for V in (D, self.W_out))
+        return float(np.sqrt(max(error, 0.0) / norm)) if norm > 0 else 0.0
+
+    def errors(self, indices) -> np.ndarray:
+        """Return the relative errors of the outputs with the first 0, 1, ... of some."""
+        outputs = self.B @ self.W_out.T
+        Q = np.linalg.qr(self.B[:, indices])[0]
+        gained = np.cumsum([0.0, *np.square(Q.T @ outputs).sum(axis=1)])
+        total = np.square(outputs).sum()
+        left = np.maximum(total - gained, 0.0)
+        return np.sqrt(left / total) if total > 0 else np.zeros_like(left)
+
+    def shift(self, kept, Z) -> np.ndarray:
+        """Return the means of all neurons, less what those kept say they are."""
+        return self.mean - self.mean[kept] @ Z
+
+
+@validate_params(
+    {"n": N_NEURONS, "criterion": CRITERION, "ridge": RIDGE},
+    prefer_skip_nested_validation=True,
+)
+def select_neurons(
+    W_in,
+    W_out,
+    activations,
+    n,
+    *,
+    bias_in=None,
+    bias_out=None,
+    criterion="outputs",
+    ridge=None,
+):
+    """Keep some neurons of a hidden layer, and fold the others into the next.
+
+    Parameters
+    ----------
+    W_in : array-like or tensor of shape (n_neurons, ...)
+        What makes the neurons: a matrix as in torch, or filters of a convolution.
+    W_out : array-like or tensor of shape (n_out, n_neurons, ...)
+        What reads them. Further dimensions are those of a filter: a channel's are all
+        changed alike.
+    activations : array-like or tensor of shape (..., n_neurons)
+        What W_out reads: H, after the activation function.
+    n : int or float
+        Neurons to keep: a number, or a share in (0, 1]. With ``ridge=0``, fewer are kept
+        where they determine the others.
+    bias_in : array-like or tensor of shape (n_neurons,), default=None
+        Of the first layer.
+    bias_out : array-like or tensor of shape (n_out,), default=None
+        Of the second. If given, the means of neurons left out go there: a neuron that is
+        constant costs nothing.
+    criterion : {"outputs", "activations"}, default="outputs"
+        What chosen neurons are to span: the outputs ``H W_out^T``, or H.
+    ridge : float, default=None
+        Added to the second moments of the activations, in units of their mean diagonal
+        entry, as if each neuron had noise of its own. None is
+        ``n_neurons / (10 n_samples)``; 0 is least squares on these samples.
+
+    Returns
+    -------
+    NeuronSubset
+        ``(indices, W_in, bias_in, W_out, bias_out, error)``, arrays as they came.
+
+    Raises
+    ------
+    ValueError
+        When `n` exceeds the neurons, an array is not finite, or shapes do not fit.
+    TypeError
+        When an array does not hold real numbers.
+
+    See Also
+    --------
+    low_rank_factorize : Mixtures of neurons, rather than neurons.
+    sklearn_rnla.linalg.interpolative : The decomposition of any matrix.
+
+    Notes
+    -----
+    An interpolative decomposition of the activations, ``H ~ H[:, J] Z``, and
+    ``W_out Z^T`` in the place of W_out [1]_. J is chosen greedily: the neuron that takes
+    most of what is left of the outputs, each by orthogonal least squares [2]_, where [1]_
+    pivots on H. Without a ridge, that fails where samples are hardly more than neurons.
+    All on the second moments of H: ``n_samples n_neurons^2`` flops for these, and
+    ``4 k n_neurons^2`` for k neurons.
+
+    References
+    ----------
+    .. [1] Chee, J., Flynn, M., Damle, A., & De Sa, C. (2022). Model preserving compression
+       for neural networks. NeurIPS 35.
+    .. [2] Farahat, A. K., Elgohary, A., Ghodsi, A., & Kamel, M. S. (2015). Greedy column
+       subset selection for large-scale data sets. Knowledge and Information Systems
+       45(1), 1-34.
+
+    Examples
+    --------
+    The third neuron is the sum of the others:
+
+    >>> import numpy as np
+    >>> from sklearn_rnla import select_neurons
+    >>> H = np.random.default_rng(0).random((50, 2)) @ [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
+    >>> found = select_neurons(np.eye(3), np.ones((1, 3)), H, 2, ridge=0)
+    >>> bool(found.error < 1e-6), found.W_out.shape
+    (True, (1, 2))
+    """
+    inward = to_numpy(W_in, "W_in")
+    outward = to_numpy(W_out, "W_out")
+    h = inward.shape[0] if inward.ndim else 0
+    _check_shapes(inward, outward)
+    biases = {"bias_in": (bias_in, h), "bias_out": (bias_out, len(outward))}
+    for name, (bias, length) in biases.items():
+        if bias is not None and len(to_numpy(bias, name, ndim=1)) != length:
+            raise ValueError(f"{name} has length {len(bias)}, but {length} is expected.")
+    k = count_of(n, h)
+    moments = moments_of(activations, "activations", h)
+    # A row for each output and place in a filter.
+    stacked = np.moveaxis(outward, 1, -1).reshape(-1, h).astype(np.float64)
+    hidden = Hidden(
+        moments, stacked, center=bias_out is not None, criterion=criterion, ridge=ridge
+    )
+    kept = np.sort(hidden.best(k))
+    Z = hidden.interpolation(kept)
+    new_out = np.moveaxis(np.moveaxis(outward.astype(np.float64), 1, -1) @ Z.T, -1, 1)
+    new_bias = None
+    if bias_out is not None:
+        lost = outward.reshape(len(outward), h, -1).sum(axis=2) @ hidden.shift(kept, Z)
+        new_bias = like(to_numpy(bias_out, "bias_out") + lost, bias_out)
+    return NeuronSubset(
+        kept,
+        like(inward[kept], W_in),
+        None if bias_in is None else like(to_numpy(bias_in, "bias_in")[kept], bias_in),
+        like(new_out, W_out),
+        new_bias,
+        hidden.lost(kept),
+    )
+
+
+def count_of(n, n_neurons) -> int:
+    """Return how many neurons `n` means.
+
+    Raises
+    ------
+    ValueError
+        When they are more than there are.
+    """
+    if isinstance(n, Integral):
+        if n > n_neurons:
+            raise ValueError(f"n={n} must be at most n_neurons={n_neurons}.")
+        return int(n)
+    return max(1, round(n * n_neurons))
+
+
+def _check_shapes(W_in, W_out):
+    for name, W in {"W_in": W_in, "W_out": W_out}.items():
+        if W.ndim < 2:
+            raise ValueError(f"{name} has shape {W.shape}, but is to have 2 dimensions.")
+    if W_out.shape[1] != len(W_in):
+        raise ValueError(
+            f"W_out reads {W_out.shape[1]} neurons, but W_in makes {len(W_in)}."
+        )

@@ -1,0 +1,1 @@
+"""What hidden activations span, and how alike those of two layers are."""

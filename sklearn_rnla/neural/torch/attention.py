@@ -1,0 +1,178 @@
+"""Self-attention on landmarks as a module."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from torch import nn
+
+from ..._sklearn import Interval, StrOptions, validate_params
+from ..attention.attention import METHODS, PINV, TOL, nystroem_attention
+
+
+class NystroemAttention(nn.Module):
+    """Multi-head self-attention whose cost is linear in the length of the sequence.
+
+    Queries, keys and values are linear functions of the input, attention is
+    `nystroem_attention`, and a depthwise convolution of the values is added. There is no
+    projection of the output.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Features of a token.
+    num_heads : int
+        Heads, which divide `embed_dim`.
+    n_landmarks : int, default=64
+        Landmarks. Sequences of as many tokens or fewer get exact attention.
+    conv_kernel_size : int or None, default=65
+        Width of the convolution, odd; None is no convolution.
+    bias : bool, default=True
+        Whether the linear functions have one.
+    pinv : {"newton", "exact", "checkpoint"}, default="newton"
+        See `nystroem_attention`; "checkpoint" repeats the numbers of the model that
+        weights were trained in.
+    landmarks : {"segment-means", "kmeans", "rpcholesky"}, default="segment-means"
+        See `nystroem_attention`.
+    tol : float, default=None
+        See `nystroem_attention`.
+    random_state : int or None, default=0
+        Seed of "rpcholesky".
+
+    Attributes
+    ----------
+    query, key, value : torch.nn.Linear
+        Weights of shape (embed_dim, embed_dim).
+    conv : torch.nn.Conv2d
+        Weights of shape (num_heads, 1, conv_kernel_size, 1); missing without convolution.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of range, `num_heads` does not divide `embed_dim`, or the
+        width is even.
+
+    See Also
+    --------
+    nystroem_attention : The function.
+
+    Notes
+    -----
+    Parameters have the names and shapes of ``NystromformerSelfAttention`` of the
+    transformers library, so that its state dict loads.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import NystroemAttention
+    >>> attention = NystroemAttention(32, 4, n_landmarks=16)
+    >>> attention(torch.zeros(2, 100, 32)).shape
+    torch.Size([2, 100, 32])
+    """
+
+    @validate_params(
+        {
+            "embed_dim": [Interval(Integral, 1, None, closed="left")],
+            "num_heads": [Interval(Integral, 1, None, closed="left")],
+            "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+            "conv_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
+            "pinv": PINV,
+            "landmarks": [StrOptions(set(METHODS))],
+            "tol": TOL,
+            "random_state": [Interval(Integral, 0, None, closed="left"), None],
+        },
+        prefer_skip_nested_validation=True,
+    )
+    def __init__(
+        self,
+        embed_dim,
+        num_heads,
+        *,
+        n_landmarks=64,
+        conv_kernel_size=65,
+        bias=True,
+        pinv="newton",
+        landmarks="segment-means",
+        tol=None,
+        random_state=0,
+    ):
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(f"{num_heads=} must divide {embed_dim=}.")
+        if conv_kernel_size is not None and conv_kernel_size % 2 == 0:
+            raise ValueError(f"{conv_kernel_size=} must be odd.")
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.n_landmarks = n_landmarks
+        self.pinv = pinv
+        self.landmarks = landmarks
+        self.tol = tol
+        self.random_state = random_state
+        self.query = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.key = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.value = nn.Linear(embed_dim, embed_dim, bias=bias)
+        if conv_kernel_size is not None:
+            self.conv = nn.Conv2d(
+                num_heads, num_heads, (conv_kernel_size, 1), groups=num_heads, bias=False
+            )
+
+    def forward(self, x, mask=None, is_causal=False):
+        """Attend.
+
+        Parameters
+        ----------
+        x : tensor of shape (batch, n, embed_dim)
+            Tokens.
+        mask : tensor of shape (batch, n), default=None
+            True, or 1, for tokens, false for padding: the opposite of torch's
+            ``key_padding_mask``.
+        is_causal : bool, default=False
+            Refused where true.
+
+        Returns
+        -------
+        tensor of shape (batch, n, embed_dim)
+            Heads side by side, zero for padding.
+
+        Raises
+        ------
+        ValueError
+            Those of `nystroem_attention`, and for causal attention.
+        TypeError
+            When `is_causal` is not a bool.
+        """
+        if not isinstance(is_causal, bool):
+            raise TypeError(
+                "is_causal must be a bool. Self-attention is of one tensor, and a mask: "
+                "(x, mask), not (query, key, value)."
+            )
+        if is_causal:
+            raise ValueError(
+                "is_causal=True: causal attention has no form on landmarks whose cost is "
+                "linear in the length of the sequence."
+            )
+        q, k, v = (self._heads(part(x)) for part in (self.query, self.key, self.value))
+        conv = self.conv.weight[:, 0, :, 0] if hasattr(self, "conv") else None
+        out = nystroem_attention(
+            q,
+            k,
+            v,
+            n_landmarks=self.n_landmarks,
+            pinv=self.pinv,
+            landmarks=self.landmarks,
+            mask=mask,
+            residual_conv=conv,
+            tol=self.tol,
+            random_state=self.random_state,
+        )
+        return out.transpose(-3, -2).flatten(-2)
+
+    def _heads(self, x):
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
+
+    def extra_repr(self):
+        """Return what `print` shows of the parameters."""
+        return (
+            f"{self.embed_dim}, {self.num_heads}, n_landmarks={self.n_landmarks}, "
+            f"pinv={self.pinv!r}, landmarks={self.landmarks!r}"
+        )

@@ -1,0 +1,471 @@
+"""Linear and convolutional layers as pairs of smaller ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from ..._sklearn import validate_params
+from ..arrays import all_finite
+from ..compression.budget import BUDGET, compress_layers, table_of
+from ..compression.inputs import InputMoments
+from ..compression.layer import RIDGE, low_rank_factorize, rank_of_compression
+from .errors import of_layer
+
+
+class CompressedModel(NamedTuple):
+    """A model, and what became of its layers.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        With pairs of layers, each a `torch.nn.Sequential`, in the place of some.
+    table : dict of str to list
+        As of `compress_layers`.
+    """
+
+    model: nn.Module
+    table: dict
+
+
+class LayerPair(nn.Sequential):
+    """Two layers in the place of one, for models that also read its parameters."""
+
+    @property
+    def weight(self):
+        """The weights of one layer: the product, formed each time."""
+        first, second = (part.weight for part in self)
+        W = second.flatten(1) @ first.flatten(1)
+        return W.reshape(len(second), *first.shape[1:])
+
+    @property
+    def bias(self):
+        """The bias of one layer, or None."""
+        return self[1].bias
+
+
+@validate_params(
+    {
+        "model": [nn.Module],
+        "budget": [*BUDGET, None],
+        "rank": [Integral, None],
+        "energy": [Real, None],
+        "error": [Real, None],
+        "compression": [Real, None],
+        "layers": ["array-like", str, None],
+        "inplace": ["boolean"],
+        "relative": ["boolean"],
+        "ridge": RIDGE,
+    },
+    prefer_skip_nested_validation=True,
+)
+def compress(
+    model,
+    budget=None,
+    *,
+    rank=None,
+    energy=None,
+    error=None,
+    compression=None,
+    inputs=None,
+    layers=None,
+    inplace=False,
+    relative=True,
+    ridge=None,
+    random_state=None,
+):
+    """Replace linear and convolutional layers by pairs of smaller ones.
+
+    Exactly one of `budget`, `rank`, `energy`, `error` and `compression` is to be given: the
+    first is for all layers together, the others are for each. A layer stays as it is
+    where a pair would have no fewer parameters, or rank 1 would have too many for
+    `compression`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With `torch.nn.Linear` or `torch.nn.Conv2d`, of which those with several groups stay
+        as they are.
+    budget : float or int, default=None
+        Entries that all weights of these layers may have together: a share in (0, 1],
+        or a number. See `compress_layers`.
+    rank : int, default=None
+        Of each pair, at most.
+    energy, error, compression : float, default=None
+        As in `low_rank_factorize`.
+    inputs : tensor or iterable, default=None
+        What the model is run on, to minimise the errors of outputs rather than those of
+        weights: a tensor, or batches, each a tensor, a tuple of arguments or a dict
+        of keyword arguments. The last batch may be a smaller one.
+    layers : str or list of str, default=None
+        Names of the layers to compress, as of ``model.named_modules()``. None is all, but
+        for those whose weight another module holds too: it would not be saved.
+    inplace : bool, default=False
+        Whether to change `model` itself rather than a copy.
+    relative : bool, default=True
+        For a budget, as in `compress_layers`.
+    ridge : float, default=None
+        As in `low_rank_factorize`.
+    random_state : int, RandomState instance, Generator or None, default=None
+        As in `low_rank_factorize`, where `rank` or `compression` is given.
+
+    Returns
+    -------
+    CompressedModel
+        ``(model, table)``.
+
+    Raises
+    ------
+    ValueError
+        When not exactly one criterion is given or it is out of range, also of what rank 1
+        of each layer gives; when a name of `layers` is no such layer or there is none, or
+        the model never uses a layer on `inputs`.
+    TypeError
+        When `inputs` are neither a tensor nor batches of tensors.
+
+    See Also
+    --------
+    prune_neurons : Fewer neurons and channels instead.
+
+    Notes
+    -----
+    A k x k convolution becomes one of `rank` filters of k x k, with its stride, padding and
+    dilation, and one of 1 x 1 with its bias. Second moments of the inputs are
+    summed while the model runs: n_in x n_in numbers for each layer. Hooks of a layer go
+    with it.
+    """
+    given = {
+        name: value
+        for name, value in {
+            "budget": budget,
+            "rank": rank,
+            "energy": energy,
+            "error": error,
+            "compression": compression,
+        }.items()
+        if value is not None
+    }
+    if len(given) != 1:
+        found = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+        raise ValueError(
+            "Exactly one of budget, rank, energy, error, compression is needed, but got "
+            f"{found}."
+        )
+    model = model if inplace else deepcopy(model)
+    chosen = _chosen(model, layers)
+    if compression is not None:
+        _check_compression(compression, chosen)
+    moments = None if inputs is None else _input_moments(model, chosen, inputs)
+    weights = {name: _matrix(layer) for name, layer in chosen.items()}
+    biases = {name: layer.bias for name, layer in chosen.items() if layer.bias is not None}
+    if budget is None:
+        found = {
+            name: _factors(
+                W,
+                given,
+                activations=(moments or {}).get(name),
+                bias=biases.get(name),
+                ridge=ridge,
+                random_state=random_state,
+            )
+            for name, W in weights.items()
+        }
+        shapes = {name: tuple(W.shape) for name, W in weights.items()}
+        table = table_of(shapes, found, moments or ())
+    else:
+        result = compress_layers(
+            weights,
+            budget,
+            activations=moments,
+            biases=biases,
+            relative=relative,
+            ridge=ridge,
+        )
+        found, table = result.factors, result.table
+    for name, factors in found.items():
+        if factors is not None:
+            _replace(model, name, _pair(chosen[name], factors))
+    return CompressedModel(model, table)
+
+
+def _chosen(model, names):
+    """Return the layers to compress, by name."""
+    _check_initialized(model)
+    found = {
+        name: layer
+        for name, layer in model.named_modules(remove_duplicate=True)
+        if type(layer) in (nn.Linear, nn.Conv2d) and getattr(layer, "groups", 1) == 1
+    }
+    if not found:
+        raise ValueError(
+            "model has no torch.nn.Linear, and no torch.nn.Conv2d of one group."
+        )
+    if "" in found:
+        raise ValueError(
+            f"model is a layer itself: pass torch.nn.Sequential({type(model).__name__})."
+        )
+    if names is None:
+        return _of_own_weight(model, found)
+    names = [names] if isinstance(names, str) else names
+    if not len(names):
+        raise ValueError("layers=[] must name at least one layer.")
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise ValueError(
+            f"layers has {unknown[0]!r}, but must be of {', '.join(map(repr, found))}."
+        )
+    return {name: found[name] for name in names}
+
+
+def _check_initialized(model):
+    for name, part in model.named_modules():
+        if isinstance(part, LazyModuleMixin) and part.has_uninitialized_params():
+            raise ValueError(f"layer {name!r} has no weight yet: run the model once.")
+
+
+def _of_own_weight(model, layers):
+    """Return the layers whose weight no other module holds."""
+    held = Counter(id(value) for part in model.modules() for value in _parameters(part))
+    own = {name: part for name, part in layers.items() if held[id(part.weight)] < 2}
+    if not own:
+        raise ValueError(
+            "model has no layer whose weight is its own: name those to compress by layers."
+        )
+    return own
+
+
+def _parameters(module):
+    return module._parameters.values()
+
+
+def _check_compression(value, layers):
+    if value < 1:
+        raise ValueError(f"compression={value} must be at least 1.")
+    shapes = [_matrix(layer).shape for layer in layers.values()]
+    if not any(rank_of_compression(value, shape) for shape in shapes):
+        most = max(m * n / (m + n) for m, n in shapes)
+        raise ValueError(
+            f"compression={value} must be at most {most:.4g}, which rank 1 of the largest "
+            "layer gives."
+        )
+
+
+def _matrix(layer):
+    """Return the weights as a matrix of shape (n_out, n_in)."""
+    return layer.weight.detach().flatten(1)
+
+
+def _factors(W, given, **options):
+    """Return the factors of one layer, or None where it is to stay."""
+    given = dict(given)
+    if "rank" in given:
+        given["rank"] = min(given["rank"], *W.shape)
+    elif "compression" in given and not rank_of_compression(given["compression"], W.shape):
+        return None
+    found = low_rank_factorize(W, **given, **options)
+    return found if found.worthwhile else None
+
+
+def _pair(layer, factors):
+    """Return two layers that do what the factors say."""
+    options = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        first = nn.Linear(layer.in_features, factors.rank, bias=False, **options)
+        second = nn.Linear(factors.rank, layer.out_features, bias=bias, **options)
+    else:
+        first = nn.Conv2d(
+            layer.in_channels,
+            factors.rank,
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            bias=False,
+            padding_mode=layer.padding_mode,
+            **options,
+        )
+        second = nn.Conv2d(factors.rank, layer.out_channels, 1, bias=bias, **options)
+    with torch.no_grad():
+        first.weight.copy_(factors.right.reshape(first.weight.shape))
+        second.weight.copy_(factors.left.reshape(second.weight.shape))
+        if bias:
+            second.bias.copy_(factors.bias)
+    for part in (first, second):
+        part.weight.requires_grad_(layer.weight.requires_grad)
+        if part.bias is not None:
+            part.bias.requires_grad_(layer.bias.requires_grad)
+    return LayerPair(first, second).train(layer.training)
+
+
+def _replace(model, name, new):
+    """Put `new` where `name` is, wherever the model holds the same module."""
+    old = model.get_submodule(name)
+    for parent in list(model.modules()):
+        # Not `named_children`, which names a shared module once.
+        for child, module in list(parent._modules.items()):
+            if module is old:
+                setattr(parent, child, new)
+                _leave_fast_path(parent)
+        if isinstance(parent, nn.TransformerEncoder):
+            parent.use_nested_tensor = False
+
+
+def _leave_fast_path(parent):
+    """Make torch call the parts of a transformer, whose weights it would read itself."""
+    if isinstance(parent, nn.TransformerEncoderLayer):
+        parent.activation_relu_or_gelu = 0
+
+
+def _input_moments(model, layers, inputs):
+    """Return the moments of the inputs of each layer, run on `inputs`."""
+    moments = {name: InputMoments(_matrix(x).shape[1]) for name, x in layers.items()}
+
+    def add(name, layer, x):
+        rows, width = _rows(layer, x), moments[name].width
+        if rows.shape[1] != width:
+            raise ValueError(f"It is given width {rows.shape[1]}, but takes {width}.")
+        moments[name].add(rows)
+
+    watch_inputs(model, layers, inputs, add)
+    unused = [name for name, found in moments.items() if not found.count]
+    if unused:
+        raise ValueError(f"inputs never reach layer {unused[0]!r}.")
+    return moments
+
+
+def watch_inputs(model, layers, inputs, function):
+    """Run a model and call ``function(name, layer, x)`` on what layers are given.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Run in evaluation mode, without gradients.
+    layers : dict of str to torch.nn.Module
+    inputs : tensor or iterable
+        As of `compress`.
+    function : callable or None
+        `x` is the first argument of a layer. None where there are no layers.
+
+    Returns
+    -------
+    tensor, tuple, list, dict or None
+        The first batch, None if there is none.
+
+    Raises
+    ------
+    TypeError
+        When `inputs` are neither a tensor nor batches.
+    """
+    first = None
+    batches = _batches(inputs)
+    with _evaluated(model), torch.no_grad():
+        hooks = [
+            layer.register_forward_pre_hook(_hook(name, function), with_kwargs=True)
+            for name, layer in layers.items()
+        ]
+        try:
+            for batch in batches:
+                first = batch if first is None else first
+                _call(model, batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return first
+
+
+def _call(model, batch):
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    if not isinstance(batch, (tuple, list)):
+        return model(batch)
+    try:
+        return model(*batch)
+    except TypeError as error:
+        error.add_note("Entries of a batch are arguments of the model: leave out labels.")
+        raise
+
+
+def _batches(inputs):
+    """Return an iterable of batches."""
+    if isinstance(inputs, (torch.Tensor, Mapping)):
+        return [inputs]
+    if isinstance(inputs, (str, np.ndarray)) or not isinstance(inputs, Iterable):
+        raise TypeError(
+            "inputs must be a tensor or batches, each a tensor, tuple or dict, but are a "
+            f"{type(inputs).__name__}."
+        )
+    return inputs
+
+
+def _hook(name, function):
+    def hook(layer, args, kwargs):
+        # What a hook returns would be the layer's input.
+        with of_layer(name):
+            function(name, layer, args[0] if args else next(iter(kwargs.values())))
+
+    return hook
+
+
+@contextmanager
+def _evaluated(model):
+    """Put a model in evaluation mode, and each part back as it was."""
+    modes = {module: module.training for module in model.modules()}
+    # Padded tokens would be left out by tensors that are not of one shape.
+    encoders = [part for part in modes if isinstance(part, nn.TransformerEncoder)]
+    nested = [encoder.use_nested_tensor for encoder in encoders]
+    model.eval()
+    try:
+        for encoder in encoders:
+            encoder.use_nested_tensor = False
+        yield
+    finally:
+        for encoder, before in zip(encoders, nested, strict=True):
+            encoder.use_nested_tensor = before
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _rows(layer, x):
+    """Return what the matrix of a layer is multiplied with, as rows."""
+    x = floats(x)
+    if isinstance(layer, nn.Conv2d):
+        if x.ndim == 3:
+            x = x[None]
+        if layer.padding_mode != "zeros":
+            x = nn.functional.pad(x, _pads(layer), mode=layer.padding_mode)
+        else:
+            x = nn.functional.pad(x, _pads(layer))
+        x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, stride=layer.stride)
+        x = x.transpose(1, 2)
+    return x.reshape(-1, x.shape[-1]).cpu().numpy()
+
+
+def floats(x):
+    """Return what a layer was given, in single or double precision, checked."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"A layer was given a {type(x).__name__}, but inputs are tensors.")
+    if not all_finite(x):
+        raise ValueError("A layer was given NaN or infinity.")
+    return x.detach() if x.dtype == torch.float64 else x.detach().float()
+
+
+def _pads(layer):
+    """Return what is padded: left, right, top, bottom."""
+    if layer.padding == "valid":
+        return [0, 0, 0, 0]
+    if layer.padding == "same":
+        spans = [
+            d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+        ]
+        return [part for n in reversed(spans) for part in (n // 2, n - n // 2)]
+    return [n for n in reversed(layer.padding) for _ in range(2)]

@@ -1,0 +1,342 @@
+"""Spectra and similarities of layers, summed up while the model runs."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from ..._random import draw_seed, stream
+from ...operators import as_row_matrix
+from ..arrays import to_numpy
+from ..representation.joint_moments import JointMoments, fold_joint, typical_square
+from ..representation.spectrum import spectrum_of_gram, spectrum_of_summary, summary_of
+
+# Of fewer columns, a sketch is no more than noise.
+_LEAST_SKETCH = 8
+
+
+class ActivationRecorder:
+    """Records what layers of a model put out: moments, not activations.
+
+    A context manager. Inside of it each forward pass of the model, of any batch size,
+    adds to the moments of the layers named; on leaving, also by an exception, the hooks
+    are removed, and what was recorded stays. Outputs are detached; no graph is kept.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        What runs.
+    layers : str or sequence of str
+        Names of modules, as in ``model.named_modules()``. The output of a layer is a tensor
+        or a tuple whose first entry is.
+    n_components : int, default=None
+        None keeps all second moments of a layer, n_features x n_features numbers. An int
+        keeps about ``2 n_components + 32`` directions, as `RandomizedPCA.partial_fit`
+        does, and gives that many eigenvalues.
+    similarity : bool, default=False
+        Whether to keep the moments between all pairs of layers as well, for `cka`: the
+        square of all their features together. Needs that each layer runs once a forward
+        pass, and ``n_components=None`` unless there is a sketch.
+    sketch_size : int, default=None
+        Columns that take the place of each layer with more features in these moments:
+        Gaussian combinations of its features. At least 8; None is no sketch.
+    center : bool, default=True
+        Whether spectra are about the mean.
+    feature_axis : int, default=-1
+        Axis of the features; all others, of batches and tokens, become rows. 1 for
+        convolutions.
+    random_state : int, RandomState instance, Generator or None, default=None
+        Seed of the sketch.
+
+    Attributes
+    ----------
+    mask : tensor or None
+        Where it is true (or not zero) an output counts: of the shape of the outputs
+        without their features. To be set before a forward pass; None counts all.
+
+    See Also
+    --------
+    sklearn_rnla.neural.representation_spectrum : Of activations kept.
+
+    Notes
+    -----
+    With independent Gaussian S and T of l columns and variance 1 / l, ``||S^T C T||_F^2``
+    has the expectation ``||C||_F^2``; with one of them on both sides of a matrix G it is
+    ``(1 + 1 / l) ||G||_F^2 + tr(G)^2 / l``, and that of the squared trace is ``tr(G)^2 +
+    2 ||G||_F^2 / l`` (second moments of a Wishart matrix). The ratio is solved for that of
+    G.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import ActivationRecorder
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    >>> with ActivationRecorder(model, ["0", "1"], similarity=True) as recorder:
+    ...     for _ in range(10):
+    ...         _ = model(torch.randn(32, 4))
+    >>> recorder.spectrum("0").n_samples, recorder.cka().shape
+    (320, (2, 2))
+    """
+
+    def __init__(
+        self,
+        model,
+        layers,
+        *,
+        n_components=None,
+        similarity=False,
+        sketch_size=None,
+        center=True,
+        feature_axis=-1,
+        random_state=None,
+    ):
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}.")
+        self.layers = _layer_names(model, layers)
+        _check_count("n_components", n_components, 1)
+        _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
+        if sketch_size is not None and not similarity:
+            raise ValueError(f"sketch_size={sketch_size} is for similarity=True.")
+        if similarity and n_components is not None and sketch_size is None:
+            raise ValueError(
+                f"n_components={n_components} keeps too little for similarity=True, which "
+                "needs all second moments, n_components=None, or a sketch_size."
+            )
+        self.model = model
+        self.n_components = n_components
+        self.similarity = similarity
+        self.sketch_size = sketch_size
+        self.center = center
+        self.feature_axis = feature_axis
+        self.mask = None
+        self._hooks = []
+        # What spectra come from, and what similarities do.
+        self._summaries = dict.fromkeys(self.layers)
+        self._joint = _Group(self.layers, sketch_size, random_state) if similarity else None
+        if n_components is not None:
+            self._moments = {}
+        elif similarity and sketch_size is None:
+            self._moments = dict.fromkeys(self.layers, self._joint)
+        else:
+            self._moments = {name: _Group([name]) for name in self.layers}
+
+    def __enter__(self):
+        if self._hooks:
+            raise RuntimeError("The recorder records already: all would count twice.")
+        modules = dict(self.model.named_modules())
+        self._hooks.append(self.model.register_forward_pre_hook(self._begin))
+        for name in self.layers:
+            hook = modules[name].register_forward_hook(self._hook(name))
+            self._hooks.append(hook)
+        return self
+
+    def __exit__(self, *exception):
+        while self._hooks:
+            self._hooks.pop().remove()
+        self._begin()
+
+    def spectrum(self, layer):
+        """Return the spectrum of what a layer has put out so far.
+
+        Parameters
+        ----------
+        layer : str
+            One of the layers recorded.
+
+        Returns
+        -------
+        RepresentationSpectrum
+            As of `representation_spectrum` of all rows at once.
+
+        Raises
+        ------
+        ValueError
+            When the layer was not recorded, or has not run.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"layer={layer!r} must be one of {self.layers}.")
+        if self.n_components is not None:
+            summary = self._summaries[layer]
+            if summary is None:
+                raise ValueError(f"Layer {layer!r} has not put out anything yet.")
+            k = min(self.n_components, len(summary.mean))
+            return spectrum_of_summary(summary, k, center=self.center)
+        group = self._moments[layer]
+        moments = group.joint()
+        gram = moments.second_moments(group.names.index(layer), center=self.center)
+        return spectrum_of_gram(gram, moments.n_samples, center=self.center)
+
+    def spectra(self):
+        """Return the spectra of all layers.
+
+        Returns
+        -------
+        dict of str to RepresentationSpectrum
+            In the order of `layers`.
+        """
+        return {name: self.spectrum(name) for name in self.layers}
+
+    def cka(self, *, debiased=False):
+        """Return the centred kernel alignment of all pairs of layers.
+
+        Parameters
+        ----------
+        debiased : bool, default=False
+            Whether to return the debiased form of `linear_cka`.
+
+        Returns
+        -------
+        ndarray of shape (n_layers, n_layers)
+            Symmetric; exact without a sketch.
+
+        Raises
+        ------
+        ValueError
+            Without ``similarity=True``, or before the layers have run.
+        """
+        if not self.similarity:
+            raise ValueError("similarity=False kept no moments between layers.")
+        moments = self._joint.joint()
+        n = len(self.layers)
+        result = np.empty((n, n))
+        for i in range(n):
+            for j in range(i + 1):
+                result[i, j] = result[j, i] = moments.cka(i, j)[int(debiased)]
+        return result
+
+    def _begin(self, *_):
+        """Forget what a forward pass that did not come to its end has left."""
+        for group in {*self._moments.values(), self._joint} - {None}:
+            group.waiting.clear()
+
+    def _hook(self, name):
+        def record(module, inputs, output):
+            rows = self._rows(output, name)
+            if not len(rows):
+                return
+            for group in {self._moments.get(name), self._joint} - {None}:
+                group.add(name, rows)
+            if self.n_components is None:
+                return
+            k = min(self.n_components, rows.shape[1])
+            self._summaries[name] = summary_of(
+                as_row_matrix(rows), k, center=self.center, summary=self._summaries[name]
+            )
+
+        return record
+
+    def _rows(self, output, name):
+        """Return an output as rows of features, those that the mask leaves."""
+        x = output[0] if isinstance(output, tuple) else output
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(
+                f"Layer {name!r} puts out {type(x).__name__}, but a tensor, or a tuple "
+                "that starts with one, is expected."
+            )
+        x = x.detach().movedim(self.feature_axis, -1)
+        if self.mask is None:
+            x = x.reshape(-1, x.shape[-1])
+        else:
+            mask = torch.as_tensor(self.mask, device=x.device)
+            if mask.shape != x.shape[:-1]:
+                raise ValueError(
+                    f"mask has shape {tuple(mask.shape)}, but the outputs of layer "
+                    f"{name!r} have {tuple(x.shape[:-1])} beside their features."
+                )
+            x = x[mask.bool()]
+        if not len(x):
+            return np.zeros((0, x.shape[1]))
+        return to_numpy(x, f"the output of layer {name!r}", 2)
+
+
+class _Group:
+    """Layers whose joint moments are kept, batch by batch."""
+
+    def __init__(self, names, sketch_size=None, random_state=None):
+        self.names = list(names)
+        self.waiting = {}
+        self._sketch_size, self._seed = sketch_size, draw_seed(random_state)
+        self._sketches = {}
+        self._state = self._shift = self._units = None
+
+    def add(self, name, rows):
+        """Take the rows of a layer; when those of all have come, add them up."""
+        if name in self.waiting:
+            missing = next(n for n in self.names if n not in self.waiting)
+            raise ValueError(
+                f"Layer {name!r} ran twice before {missing!r} ran once, but "
+                "similarity=True needs each layer once a forward pass."
+            )
+        if self._is_sketched(rows.shape[1]):
+            rows = rows @ self._sketch(name, rows)
+        elif len(self.names) > 1:
+            # What comes next in the model may write to the output.
+            rows = rows.copy()
+        self.waiting[name] = rows
+        if len(self.waiting) == len(self.names):
+            parts = [self.waiting[name] for name in self.names]
+            self.waiting.clear()
+            self._add_up(parts)
+
+    def _is_sketched(self, width):
+        return self._sketch_size is not None and width > self._sketch_size
+
+    def _sketch(self, name, rows):
+        if name not in self._sketches:
+            rng = stream(self._seed, self.names.index(name))
+            sketch = rng.standard_normal((rows.shape[1], self._sketch_size), np.float32)
+            sketch /= np.float32(self._sketch_size**0.5)
+            self._sketches[name] = sketch.astype(rows.dtype, copy=False)
+        return self._sketches[name]
+
+    def _add_up(self, parts):
+        counts = {name: len(p) for name, p in zip(self.names, parts, strict=True)}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"Layers differ in their numbers of rows: {counts}.")
+        if self._shift is None:
+            means = [part.mean(axis=0) for part in parts]
+            self._units = [typical_square(*pair) for pair in zip(parts, means, strict=True)]
+            self._shift, self._widths = np.concatenate(means), [len(mean) for mean in means]
+        self._state = fold_joint(self._state, parts, self._shift, self._units)
+
+    def joint(self):
+        """Return the moments of all the rows that came."""
+        if self._state is None:
+            raise ValueError(f"Layers {self.names} have not put out anything yet.")
+        return JointMoments.of_state(
+            self._state,
+            self._units,
+            widths=self._widths,
+            dtype=self._shift.dtype,
+            sketch_sizes=[
+                self._sketch_size if name in self._sketches else None for name in self.names
+            ],
+        )
+
+
+def _check_count(name, value, least):
+    if value is None:
+        return
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be an int, or None.")
+    if value < least:
+        raise ValueError(f"{name}={value} must be at least {least}, or None.")
+
+
+def _layer_names(model, layers):
+    """Return the names as a list, or raise where the model has no such modules."""
+    if isinstance(layers, torch.nn.Module):
+        raise TypeError("layers must be names, as in model.named_modules(), not modules.")
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names:
+        raise ValueError("layers is empty: nothing to record.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"layers={names} names a layer twice.")
+    known = [name for name, _ in model.named_modules()]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"layers={unknown} must be modules of the model: {known}.")
+    return names
