@@ -121,7 +121,8 @@ class _Residual:
 
     def leave_out(self, j):
         """Let column j have no gain, whatever is left of it."""
-        self._floor[j] = np.inf
+        # Nor is its norm computed anew.
+        self._floor[j], self._fresh[j] = np.inf, -np.inf
 
     def after_all(self, indices):
         """Return what is left after 0, 1, ... of some columns; None if one depends.
