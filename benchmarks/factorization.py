@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn_rnla.linalg.completion.complete.als import als
-from sklearn_rnla.linalg.completion.complete.biases import fit_biases
-from sklearn_rnla.linalg.completion.complete.recommend import top_n
 
+from sklearn_rnla.linalg.completion.als import als
+from sklearn_rnla.linalg.completion.biases import fit_biases
+from sklearn_rnla.linalg.completion.recommend import top_n
 from sklearn_rnla.operators.lanes import one_blas_thread
 from sklearn_rnla.operators.observed import Observed
 

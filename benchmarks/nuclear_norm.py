@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn_rnla.linalg.completion.complete.nuclear_norm.soft_impute import (
+
+from sklearn_rnla.linalg.completion.nuclear_norm.soft_impute import (
     largest_penalty,
     soft_impute,
 )
-
 from sklearn_rnla.operators.observed import Observed
 
 from .harness import compare, installed, race, rounds

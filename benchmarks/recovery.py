@@ -5,8 +5,8 @@ from functools import partial
 from statistics import median
 
 import numpy as np
-from sklearn_rnla.linalg.completion.complete.exact import recover
 
+from sklearn_rnla.linalg.completion.exact import recover
 from sklearn_rnla.operators.observed import Observed
 
 # Relative error of the whole matrix that counts as recovered.

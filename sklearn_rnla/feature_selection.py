@@ -15,10 +15,11 @@ from ._fitting import fitting, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
-from .linalg.column_subset import CONSTRAINTS, METHODS, check_n_columns
-from .linalg.cur import choose_rows, row_weights
+from .linalg.column_subset import CONSTRAINTS, check_n_columns
+from .linalg.columns.gather import gather_columns
+from .linalg.columns.rows import choose_rows, row_weights
+from .linalg.columns.select import METHODS
 from .linalg.dense.pivoting import column_squared_norms
-from .linalg.interpolation import gather_columns
 from .linalg.singular.choice import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 from .operators.scaling import in_unit

@@ -16,7 +16,7 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_rnla import NystroemSpectralClustering
-from sklearn_rnla.linalg.nystroem.features import features
+from sklearn_rnla.linalg.nystroem import features
 from tests.sources import Lazy, on_disk, sparse_chunks
 
 X, GROUPS = make_moons(400, noise=0.05, random_state=0)

@@ -13,9 +13,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn_rnla.linalg.completion.complete.model import LowRankModel
 
 from sklearn_rnla import MatrixCompleter
+from sklearn_rnla.linalg.completion.model import LowRankModel
 
 SOLVERS = ["em", "gibbs", "als", "softimpute", "exact", "iterative_svd"]
 EACH_SOLVER = pytest.mark.parametrize("solver", SOLVERS)

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
-from sklearn_rnla.linalg.completion.complete.model import LowRankModel
 
 from sklearn_rnla import MatrixCompleter, MatrixFactorizationRegressor
+from sklearn_rnla.linalg.completion.model import LowRankModel
 from tests.sources import NAMES_IN_POLARS
 
 SOLVERS = ["gibbs", "als", "softimpute", "exact", "iterative_svd"]

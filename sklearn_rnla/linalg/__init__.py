@@ -1,7 +1,8 @@
 """The algorithms as functions: arrays and row matrices in, named tuples out."""
 
 from .column_subset import ColumnSubset, column_subset
-from .cur import CUR, cur
+from .columns.rows import CUR
+from .cur import cur
 from .dense.orth import orth
 from .eigh import Eigh, randomized_eigh
 from .interpolation import Interpolation, interpolative

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import NamedTuple
-
-import numpy as np
-import scipy.linalg
-import scipy.optimize
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, validate_params
@@ -15,133 +10,8 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
 from .column_subset import CONSTRAINTS, check_n_columns
-from .dense.rank import numerical_rank
-from .interpolation import (
-    fold_squared_products,
-    gather_columns,
-    lu_rows,
-    pseudo_inverse,
-    take_rows,
-)
-
-
-class CUR(NamedTuple):
-    """``A ~ C U R`` with columns C and rows R of A.
-
-    Attributes
-    ----------
-    column_indices : ndarray of shape (c,)
-        Columns of A in C, in the order chosen.
-    row_indices : ndarray of shape (r,)
-        Rows of A in R, in the order chosen.
-    C : ndarray or csr_array of shape (n_rows, c)
-        Sparse where A is; a lazy array where A is a dask array.
-    U : ndarray of shape (c, r)
-        ``C^+ A R^+``, the best for C and R.
-    R : ndarray or csr_array of shape (r, n_columns)
-        Sparse where A is.
-    error_estimate : float
-        ``||A - C U R||_F / ||A||_F``, to rounding.
-    """
-
-    column_indices: np.ndarray
-    row_indices: np.ndarray
-    C: object
-    U: np.ndarray
-    R: object
-    error_estimate: float
-
-    def times(self, unit) -> CUR:
-        """Return the decomposition of a multiple of the matrix.
-
-        Parameters
-        ----------
-        unit : float
-            What the matrix is multiplied by.
-
-        Returns
-        -------
-        CUR
-            The same rows, columns and relative error.
-        """
-        if unit == 1:
-            return self
-        of_data, of_middle = self.C.dtype.type(unit), self.U.dtype.type(unit)
-        return self._replace(C=self.C * of_data, U=self.U / of_middle, R=self.R * of_data)
-
-
-def choose_rows(A, gathered, c, n_rows) -> CUR:
-    """Choose rows by their part in gathered columns, and the matrix between.
-
-    Parameters
-    ----------
-    A : CenteredMatrix
-        Not centred.
-    gathered : Gathered
-        At least `n_rows` columns, or as many as A has rank.
-    c : int
-        Columns that count: the first so many.
-    n_rows : int
-
-    Returns
-    -------
-    CUR
-        Fewer rows than `n_rows` where A has lower rank.
-
-    Notes
-    -----
-    More rows than columns are chosen by their part in as many columns. With
-    ``R = Y S V^T``, ``C^+ A R^+ = (C^+ A V) S^-1 Y^T``, and ``C^+ A`` is known: no pass.
-    """
-    indices = lu_rows(gathered, getattr(A.rows, "n_jobs", None))[:n_rows]
-    R = take_rows(A.rows, indices)
-    V, inverse = pseudo_inverse(R)
-    U = gathered.basis[:c, :c] @ (gathered.captured[:c] @ inverse)
-    spanned = np.linalg.norm(gathered.captured[:c] @ V) / (gathered.norm or 1.0)
-    error = gathered.errors[c]
-    if gathered.norm:
-        error = max(np.sqrt(max(0.0, 1 - spanned**2)), error)
-    C = gathered.C if len(gathered.indices) == c else gathered.C[:, :c]
-    return CUR(
-        column_indices=gathered.indices[:c],
-        row_indices=indices,
-        C=C,
-        U=U.astype(A.dtype),
-        R=R,
-        error_estimate=float(error),
-    )
-
-
-def row_weights(A, R) -> np.ndarray:
-    """Return the weights with which rows R stand for all rows of `A`.
-
-    Parameters
-    ----------
-    A : CenteredMatrix
-        Not centred.
-    R : ndarray or csr_array of shape (r, n_columns)
-
-    Returns
-    -------
-    ndarray of shape (r,)
-        The non-negative w that minimise ``||A^T A - R^T diag(w) R||_F``.
-
-    Notes
-    -----
-    With ``H_ij = (r_i . r_j)^2`` and ``g_i = ||A r_i||^2``, the objective is
-    ``w^T H w - 2 g^T w`` and a constant. One pass for g.
-    """
-    dense = (R if isinstance(R, np.ndarray) else R.toarray()).astype(np.float64)
-    g = A.fold(fold_squared_products, np.ascontiguousarray(dense.T))[0]
-    H = (dense @ dense.T) ** 2
-    # Scaled to a unit diagonal, and as a least squares problem by a root of H.
-    scale = np.sqrt(np.diagonal(H))
-    scale[scale == 0] = 1.0
-    values, vectors = scipy.linalg.eigh(H / np.outer(scale, scale))
-    kept = slice(len(H) - numerical_rank(values, H.shape), None)
-    root = np.sqrt(values[kept])[:, np.newaxis] * vectors[:, kept].T
-    target = (vectors[:, kept].T @ (g / scale)) / np.sqrt(values[kept])
-    return scipy.optimize.nnls(root, target)[0] / scale
+from .columns.gather import gather_columns
+from .columns.rows import choose_rows
 
 
 @validate_params(

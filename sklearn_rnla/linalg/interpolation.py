@@ -11,22 +11,13 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
-from ..operators.rows import add_states
 from ..operators.scaling import in_unit
-from ..operators.stacking import stack_rows
 from ..sketching import SparseSign
-from .column_subset import about_origin, select_columns, sketch_size_of
-from .dense.pivoting import column_squared_norms, lu_pivots, pivot_columns, swap_columns
-from .dense.rank import numerical_rank, rounding_of
-from .dense.triangular import inverse_cholesky, triangular_inverse
-from .leverage import unit_columns
-
-# Errors below this many square roots of rounding are lost in a difference of squares.
-_FLOOR = 10.0
-
-# By how much an estimate is to be below a tolerance: what the error was found to be above
-# it, more is taken.
-_MARGINS = (0.05, 0.2, 0.5)
+from .columns.gather import gather_columns
+from .columns.rows import fold_squared_products, lu_rows, pseudo_inverse, take_rows
+from .columns.select import sketch_size_of
+from .dense.pivoting import column_squared_norms, pivot_columns, swap_columns
+from .dense.rank import rounding_of
 
 
 class Interpolation(NamedTuple):
@@ -51,192 +42,6 @@ class Interpolation(NamedTuple):
     row_interpolation: np.ndarray | None
     column_interpolation: np.ndarray | None
     error_estimate: float
-
-
-class Gathered(NamedTuple):
-    """Columns C of A, and what they span of it.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (k,)
-    C : ndarray, csr_array, dask array or None
-        None where it was not asked for.
-    basis : ndarray of shape (k, k)
-        Upper triangular; ``Q = C basis`` is orthonormal.
-    captured : ndarray of shape (k, n_columns)
-        ``Q^T A``, in float64.
-    norm : float
-        Frobenius norm of A.
-    errors : ndarray of shape (k + 1,)
-        ``||A - C C^+ A||_F / ||A||_F`` with the first 0, 1, ... columns.
-    """
-
-    indices: np.ndarray
-    C: object
-    basis: np.ndarray
-    captured: np.ndarray
-    norm: float
-    errors: np.ndarray
-
-    def interpolation(self, k) -> np.ndarray:
-        """Return ``C^+ A`` for the first `k` columns C."""
-        W = self.basis[:k, :k] @ self.captured[:k]
-        W[:, self.indices[:k]] = np.eye(k)
-        return W
-
-
-def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
-    """Choose columns of `A` and return what they span of it, in two passes.
-
-    Parameters
-    ----------
-    A : CenteredMatrix
-        If it is centred, columns are chosen by the rows about their mean. What they span
-        is of the rows as they are.
-    k : int or None
-        How many; None is the fewest whose error is at most `tol`.
-    tol : float, default=0.0
-        Relative error.
-    n_rows : int, default=0
-        Rows that are to be chosen too.
-    keep : bool, default=False
-        Whether to gather C.
-    **options
-        Further arguments of `select_columns`.
-
-    Returns
-    -------
-    gathered : Gathered
-        Of the columns, and of more where there are more rows, or where the tolerance
-        needed fewer than estimated.
-    c : int
-        Columns chosen: the first so many.
-    """
-    for margin in _MARGINS:
-        root, pivots = select_columns(
-            A, k, tol=tol, n_rows=n_rows, margin=margin, **options
-        )
-        c = len(pivots.indices)
-        if n_rows > c or A.center:
-            root = about_origin(A, root)
-            # Constant columns, which are nothing about their mean, come last.
-            c = k if A.center and k is not None else c
-            pivots = pivot_columns(
-                root.B, max(n_rows, c), first=pivots.indices, rounding=root.rounding
-            )
-            c = min(c, len(pivots.indices))
-        gathered = _gather(A, root, pivots, keep)
-        if k is not None:
-            break
-        enough = np.flatnonzero(gathered.errors <= tol)
-        if len(enough) or root.sketch is None:
-            c = int(enough[0]) if len(enough) else c
-            break
-    return gathered, c
-
-
-def _gather(A, root, pivots, keep):
-    """Return what pivots span of A, in one pass.
-
-    Least squares by sketch and precondition: with ``B[:, J] = P T`` the QR factorisation
-    of the sketch's columns, ``A[:, J] T^-1`` is so well conditioned that its normal
-    equations lose nothing. As T is triangular, they give the error of the first 1, 2, ...
-    columns too. 2 k flops for each entry of A.
-    """
-    indices, k = pivots.indices, len(pivots.indices)
-    columns, norms = unit_columns(root.B[:, indices])
-    T = np.linalg.qr(columns, mode="r")[:k]
-    inverse = triangular_inverse(T.T).T / norms[:, np.newaxis]
-    gather = keep and not A.rows.lazy
-    H, Z, squares, blocks = A.fold(fold_interpolation, indices, inverse, gather)
-    passes.check_finite(squares, A.dtype)
-    whiten = inverse_cholesky(H)
-    captured, basis = whiten @ Z, inverse @ whiten.T
-    norm = float(np.sqrt(squares))
-    gained = np.cumsum([0.0, *np.einsum("ij,ij->i", captured, captured)])
-    errors = np.sqrt(np.maximum(1 - gained / squares, 0.0)) if squares else gained
-    lost = errors < _FLOOR * np.sqrt(np.finfo(A.dtype).eps)
-    errors[lost] = np.minimum(errors, root.estimates(pivots))[lost]
-    C = None
-    if gather:
-        C = stack_rows(blocks)
-    elif keep:
-        C = A.rows.map(passes.take_columns, indices, n_columns=k)
-    return Gathered(indices, C, basis, captured, norm, errors)
-
-
-def fold_interpolation(state, block, indices, inverse, keep):
-    """Fold the normal equations for A in the columns ``Q = A[:, indices] inverse``.
-
-    State: ``[Q^T Q, Q^T A, squared norm of A, blocks of A[:, indices]]``, the last empty
-    unless `keep`.
-    """
-    values = block.values
-    is_dense = isinstance(values, np.ndarray)
-    columns = values[:, indices]
-    Q = (columns if is_dense else columns.toarray()).astype(np.float64) @ inverse
-    Qt = np.ascontiguousarray(Q.T, dtype=values.dtype)
-    part = [
-        Q.T @ Q,
-        (Qt @ values if is_dense else (values.T @ Qt.T).T).astype(np.float64),
-        passes.squared_norm(values if is_dense else values.data),
-        [columns] if keep else [],
-    ]
-    return add_states(state, part)
-
-
-def fold_pivot_rows(state, block, inverse):
-    """Tournament of rows of ``Q = C inverse``, for blocks of C: ``[indices, rows]``.
-
-    The rows that LU with partial pivoting takes from a block are candidates; those
-    that it takes from two lots of candidates go on (Grigori, Demmel & Xiang 2011).
-    """
-    Q = np.asarray(passes.take_columns(block.values, slice(None)), np.float64) @ inverse
-    indices = block.start + np.arange(len(Q))
-    return winners(state, winners(None, [indices, Q]))
-
-
-def winners(left, right):
-    """Return the winners of two lots of candidates, ``[indices, rows]``, in order."""
-    if left is not None:
-        right = [np.concatenate(pair) for pair in zip(left, right, strict=True)]
-    indices, rows = right
-    if not len(indices):
-        return right
-    pivots = lu_pivots(rows)
-    return [indices[pivots], rows[pivots]]
-
-
-def lu_rows(columns, n_jobs) -> np.ndarray:
-    """Return the rows that LU with partial pivoting takes from gathered columns.
-
-    Parameters
-    ----------
-    columns : Gathered
-        With C.
-    n_jobs : int or None
-
-    Returns
-    -------
-    ndarray of shape (k,)
-        In the order taken.
-
-    Notes
-    -----
-    Of the orthonormal basis of C, by a tournament of blocks, so that neither is dense as
-    a whole. Sorensen & Embree (2016) pivot singular vectors so.
-    """
-    C = as_row_matrix(columns.C, n_jobs=n_jobs)
-    indices = C.fold(fold_pivot_rows, columns.basis, combine=winners)[0]
-    return np.asarray(indices, dtype=np.intp)
-
-
-def take_rows(rows, indices):
-    """Return rows of a row matrix in the order of `indices`."""
-    if not len(indices):
-        return rows.some_rows()[:0]
-    order = np.argsort(indices)
-    return rows.take(indices[order]).in_memory()[np.argsort(order)]
 
 
 @validate_params(
@@ -327,12 +132,6 @@ def interpolative(
     return Interpolation(indices, J, X, Z, error)
 
 
-def fold_squared_products(state, block, V):
-    """Squared norms of the columns of ``B V``: ``[(l,)]``."""
-    Y = np.asarray(block.values @ V, dtype=np.float64)
-    return add_states(state, [np.einsum("ij,ij->j", Y, Y)])
-
-
 def _row_interpolation(A, k, refine, rng):
     """Choose rows by pivoting ``(A S^T)^T``, a sketch of the columns."""
     rows, n_columns = A.rows, A.shape[1]
@@ -358,16 +157,3 @@ def _row_interpolation(A, k, refine, rng):
     total = A.moments.squared_norm
     error = np.sqrt(max(0.0, 1 - squares.sum() / total)) if total else 0.0
     return Interpolation(indices, None, X, None, float(error))
-
-
-def pseudo_inverse(R):
-    """Return an orthonormal basis of the rows of R, as columns, and ``R^+``.
-
-    Of dependent rows, some G such that ``G R`` is the projection on them.
-    """
-    dense = R if isinstance(R, np.ndarray) else R.toarray()
-    columns, norms = unit_columns(dense.T.astype(np.float64))
-    V, s, Ut = np.linalg.svd(columns, full_matrices=False)
-    rank = numerical_rank(s, columns.shape, R.dtype)
-    V = V[:, :rank]
-    return V, (V / s[:rank]) @ (Ut[:rank] / norms)

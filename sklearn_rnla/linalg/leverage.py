@@ -11,9 +11,11 @@ import scipy.linalg
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix, passes
+from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
 from ..sketching import Gaussian, SparseSign
+from .columns.select import double_sketch
+from .dense.pivoting import unit_columns
 from .dense.rank import numerical_rank
 from .singular.choice import leading_right
 
@@ -116,20 +118,6 @@ def leverage_scores(
         whiten = V.T @ _inverse_root(matrix.triangular_factor(V), matrix)
     scores = rows.map(_row_squares, whiten, n_columns=1)
     return np.asarray(scores)[:, 0].astype(np.float64)
-
-
-def unit_columns(B):
-    """Return B with columns of unit length, but for zeros, and their lengths."""
-    norms = np.sqrt(np.einsum("ij,ij->j", B, B))
-    norms[norms == 0] = 1.0
-    return B / norms, norms
-
-
-def double_sketch(A, S) -> np.ndarray:
-    """Return ``S A`` with sums in float64, whatever the data, in one pass."""
-    nothing = np.empty((A.shape[0], 0))
-    SB, S1, moments = A.fold(passes.fold_sketch_with_targets, S, A.shift, nothing)
-    return SB - S1 * moments.offset if A.center else SB
 
 
 def _decomposed(B, A):

@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from sklearn_rnla.linalg import column_subset
-from sklearn_rnla.linalg.column_subset import METHODS, sketch_size_of
+from sklearn_rnla.linalg.columns.select import METHODS, sketch_size_of
 from tests.matrices import gallery, with_spectrum
 from tests.sources import Lazy, on_disk, sparse_chunks
 

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from scipy.linalg.interpolative import interp_decomp
 
 from sklearn_rnla.linalg import column_subset, cur, interpolative
-from sklearn_rnla.linalg.column_subset import METHODS
-from sklearn_rnla.linalg.cur import row_weights
+from sklearn_rnla.linalg.columns.rows import row_weights
+from sklearn_rnla.linalg.columns.select import METHODS
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_close_to_scale
 from tests.matrices import coherent, gallery, with_spectrum

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse as sp
-from sklearn_rnla.linalg.least_squares.solve.preconditioner import spectrum_of_gram
-from sklearn_rnla.linalg.least_squares.solve.problem import RidgeProblem
-from sklearn_rnla.linalg.least_squares.solve.solve import _first_choice, sketch_rows
 
 from sklearn_rnla.linalg import lstsq
+from sklearn_rnla.linalg.least_squares.preconditioner import spectrum_of_gram
+from sklearn_rnla.linalg.least_squares.problem import RidgeProblem
+from sklearn_rnla.linalg.least_squares.solve import _first_choice, sketch_rows
 from sklearn_rnla.operators import as_row_matrix
 from tests.invariants import assert_close_to_scale
 from tests.matrices import deep, with_spectrum

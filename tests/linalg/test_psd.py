@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
-from sklearn_rnla.linalg.nystroem.features.landmarks import recursive_leverage_sample
 
 from sklearn_rnla.linalg import nystroem_eigh, ridge_leverage_scores
+from sklearn_rnla.linalg.nystroem.landmarks import recursive_leverage_sample
 from sklearn_rnla.operators.kernels import Kernel
 from sklearn_rnla.operators.psd_matrix import KernelMatrix, as_psd_matrix
 from tests.invariants import (

@@ -1,1 +1,1 @@
-"""Columns and rows of the data itself: how they are chosen, and what they span."""
+"""Columns and rows of the data: how they are chosen, and what they span."""

@@ -304,3 +304,10 @@ def _own_directions(Q, W):
     """
     own = W.T @ Q
     return own / np.linalg.norm(own, axis=1, keepdims=True)
+
+
+def unit_columns(B):
+    """Return B with columns of unit length, but for zeros, and their lengths."""
+    norms = np.sqrt(np.einsum("ij,ij->j", B, B))
+    norms[norms == 0] = 1.0
+    return B / norms, norms

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.als import als, fit_rows
 
+from sklearn_rnla.linalg.completion.als import als, fit_rows
 from sklearn_rnla.operators.observed import Observed
 
 

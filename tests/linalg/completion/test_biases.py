@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.biases import fit_biases
 
+from sklearn_rnla.linalg.completion.biases import fit_biases
 from sklearn_rnla.operators.observed import Observed
 
 

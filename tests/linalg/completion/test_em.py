@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.em import ppca
-from sklearn_rnla.linalg.completion.complete.model import fold_in
 
+from sklearn_rnla.linalg.completion.em import ppca
+from sklearn_rnla.linalg.completion.model import fold_in
 from sklearn_rnla.operators.observed import Observed
 
 

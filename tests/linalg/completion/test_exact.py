@@ -2,9 +2,9 @@ from math import comb
 
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.exact import recover
 
-from sklearn_rnla.linalg.completion.complete import exact
+from sklearn_rnla.linalg.completion import exact
+from sklearn_rnla.linalg.completion.exact import recover
 from sklearn_rnla.operators.observed import Observed
 
 # Of the tests that draw which entries are seen, the probability that some row or column

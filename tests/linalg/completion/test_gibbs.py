@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from scipy.stats import binom
-from sklearn_rnla.linalg.completion.complete.gibbs import gibbs
-from sklearn_rnla.linalg.completion.complete.model import fold_in, predict_entries
 
+from sklearn_rnla.linalg.completion.gibbs import gibbs
+from sklearn_rnla.linalg.completion.model import fold_in, predict_entries
 from sklearn_rnla.operators.observed import Observed
 
 

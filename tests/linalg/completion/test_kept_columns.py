@@ -2,7 +2,8 @@
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn_rnla.linalg.completion.complete.kept_columns import KeptColumns
+
+from sklearn_rnla.linalg.completion.kept_columns import KeptColumns
 
 X = np.array([[1.0, np.nan, np.nan, 4.0], [np.nan, np.nan, np.nan, 8.0]])
 KEPT = KeptColumns.with_entries(X)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.em import ppca
-from sklearn_rnla.linalg.completion.complete.neighbors import fit_neighbors, refine
 
-from sklearn_rnla.linalg.completion.complete import neighbors as module
+from sklearn_rnla.linalg.completion import neighbors as module
+from sklearn_rnla.linalg.completion.em import ppca
+from sklearn_rnla.linalg.completion.neighbors import fit_neighbors, refine
 
 
 def _clusters(n=600, p=12, n_clusters=15, share=0.3, seed=0, dtype=np.float64):

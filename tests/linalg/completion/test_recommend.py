@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.recommend import top_n
 
-from sklearn_rnla.linalg.completion.complete import recommend
+from sklearn_rnla.linalg.completion import recommend
+from sklearn_rnla.linalg.completion.recommend import top_n
 from sklearn_rnla.operators.observed import Observed
 
 

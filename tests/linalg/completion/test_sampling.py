@@ -1,6 +1,6 @@
 import numpy as np
-from sklearn_rnla.linalg.completion.complete.sampling import describe_sampling, obstacles
 
+from sklearn_rnla.linalg.completion.sampling import describe_sampling, obstacles
 from sklearn_rnla.operators.observed import Observed
 
 

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from sklearn_rnla import CURSelector
 from sklearn_rnla.linalg import column_subset, cur, interpolative, leverage_scores
-from sklearn_rnla.linalg.column_subset import METHODS
+from sklearn_rnla.linalg.columns.select import METHODS
 from sklearn_rnla.linalg.dense.rank import numerical_rank, rounding_of
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,15 +7,15 @@ import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import chi2
-from sklearn_rnla.linalg.nystroem.features.pivoted_cholesky import (
+
+from sklearn_rnla.linalg import rpcholesky
+from sklearn_rnla.linalg.nystroem.pivoted_cholesky import (
     ElectedPivots,
     GivenPivots,
     GreedyPivots,
     RandomPivots,
     pivoted_cholesky,
 )
-
-from sklearn_rnla.linalg import rpcholesky
 from sklearn_rnla.operators import tiles
 from sklearn_rnla.operators.kernels import Kernel
 from sklearn_rnla.operators.psd_matrix import KernelMatrix, as_psd_matrix

@@ -6,11 +6,11 @@ import scipy.linalg
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn_rnla.linalg.nystroem.features.affinity import degrees, embedded
-from sklearn_rnla.linalg.nystroem.features.features import nystroem_features
 
-from sklearn_rnla.linalg.nystroem.features import assignment, spectral_embedding
-from sklearn_rnla.linalg.nystroem.features import features as nystroem
+from sklearn_rnla.linalg.nystroem import assignment, spectral_embedding
+from sklearn_rnla.linalg.nystroem import features as nystroem
+from sklearn_rnla.linalg.nystroem.affinity import degrees, embedded
+from sklearn_rnla.linalg.nystroem.features import nystroem_features
 from sklearn_rnla.operators import Kernel, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn_rnla.neural.attention.attention.landmarks import Segments
-from sklearn_rnla.neural.attention.attention.pseudo_inverse import newton_pinv
-from sklearn_rnla.neural.attention.attention.softmax import NumpyArrays
 
 from sklearn_rnla.neural import attention_error, nystroem_attention
+from sklearn_rnla.neural.attention.landmarks import Segments
+from sklearn_rnla.neural.attention.pseudo_inverse import newton_pinv
+from sklearn_rnla.neural.attention.softmax import NumpyArrays
 from tests.invariants import assert_close_to_scale
 
 METHODS = ["segment-means", "kmeans", "rpcholesky"]

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from sklearn_rnla.neural.compression.layer.budget import Options, allot
 
 from sklearn_rnla import compress_layers, low_rank_factorize
+from sklearn_rnla.neural.compression.budget import Options, allot
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows
 from tests.matrices import with_spectrum
 

@@ -7,10 +7,10 @@ from sklearn_rnla.neural import attention_error, nystroem_attention
 
 torch = pytest.importorskip("torch")
 
-from sklearn_rnla.neural.attention.attention.pseudo_inverse import newton_pinv  # noqa: E402
-from sklearn_rnla.neural.attention.attention.softmax import Tensors  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 
+from sklearn_rnla.neural.attention.pseudo_inverse import newton_pinv  # noqa: E402
+from sklearn_rnla.neural.attention.softmax import Tensors  # noqa: E402
 from sklearn_rnla.neural.torch import NystroemAttention  # noqa: E402
 
 METHODS = ["segment-means", "kmeans", "rpcholesky"]

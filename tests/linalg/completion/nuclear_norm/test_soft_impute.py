@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from sklearn_rnla.linalg.completion.complete.nuclear_norm import filled as module
-from sklearn_rnla.linalg.completion.complete.nuclear_norm.hard_impute import iterative_svd
-from sklearn_rnla.linalg.completion.complete.nuclear_norm.soft_impute import (
+
+from sklearn_rnla.linalg.completion.nuclear_norm import filled as module
+from sklearn_rnla.linalg.completion.nuclear_norm.hard_impute import iterative_svd
+from sklearn_rnla.linalg.completion.nuclear_norm.soft_impute import (
     largest_penalty,
     soft_impute,
     soft_impute_path,
 )
-
 from sklearn_rnla.operators.observed import Observed
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
