@@ -19,7 +19,7 @@ from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
 from .sketching import SRTT, Gaussian, SparseSign
-from .sketching._base import fold_sparse_projection, project_rows
+from .sketching.distribution import fold_sparse_projection, project_rows
 
 
 class SketchProjection(

@@ -4,7 +4,7 @@ A sketch S has shape (n_rows, n_columns) and ``E[S^T S] = I``: it preserves squa
 lengths on average. ``S @ A`` compresses the rows of A, ``A @ S.T`` its columns.
 """
 
-from ._base import Distribution, Sketch
+from .distribution import Distribution, Sketch
 from .gaussian import Gaussian
 from .sampling import RowSampling
 from .sparse_sign import SparseSign

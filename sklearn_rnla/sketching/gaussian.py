@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._base import TILE, Distribution, Sketch, tiled
+from .distribution import TILE, Distribution, Sketch, tiled
 
 
 class GaussianSketch(Sketch):

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._random import stream
-from ._base import Distribution, Sketch
+from .distribution import Distribution, Sketch
 
 
 class RowSamplingSketch(Sketch):

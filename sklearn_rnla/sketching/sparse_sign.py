@@ -9,7 +9,7 @@ from importlib import import_module
 import numpy as np
 import scipy.sparse as sp
 
-from ._base import TILE, Distribution, Sketch, float_dtype, tiled
+from .distribution import TILE, Distribution, Sketch, float_dtype, tiled
 
 # From this many additions on, compiled loops earn back what importing numba costs; from
 # few on, once that is done. Both ways give the same, to the bit.

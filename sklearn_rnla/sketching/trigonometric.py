@@ -9,7 +9,7 @@ import scipy.fft
 import scipy.sparse as sp
 
 from .._random import stream
-from ._base import Distribution, Sketch
+from .distribution import Distribution, Sketch
 
 _SHORTEST = 1024
 
