@@ -11,6 +11,10 @@ import sklearn_rnla
 
 ROOT = Path(sklearn_rnla.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+HERE = Path(__file__).parent
+
+# Of folders that mirror the package. Those beside this file are named by topic.
+TESTS = sorted(path for path in HERE.rglob("test_*.py") if path.parent != HERE)
 
 
 def layer(module):
@@ -70,6 +74,80 @@ def test_imports_go_down_only(path):
         if layer(own) == 1:
             sibling = {"sketching": "operators", "operators": "sketching"}
             assert imported.split(".")[1] != sibling[own.split(".")[1]]
+
+
+# Which chapters of `linalg` may lean on which others, besides `dense`.
+CHAPTERS = {
+    "columns": {"singular"},
+    "completion": set(),
+    "dense": set(),
+    "gaussian_process": {"nystroem"},
+    "least_squares": set(),
+    "nystroem": set(),
+    "singular": set(),
+}
+
+
+def chapter(module):
+    """Return the folder of `linalg` that a module stands in, None for drivers."""
+    parts = module.split(".")
+    is_inside = parts[1] == "linalg" and (ROOT / Path(*parts[1:3])).is_dir()
+    return parts[2] if is_inside and len(parts) > 2 else None
+
+
+def test_every_folder_of_linalg_is_a_chapter_of_the_table():
+    folders = {path.parent.name for path in ROOT.glob("linalg/*/__init__.py")}
+    assert folders == set(CHAPTERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_chapters_of_linalg_stand_on_their_own(path):
+    own = chapter(name_of(path))
+    if own is None:
+        return
+    for imported in own_imports(path):
+        if imported.split(".")[1] == "linalg":
+            assert chapter(imported) in {own, "dense"} | CHAPTERS[own], imported
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_private_name_crosses_packages(path):
+    package = (
+        name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
+    )
+    for base, names in imports(path):
+        if base.split(".")[0] != "sklearn_rnla" or base == "sklearn_rnla":
+            continue
+        home = (
+            base
+            if (ROOT.parent / Path(*base.split("."))).is_dir()
+            else base.rpartition(".")[0]
+        )
+        if home == package or home == "sklearn_rnla":
+            continue
+        private = [part for part in [*base.split(".")[2:], *names] if part.startswith("_")]
+        assert not private, f"{name_of(path)} imports {private} from {base}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_are_short(path):
+    text = path.read_text()
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef
+    docs = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(text.splitlines(), 1)
+    code = [n for n, line in lines if n not in docs and line.split("#")[0].strip()]
+    assert len(code) <= 450
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(HERE)))
+def test_tests_stand_where_their_module_does(path):
+    folder = ROOT / path.parent.relative_to(HERE)
+    modules = {p.stem.lstrip("_") for p in [*folder.glob("*.py"), *folder.glob("*/")]}
+    topic = path.stem.removeprefix("test_")
+    assert any(topic == name or topic.startswith(name + "_") for name in modules)
 
 
 def test_imports_make_no_circle():
