@@ -252,8 +252,9 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         if not c:
             raise ValueError("X is zero: it has no columns to select.")
         self._set_results(A, gathered, c, unit)
-        for name in ("n_components", "n_rows"):
-            self._warn_if_fewer(name)
+        self._warn_if_fewer("n_components", self.n_components_)
+        if self.n_rows is not None:
+            self._warn_if_fewer("n_rows", len(self.row_indices_))
         if self.compute_leverage_scores:
             V = leading_right(CenteredMatrix(rows, center=False), self.n_components_, rng)
             self.leverage_scores_ = column_squared_norms(V)

@@ -102,7 +102,7 @@ def test_every_folder_of_linalg_is_a_chapter_of_the_table():
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_chapters_of_linalg_stand_on_their_own(path):
-    own = chapter(name_of(path))
+    own = chapter(name_of(path)) if path.parent != ROOT else None
     if own is None:
         return
     for imported in own_imports(path):
