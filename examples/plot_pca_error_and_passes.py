@@ -21,8 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_rnla import RandomizedPCA
-from sklearn_rnla.linalg import projection_error
-from sklearn_rnla.linalg.dense import orth
+from sklearn_rnla.linalg import orth, projection_error
 
 n_samples, n_features, k = 4000, 500, 20
 rng = np.random.default_rng(0)

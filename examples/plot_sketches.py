@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import ScalarFormatter
 
-from sklearn_rnla.linalg.dense import orth
+from sklearn_rnla.linalg import orth
 from sklearn_rnla.sketching import SRTT, Gaussian, RowSampling, SparseSign
 
 n, d = 4096, 20

@@ -21,17 +21,17 @@ class PCG(NamedTuple):
         Largest residual norm over the columns, relative to that of B.
     converged : bool
         Whether it is at most the tolerance.
-    steps, ratios : ndarray of shape (n_iter, n_targets)
+    steps, ratios : ndarray of shape (n_iter, n_targets) or None
         Step lengths, zero once a column has stopped, and those of the squared norms of
-        successive residuals.
+        successive residuals. None where there was no iteration.
     """
 
     X: np.ndarray
     n_iter: int
     residual: float
     converged: bool
-    steps: np.ndarray
-    ratios: np.ndarray
+    steps: np.ndarray | None = None
+    ratios: np.ndarray | None = None
 
     def least_ritz_values(self):
         """Return the least eigenvalue of A that each column has seen; infinity for none.

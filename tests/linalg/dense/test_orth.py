@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_rnla.linalg.dense import orth
+from sklearn_rnla.linalg import orth
 from sklearn_rnla.linalg.dense.orth import (
     complete_rows,
     extend_rows,
