@@ -15,6 +15,7 @@ from .rows import (
     add_states,
     check_block,
     first_of_weight,
+    map_block,
     of_weight,
     working_dtype,
 )
@@ -202,4 +203,4 @@ def _take_rows(values, indices, dtype):
 
 
 def _map_block(values, function, args, dtype):
-    return function(check_block(values, dtype=dtype), *args)
+    return map_block(function, check_block(values, dtype=dtype), *args)

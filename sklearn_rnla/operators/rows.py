@@ -135,6 +135,22 @@ class Block:
     weight: np.ndarray | None = None
 
 
+def map_block(function, values, *args):
+    """Return what a function makes of a block; raise where the block was not finite.
+
+    NaN and infinity reach the result of their row. So these are looked at, which are fewer.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        out = function(values, *args)
+        total = out.sum()
+    # A sum may overflow where no term does.
+    if not (np.isfinite(total) or np.isfinite(out).all()):
+        raise ValueError(
+            "Input X contains NaN, infinity or a value too large for its dtype."
+        )
+    return out
+
+
 def add_states(left, right):
     """Add the arrays and numbers of `right` to those of the list `left`, in place."""
     if left is None:
@@ -251,6 +267,11 @@ class RowMatrix(ABC):
         -------
         ndarray of shape (n_rows, n_columns)
             A lazy array where the source is lazy.
+
+        Raises
+        ------
+        ValueError
+            When the rows are not finite; of a lazy array, when it is computed.
         """
 
     @abstractmethod
@@ -326,7 +347,7 @@ class LocalRowMatrix(RowMatrix):
 
         def run(lane):
             for rows in lane:
-                out[rows] = function(self.values(rows), *args)
+                out[rows] = map_block(function, self.values(rows), *args)
 
         for _ in run_lanes(run, self._lanes, self.n_jobs):
             pass
