@@ -143,11 +143,10 @@ def map_block(function, values, *args):
     with np.errstate(invalid="ignore", over="ignore"):
         out = function(values, *args)
         total = out.sum()
-    # A sum may overflow where no term does.
-    if not (np.isfinite(total) or np.isfinite(out).all()):
-        raise ValueError(
-            "Input X contains NaN, infinity or a value too large for its dtype."
-        )
+    if not np.isfinite(total):
+        entries = values if isinstance(values, np.ndarray) else values.data
+        if not np.isfinite(entries).all():
+            raise ValueError("Input X contains NaN or infinity.")
     return out
 
 
