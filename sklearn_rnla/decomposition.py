@@ -7,12 +7,12 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
-from ._validation import check_rows
+from ._validation import check_n_reduced, check_reduced, check_rows, refuse_read_once
 from .linalg.dense.rank import numerical_rank
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
@@ -277,6 +277,27 @@ class RandomizedPCA(
         self._update(rows, rule, self._summary_so_far(rule))
         return self
 
+    def fit_transform(self, X, y=None, sample_weight=None):
+        """Find the principal components of X, and project X on them.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or dask array
+            Data of shape (n_samples, n_features). Not an iterator, which can be read only
+            once: fit on one, and transform another.
+        y : Ignored
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            The coordinates; a lazy dask array if X is one.
+        """
+        refuse_read_once(X, "X", "or fit on one iterator and transform another")
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
     def transform(self, X):
         """Project X on the principal components.
 
@@ -317,13 +338,9 @@ class RandomizedPCA(
         """
         check_is_fitted(self)
         if not is_read_lazily(X):
-            X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if X.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but n_components_={self.n_components_} "
-                "coordinates are expected."
-            )
+            X = check_reduced(self, X, accept_sparse=False)
         rows = as_row_matrix(X, block_size=self.block_size, n_jobs=self.n_jobs)
+        check_n_reduced(self, rows)
         V = (self.components_ * self._scale()[:, np.newaxis]).astype(rows.dtype)
         mean = -self.mean_.astype(rows.dtype)
         return rows.map(passes.project, V, mean, n_columns=V.shape[1])

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
+from ._refusals import refuse_containers, refuse_masked
 from ._sklearn import CallbackSupportMixin, validate_data
 from ._validation import check_n_recommended, check_target
 from .linalg.completion.complete import (
@@ -284,6 +285,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         """
         check_is_fitted(self)
         check_n_recommended(n)
+        refuse_masked(rows, "rows")
         rows = np.asarray(rows)
         if rows.ndim != 1:
             raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
@@ -316,6 +318,8 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         return self._completion.known.factors()[1]
 
     def _check(self, X, *, reset):
+        refuse_masked(X)
+        refuse_containers(X)
         X = validate_data(self, X, reset=reset, dtype=None)
         if X.shape[1] != 2:
             raise ValueError(

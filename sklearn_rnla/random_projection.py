@@ -13,6 +13,7 @@ from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, warn_user
+from ._refusals import refuse_not_finite
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
@@ -222,7 +223,9 @@ class SketchProjection(
             drawn = drawn.astype(rows.dtype, copy=False)
         if not rows.lazy and rows.sparse and self._keeps_sparse():
             (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
-            return stack_rows(parts)
+            projected = stack_rows(parts)
+            refuse_not_finite(projected)
+            return projected
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
     def inverse_transform(self, X):
@@ -289,7 +292,8 @@ class SketchProjection(
         if not 0 < k <= n_features:
             raise ValueError(
                 f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "
-                f"{k}, which must be positive and at most n_features={n_features}."
+                f"{k}, which must be positive and at most n_features={n_features}: pass "
+                "n_components, or another eps."
             )
         return k
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import refuse_not_finite
 from .rows import (
     FEW_ROWS,
     Block,
@@ -198,8 +199,12 @@ def _merge(combine, states):
 
 
 def _take_rows(values, indices, dtype):
-    return check_block(values[indices], dtype=dtype)
+    # Only CSR, not COO, can be indexed.
+    return check_block(values, dtype=dtype)[indices]
 
 
 def _map_block(values, function, args, dtype):
-    return function(check_block(values, dtype=dtype), *args)
+    values = check_block(values, dtype=dtype)
+    if values.size:
+        refuse_not_finite(values)
+    return function(values, *args)

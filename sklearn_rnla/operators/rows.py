@@ -14,6 +14,12 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import (
+    refuse_complex,
+    refuse_containers,
+    refuse_masked,
+    refuse_not_finite,
+)
 from .lanes import MAX_LANES, run_lanes, split
 from .stacking import stack_rows
 
@@ -34,21 +40,11 @@ def working_dtype(dtype) -> np.dtype:
         When it is not a dtype of real numbers.
     """
     dtype = np.dtype(dtype)
-    if dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: the dtype is {dtype}.")
+    refuse_complex(dtype)
     if dtype.kind not in "fiub":
         raise ValueError(f"Numbers are needed, but the dtype is {dtype}.")
     narrow = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if narrow else np.float64)
-
-
-def refuse_masked(X, name="X"):
-    """Raise ValueError where X, which errors call `name`, has masked entries."""
-    if np.ma.is_masked(X):
-        raise ValueError(
-            f"{name} is a masked array with masked entries: fill them, or use "
-            "MatrixCompleter, where a mask is a missing entry."
-        )
 
 
 def check_block(values, n_features=None, *, dtype=None, sparse=None):
@@ -75,9 +71,20 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None):
     ------
     ValueError
         When they are not two-dimensional, of other columns, masked, or not real numbers.
+    TypeError
+        When they are no array at all.
     """
     refuse_masked(values)
+    if hasattr(values, "to_scipy_sparse"):
+        # Arrays of the package `sparse`.
+        values = values.to_scipy_sparse()
     is_sparse = sp.issparse(values)
+    if not (is_sparse or isinstance(values, list | tuple) or hasattr(values, "__array__")):
+        refuse_containers(values)
+        raise TypeError(
+            f"A slice or block of rows of X is of type {type(values).__name__}, but must "
+            "be an array or a scipy sparse matrix."
+        )
     values = values if is_sparse else np.asarray(values)
     working = working_dtype(values.dtype)
     dtype = working if dtype is None else dtype
@@ -163,6 +170,8 @@ class RowMatrix(ABC):
         Whether a second pass is possible.
     lazy : bool
         Whether `map` returns a lazy array.
+    finite : bool
+        Whether all entries are known to be finite; if not, `map` looks.
     """
 
     shape: tuple
@@ -172,6 +181,7 @@ class RowMatrix(ABC):
     nnz: int
     rereadable = True
     lazy = False
+    finite = False
 
     @property
     def n_samples(self):
@@ -251,6 +261,11 @@ class RowMatrix(ABC):
         -------
         ndarray of shape (n_rows, n_columns)
             A lazy array where the source is lazy.
+
+        Raises
+        ------
+        ValueError
+            When the rows have NaN or infinity.
         """
 
     @abstractmethod
@@ -277,7 +292,15 @@ class RowMatrix(ABC):
 
 
 class LocalRowMatrix(RowMatrix):
-    """A row matrix whose blocks are made in this process, any number of times."""
+    """A row matrix whose blocks are made in this process, any number of times.
+
+    Attributes
+    ----------
+    resident : bool
+        Whether the rows are in memory.
+    """
+
+    resident = True
 
     def __init__(self, shape, dtype, *, block_rows, weight=None, n_jobs=None):
         self.shape = shape
@@ -326,7 +349,14 @@ class LocalRowMatrix(RowMatrix):
 
         def run(lane):
             for rows in lane:
-                out[rows] = function(self.values(rows), *args)
+                values = self.values(rows)
+                if not (self.finite or self.resident):
+                    refuse_not_finite(values)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    out[rows] = function(values, *args)
+                if self.resident and not self.finite:
+                    # What is made of large data in memory is smaller, and shows it too.
+                    refuse_not_finite(out[rows])
 
         for _ in run_lanes(run, self._lanes, self.n_jobs):
             pass

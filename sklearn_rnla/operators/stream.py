@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import refuse_not_finite
 from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block
 
 
@@ -31,7 +32,10 @@ class StreamRows(RowMatrix):
         filled = (block for block in map(check_block, blocks) if block.shape[0])
         first = next(filled, None)
         if first is None:
-            raise ValueError("Found an iterator with 0 block(s): no rows to fit.")
+            raise ValueError(
+                "Found an iterator with 0 block(s): no rows to fit. An iterator can be "
+                "read only once: if this one was read before, pass a new one."
+            )
         self._first = first
         self._blocks = itertools.chain([first], blocks)
         self.shape = (None, first.shape[1])
@@ -61,7 +65,10 @@ class StreamRows(RowMatrix):
         return state
 
     def map(self, function, *args, n_columns, dtype=None):
-        parts = [function(block.values, *args) for block in self.blocks()]
+        parts = []
+        for block in self.blocks():
+            refuse_not_finite(block.values)
+            parts.append(function(block.values, *args))
         return np.concatenate(parts, dtype=dtype)
 
     def some_rows(self):
