@@ -197,6 +197,7 @@ WARNING = {
     "places": lambda: MatrixCompleter(1, solver="exact", tol=1.0).fit(
         np.where(np.eye(6, dtype=bool), 1.0, np.nan)
     ),
+    "empty column": lambda: MatrixCompleter(1).fit(np.insert(X, 2, np.nan, axis=1)),
     "factorization": lambda: MatrixFactorizationRegressor(
         1, solver="als", max_iter=1, tol=1e-14
     ).fit(PAIRS, VALUES),
