@@ -355,7 +355,7 @@ class RandomizedPCA(
             moment about the origin.
         """
         check_is_fitted(self)
-        return self._model.covariance().astype(self.components_.dtype)
+        return self._model().covariance().astype(self.components_.dtype)
 
     def get_precision(self):
         """Return the inverse of `get_covariance`.
@@ -367,7 +367,7 @@ class RandomizedPCA(
             ``eps`` times the largest.
         """
         check_is_fitted(self)
-        return self._model.precision().astype(self.components_.dtype)
+        return self._model().precision().astype(self.components_.dtype)
 
     def score_samples(self, X):
         """Return the log-likelihood of each sample under the probabilistic model.
@@ -383,7 +383,7 @@ class RandomizedPCA(
             Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
         """
         check_is_fitted(self)
-        return self._model.log_likelihood(self._check_rows(X, reset=False))
+        return self._model().log_likelihood(self._check_rows(X, reset=False))
 
     def score(self, X, y=None):
         """Return the mean log-likelihood of the samples.
@@ -505,8 +505,8 @@ class RandomizedPCA(
         """Return what `transform` divides by, in float64."""
         return np.sqrt(self._second_moments) if self.whiten else np.ones(self.n_components_)
 
-    @property
     def _model(self):
+        # No property, as showing an estimator evaluates all of them.
         return ProbabilisticPCA.above_rounding(
             components=self.components_,
             mean=self.mean_,

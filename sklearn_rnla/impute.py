@@ -547,12 +547,12 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._completion.model.factors()[0]
+        return self._completion.model.row_factors
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._completion.model.factors()[1]
+        return self._completion.model.column_factors
 
     def _check(self, X, *, reset):
         """Return data with NaN where they are missing, and whether they are dense."""

@@ -310,12 +310,12 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._completion.known.factors()[0]
+        return self._completion.known.row_factors
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._completion.known.factors()[1]
+        return self._completion.known.column_factors
 
     def _check(self, X, *, reset):
         refuse_masked(X)

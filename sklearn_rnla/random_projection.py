@@ -70,6 +70,8 @@ class SketchProjection(
         Dimension of the result.
     sketch_ : Sketch
         The sketch S, of shape (n_components_, n_features_in_).
+    components_ : ndarray or csr_array of shape (n_components_, n_features_in_)
+        The sketch as a matrix; not with "srtt", where ``sketch_.to_dense()`` makes it.
     inverse_components_ : ndarray of shape (n_features_in_, n_components_)
         Pseudo-inverse of S. Only with `compute_inverse_components`.
     n_features_in_ : int
@@ -196,10 +198,15 @@ class SketchProjection(
             Sparse for "sparse_sign" and "count".
         """
         check_is_fitted(self)
+        # scikit-learn evaluates this to show the estimator: nothing is drawn again.
         if self.sketch == "gaussian":
             return self._drawn.astype(self._dtype, copy=False)
-        columns = self.sketch_.columns(0, self.n_features_in_, self._dtype)
-        return sp.csr_array(columns) if sp.issparse(columns) else columns
+        if self.sketch == "srtt":
+            raise AttributeError(
+                "There is no components_ with sketch='srtt', whose matrix is never formed: "
+                "sketch_.to_dense() makes it."
+            )
+        return sp.csr_array(self.sketch_.matrix(self._drawn, self._dtype))
 
     def transform(self, X):
         """Project X.
