@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from .._refusals import refuse_not_finite
 from .rows import (
     FEW_ROWS,
     Block,
@@ -16,6 +15,7 @@ from .rows import (
     add_states,
     check_block,
     first_of_weight,
+    map_block,
     of_weight,
     working_dtype,
 )
@@ -204,7 +204,4 @@ def _take_rows(values, indices, dtype):
 
 
 def _map_block(values, function, args, dtype):
-    values = check_block(values, dtype=dtype)
-    if values.size:
-        refuse_not_finite(values)
-    return function(values, *args)
+    return map_block(function, check_block(values, dtype=dtype), *args)

@@ -142,6 +142,31 @@ class Block:
     weight: np.ndarray | None = None
 
 
+def map_block(function, values, *args, resident=False):
+    """Return what a function makes of a block; raise where the block is not finite.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(values, *args) -> ndarray``.
+    values : ndarray or csr_array
+        The block.
+    *args : object
+        Passed on unchanged.
+    resident : bool, default=False
+        Whether the rows were in memory before. Then the result is looked at, which is
+        smaller than the block, and shows what linear maps are applied to. Reading lazy
+        rows takes longer than to look at each of them.
+    """
+    if not resident:
+        refuse_not_finite(values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        out = function(values, *args)
+    if resident:
+        refuse_not_finite(out)
+    return out
+
+
 def add_states(left, right):
     """Add the arrays and numbers of `right` to those of the list `left`, in place."""
     if left is None:
@@ -265,7 +290,7 @@ class RowMatrix(ABC):
         Raises
         ------
         ValueError
-            When the rows have NaN or infinity.
+            When the rows are not finite; of a lazy array, when it is computed.
         """
 
     @abstractmethod
@@ -350,13 +375,10 @@ class LocalRowMatrix(RowMatrix):
         def run(lane):
             for rows in lane:
                 values = self.values(rows)
-                if not (self.finite or self.resident):
-                    refuse_not_finite(values)
-                with np.errstate(invalid="ignore", over="ignore"):
+                if self.finite:
                     out[rows] = function(values, *args)
-                if self.resident and not self.finite:
-                    # What is made of large data in memory is smaller, and shows it too.
-                    refuse_not_finite(out[rows])
+                else:
+                    out[rows] = map_block(function, values, *args, resident=self.resident)
 
         for _ in run_lanes(run, self._lanes, self.n_jobs):
             pass

@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from .._refusals import refuse_not_finite
-from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block
+from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block, map_block
 
 
 class StreamRows(RowMatrix):
@@ -65,10 +64,7 @@ class StreamRows(RowMatrix):
         return state
 
     def map(self, function, *args, n_columns, dtype=None):
-        parts = []
-        for block in self.blocks():
-            refuse_not_finite(block.values)
-            parts.append(function(block.values, *args))
+        parts = [map_block(function, block.values, *args) for block in self.blocks()]
         return np.concatenate(parts, dtype=dtype)
 
     def some_rows(self):

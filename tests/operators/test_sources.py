@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from sklearn_rnla import NystroemKernel, RandomizedPCA, SketchedRidge, SketchProjection
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from sklearn_rnla.operators.lanes import split
 from sklearn_rnla.operators.rows import BLOCK_BYTES
@@ -392,3 +393,35 @@ def test_an_iterator_may_start_with_blocks_of_no_rows():
     assert_close_to_scale(CenteredMatrix(rows).gram(), np.cov(X.T) * (M - 1), np.float64)
     with pytest.raises(ValueError, match="no rows to fit"):
         as_row_matrix(iter([X[:0]]))
+
+
+@pytest.mark.parametrize("make", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_mapped_is_finite_whatever_the_source(make, bad, tmp_path):
+    X = data(np.float64).copy()
+    X[-3, 2] = bad
+    rows = as_row_matrix(make(X, tmp_path))
+    V = np.random.default_rng(0).standard_normal((X.shape[1], 2))
+    with pytest.raises(ValueError, match="Input X contains NaN, infinity"):
+        np.asarray(rows.map(passes.project, V, 0.0, n_columns=2))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomizedPCA(2, random_state=0),
+        NystroemKernel(n_components=5, random_state=0),
+        SketchProjection(2, random_state=0),
+        SketchedRidge(random_state=0),
+    ],
+)
+def test_new_rows_that_are_not_finite_are_refused_however_many(estimator):
+    rng = np.random.default_rng(0)
+    small, large = rng.standard_normal((50, 6)), np.zeros((200_000, 6))
+    large[150_000, 3] = np.nan
+    estimator.fit(small, small[:, 0])
+    for X in (large[149_000:151_000], large):
+        with pytest.raises(ValueError, match="NaN"):
+            getattr(estimator, "predict" if hasattr(estimator, "predict") else "transform")(
+                X
+            )
