@@ -12,6 +12,12 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_array
 
 from ._fitting import warn_user
+from ._refusals import (
+    refuse_containers,
+    refuse_masked,
+    refuse_missing,
+    refuse_target,
+)
 from ._sklearn import (
     Interval,
     StrOptions,
@@ -19,14 +25,13 @@ from ._sklearn import (
     _check_n_features,
     _check_sample_weight,
     _check_y,
-    assert_all_finite,
     validate_data,
 )
-from .operators import CenteredMatrix, as_row_matrix, is_read_lazily
+from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
-from .operators.rows import refuse_masked
+from .operators.rows import RowMatrix
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -60,6 +65,7 @@ def check_rows(
     n_jobs=None,
     min_samples=1,
     check_all=False,
+    rereads=False,
 ):
     """Return validated input as a row matrix.
 
@@ -79,6 +85,8 @@ def check_rows(
     check_all : bool
         Whether to look for NaN in all entries in memory here; otherwise, of large data,
         the first pass is to find them.
+    rereads : bool
+        Whether the rows are to be read more than once: an iterator is refused.
 
     Returns
     -------
@@ -89,6 +97,9 @@ def check_rows(
     ValueError, TypeError
         Those of `sklearn.utils.validation.validate_data`.
     """
+    refuse_containers(X)
+    if rereads:
+        refuse_read_once(X, "X")
     if is_read_lazily(X):
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         _check_feature_names(estimator, X, reset=reset)
@@ -110,9 +121,10 @@ def check_rows(
             ensure_all_finite=False,
             ensure_min_samples=min_samples,
         )
-        if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
-            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
+        if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
+            refuse_missing(X, "X")
+            rows.finite = True
     if sample_weight is None:
         return rows
     if rows.shape[0] is None:
@@ -120,6 +132,7 @@ def check_rows(
             "sample_weight cannot be given with an iterator of blocks: call partial_fit "
             "with each block and its weights instead."
         )
+    refuse_target(sample_weight, "sample_weight")
     weight = _check_sample_weight(
         sample_weight,
         np.empty((rows.shape[0], 0)),
@@ -134,7 +147,8 @@ def check_rows(
 def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
     """Return validated input of a kernel estimator, in blocks of a few tiles each.
 
-    See `check_rows`; NaN is looked for at once, as landmarks would spread it.
+    See `check_rows`; NaN is looked for at once, as landmarks would spread it: in `fit`,
+    lazy data are read once for that.
     """
     rows = check_rows(
         estimator,
@@ -144,12 +158,10 @@ def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
         block_size=BLOCK_ROWS,
         n_jobs=kernel_jobs(estimator.n_jobs),
         check_all=True,
+        rereads=reset,
     )
-    if reset and rows.shape[0] is None:
-        raise ValueError(
-            f"{type(estimator).__name__} chooses among all rows, but an iterator of blocks "
-            "is read once: pass an array, a memmap or a dask array."
-        )
+    if reset and not rows.finite:
+        rows.fold(passes.fold_not_finite)
     return rows
 
 
@@ -181,6 +193,7 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    refuse_target(y)
     y = y if multi_output else as_vector(y)
     y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
     if numeric and y.dtype not in dtypes:
@@ -232,8 +245,19 @@ def check_penalties(alpha):
     return alphas
 
 
-def check_reduced(estimator, X):
+def check_reduced(estimator, X, *, accept_sparse=("csr", "csc")):
     """Return what `transform` of `estimator` gave, checked, for its inverse.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like or sparse matrix
+    accept_sparse : tuple of str or False
+        See `sklearn.utils.validation.check_array`.
+
+    Returns
+    -------
+    ndarray or sparse matrix
 
     Raises
     ------
@@ -242,34 +266,78 @@ def check_reduced(estimator, X):
         ``n_components_`` columns.
     """
     refuse_masked(X)
+    refuse_containers(X)
+    refuse_read_once(X, "X")
     X = check_array(
         X,
-        accept_sparse=("csr", "csc"),
+        accept_sparse=accept_sparse,
         dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
         input_name="X",
     )
+    refuse_missing(X, "X")
+    check_n_reduced(estimator, X)
+    return X
+
+
+def check_n_reduced(estimator, X):
+    """Raise ValueError where X has not ``n_components_`` columns."""
     if X.shape[1] != estimator.n_components_:
         raise ValueError(
             f"X has {X.shape[1]} columns, but n_components_={estimator.n_components_} "
             "are expected."
         )
-    return X
 
 
-def check_matrix(A, *, block_size=None, n_jobs=None):
+def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     """Return the matrix a function is given as a row matrix.
+
+    Parameters
+    ----------
+    A : array-like, sparse matrix, memmap, row-sliceable, dask array or iterator
+    rereads : bool
+        Whether it is to be read more than once: an iterator is refused.
+    instead : str
+        What else to do with an iterator, for the error.
+    block_size, n_jobs
+        See `as_row_matrix`.
+
+    Returns
+    -------
+    RowMatrix
 
     Raises
     ------
     ValueError, TypeError
         Those of `sklearn.utils.validation.check_array`.
     """
-    if not is_read_lazily(A):
-        refuse_masked(A, "A")
-        A = check_array(
-            A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
+    refuse_containers(A, "A")
+    if rereads:
+        refuse_read_once(A, "A", instead)
+    if is_read_lazily(A):
+        return as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
+    refuse_masked(A, "A")
+    A = check_array(
+        A,
+        accept_sparse=("csr", "csc"),
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        input_name="A",
+    )
+    refuse_missing(A, "A")
+    rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
+    rows.finite = True
+    return rows
+
+
+def refuse_read_once(X, name, instead=""):
+    """Raise ValueError where X, which errors call `name`, can be read only once."""
+    if hasattr(X, "__next__") or (isinstance(X, RowMatrix) and not X.rereadable):
+        raise ValueError(
+            f"{name} is an iterator of blocks, which can be read only once, but is to be "
+            "read several times: pass an array, a memmap or a dask array"
+            f"{', ' * bool(instead)}{instead}."
         )
-    return as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
 
 
 def check_rank(name, k, shape):

@@ -7,12 +7,12 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
-from ._validation import check_rows
+from ._validation import check_n_reduced, check_reduced, check_rows, refuse_read_once
 from .linalg.dense.rank import numerical_rank
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
@@ -277,6 +277,27 @@ class RandomizedPCA(
         self._update(rows, rule, self._summary_so_far(rule))
         return self
 
+    def fit_transform(self, X, y=None, sample_weight=None):
+        """Find the principal components of X, and project X on them.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, memmap or dask array
+            Data of shape (n_samples, n_features). Not an iterator, which can be read only
+            once: fit on one, and transform another.
+        y : Ignored
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_)
+            The coordinates; a lazy dask array if X is one.
+        """
+        refuse_read_once(X, "X", "or fit on one iterator and transform another")
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
     def transform(self, X):
         """Project X on the principal components.
 
@@ -317,13 +338,9 @@ class RandomizedPCA(
         """
         check_is_fitted(self)
         if not is_read_lazily(X):
-            X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if X.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but n_components_={self.n_components_} "
-                "coordinates are expected."
-            )
+            X = check_reduced(self, X, accept_sparse=False)
         rows = as_row_matrix(X, block_size=self.block_size, n_jobs=self.n_jobs)
+        check_n_reduced(self, rows)
         V = (self.components_ * self._scale()[:, np.newaxis]).astype(rows.dtype)
         mean = -self.mean_.astype(rows.dtype)
         return rows.map(passes.project, V, mean, n_columns=V.shape[1])
@@ -338,7 +355,7 @@ class RandomizedPCA(
             moment about the origin.
         """
         check_is_fitted(self)
-        return self._model.covariance().astype(self.components_.dtype)
+        return self._model().covariance().astype(self.components_.dtype)
 
     def get_precision(self):
         """Return the inverse of `get_covariance`.
@@ -350,7 +367,7 @@ class RandomizedPCA(
             ``eps`` times the largest.
         """
         check_is_fitted(self)
-        return self._model.precision().astype(self.components_.dtype)
+        return self._model().precision().astype(self.components_.dtype)
 
     def score_samples(self, X):
         """Return the log-likelihood of each sample under the probabilistic model.
@@ -366,7 +383,7 @@ class RandomizedPCA(
             Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
         """
         check_is_fitted(self)
-        return self._model.log_likelihood(self._check_rows(X, reset=False))
+        return self._model().log_likelihood(self._check_rows(X, reset=False))
 
     def score(self, X, y=None):
         """Return the mean log-likelihood of the samples.
@@ -488,8 +505,8 @@ class RandomizedPCA(
         """Return what `transform` divides by, in float64."""
         return np.sqrt(self._second_moments) if self.whiten else np.ones(self.n_components_)
 
-    @property
     def _model(self):
+        # No property, as showing an estimator evaluates all of them.
         return ProbabilisticPCA.above_rounding(
             components=self.components_,
             mean=self.mean_,

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, warn_user
 from ._random import draw_seed, stream
+from ._refusals import refuse_target
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
@@ -229,6 +230,7 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
             block_size=self.block_size,
             n_jobs=self.n_jobs,
             min_samples=1 + (self.method == "supervised"),
+            rereads=True,
         )
         k, tol = check_n_columns(self.n_components, self.tol, self.method, rows)
         if self.n_rows is not None:
@@ -370,6 +372,7 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
 
 def _as_response(estimator, y):
     """Return numbers, or indicators of classes, as centred columns of unit norm."""
+    refuse_target(y)
     y = y if hasattr(y, "shape") else np.asarray(y)
     if np.asarray(y).dtype.kind != "f" and type_of_target(y) in ("binary", "multiclass"):
         Y = LabelBinarizer().fit_transform(np.asarray(y).ravel())

@@ -14,13 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
+from ._refusals import refuse_containers, refuse_masked
 from ._sklearn import (
     CallbackSupportMixin,
     StrOptions,
     _check_feature_names_in,
     validate_data,
 )
-from ._validation import check_n_recommended
+from ._validation import check_n_recommended, refuse_read_once
 from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,
@@ -34,6 +35,10 @@ from .linalg.completion.kept_columns import KeptColumns
 from .linalg.completion.sampling import describe_sampling
 from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
+from .operators.sources import is_dask, is_row_sliceable
+
+# Most columns that a warning names.
+_MOST_NAMED = 10
 
 # Share of each row's entries that `score` hides.
 _SCORED = 0.2
@@ -167,9 +172,6 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     error_estimate_ : float
         Root mean squared error of missing entries, estimated on held-out entries; NaN if
         nothing was held out. For "exact": the residual, corrected for degrees of freedom.
-    sampling_ : Sampling
-        Number of entries of each row and column, connected components of the graph they
-        form, entries per degree of freedom, and coherence of the estimate.
     n_iter_ : int
         Number of iterations.
     history_ : ndarray
@@ -275,7 +277,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Dense, with missing values; or sparse, of which the stored entries are known.
+            Dense, with missing values or, as a masked array, masked ones; or sparse, of
+            which the stored entries are known.
             Entries stored twice are averaged, stored NaN are not known.
         y : None
             Ignored.
@@ -294,8 +297,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            With "exact" and "iterative_svd", when the entries cannot determine the matrix;
-            the message says why, and where.
+            When columns without an entry are left out. With "exact" and "iterative_svd",
+            when the entries cannot determine the matrix; the message says why, and where.
         ConvergenceWarning
             When the solver stops before it reaches the tolerance.
         """
@@ -329,8 +332,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         self.error_estimate_ = found.error_estimate
         self.n_iter_ = found.n_iter
         self.history_ = found.history
+        if not self.keep_empty_features:
+            self._warn_of_empty_columns()
         if found.solver in WITHOUT_PENALTY:
-            reason = why_arbitrary(found, self.sampling_, self._kept.numbers)
+            reason = why_arbitrary(found, self.describe_sampling(), self._kept.numbers)
             if reason:
                 warn_user(reason, UserWarning)
         if not found.converged:
@@ -516,9 +521,16 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         indicated = self.indicator_.get_feature_names_out(names)
         return np.concatenate([kept, indicated])
 
-    @property
-    def sampling_(self):
-        """Diagnostics of the places of the entries."""
+    def describe_sampling(self):
+        """Describe the places of the entries that `fit` saw.
+
+        Returns
+        -------
+        Sampling
+            Number of entries of each row and column, connected components of the graph
+            they form, entries per degree of freedom, and coherence of the estimate.
+        """
+        check_is_fitted(self)
         U, V = self.row_factors_ @ self._rotation, self.components_.T
         return describe_sampling(self._completion.seen, U, V)
 
@@ -535,18 +547,20 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._completion.model.factors()[0]
+        return self._completion.model.row_factors
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._completion.model.factors()[1]
+        return self._completion.model.column_factors
 
     def _check(self, X, *, reset):
         """Return data with NaN where they are missing, and whether they are dense."""
+        refuse_containers(X)
+        refuse_read_once(X, "X")
         X = validate_data(
             self,
-            X,
+            _unmasked(X),
             reset=reset,
             accept_sparse=("csr", "csc", "coo"),
             dtype=[np.float64, np.float32],
@@ -556,6 +570,18 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         if dense and not np.isnan(self.missing_values):
             X = np.where(X.dtype.type(self.missing_values) == X, X.dtype.type(np.nan), X)
         return X, dense
+
+    def _warn_of_empty_columns(self):
+        empty = np.flatnonzero(~self._kept.mask)
+        if not len(empty):
+            return
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))[empty]
+        shown = ", ".join(repr(name) for name in names[:_MOST_NAMED].tolist())
+        more = len(names) - _MOST_NAMED
+        warn_user(
+            f"Column(s) {shown}{f' and {more} more' * (more > 0)} of X have no known entry "
+            "and are left out. Set keep_empty_features=True to keep them, filled with 0."
+        )
 
     def _entries(self, X):
         """Return the known entries of checked data."""
@@ -569,8 +595,23 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         return tags
 
 
+def _unmasked(X):
+    """Return data, read where they are lazy, with NaN for what is masked."""
+    if is_dask(X):
+        X = X.compute()
+    elif is_row_sliceable(X):
+        # Conversion to an ndarray would look behind the mask.
+        X = X[:]
+    if isinstance(X, list | tuple) and any(map(np.ma.isMaskedArray, X)):
+        X = np.ma.stack(X)
+    if not np.ma.is_masked(X):
+        return X
+    return X.astype(np.float32 if X.dtype == np.float32 else np.float64).filled(np.nan)
+
+
 def _check_pairs(pairs, shape):
     """Return pairs of indices into a matrix of this shape."""
+    refuse_masked(pairs, "pairs")
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
         raise ValueError(
@@ -585,6 +626,7 @@ def _check_pairs(pairs, shape):
 
 def _check_rows(rows, n_rows):
     """Return indices of rows of a matrix with so many."""
+    refuse_masked(rows, "rows")
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu":
         raise ValueError(f"rows must be integers, but are {rows.dtype}.")

@@ -181,11 +181,6 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             When X or y have NaN or infinity, or alpha does not fit the targets.
         """
         rows = self._check_rows(X, reset=True, sample_weight=sample_weight)
-        if rows.shape[0] is None:
-            raise ValueError(
-                "SketchedRidge reads the data several times, but an iterator of blocks "
-                "is read once: pass an array, a memmap or a dask array."
-            )
         y = check_target(self, rows, y, numeric=True)
         Y = y.reshape(len(y), -1)
         alphas = _check_alphas(self.alpha, Y.shape[1])
@@ -250,6 +245,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             block_size=self.block_size,
             n_jobs=kernel_jobs(self.n_jobs),
             check_all=not reset,
+            rereads=reset,
         )
 
     def __sklearn_tags__(self):

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
+from ._refusals import refuse_containers, refuse_masked
 from ._sklearn import CallbackSupportMixin, validate_data
 from ._validation import check_n_recommended, check_target
 from .linalg.completion.complete import (
@@ -284,6 +285,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         """
         check_is_fitted(self)
         check_n_recommended(n)
+        refuse_masked(rows, "rows")
         rows = np.asarray(rows)
         if rows.ndim != 1:
             raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
@@ -308,14 +310,16 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     @property
     def row_factors_(self):
         """Factors of rows."""
-        return self._completion.known.factors()[0]
+        return self._completion.known.row_factors
 
     @property
     def column_factors_(self):
         """Factors of columns."""
-        return self._completion.known.factors()[1]
+        return self._completion.known.column_factors
 
     def _check(self, X, *, reset):
+        refuse_masked(X)
+        refuse_containers(X)
         X = validate_data(self, X, reset=reset, dtype=None)
         if X.shape[1] != 2:
             raise ValueError(

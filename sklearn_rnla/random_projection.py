@@ -13,6 +13,7 @@ from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, warn_user
+from ._refusals import refuse_not_finite
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
@@ -69,6 +70,8 @@ class SketchProjection(
         Dimension of the result.
     sketch_ : Sketch
         The sketch S, of shape (n_components_, n_features_in_).
+    components_ : ndarray or csr_array of shape (n_components_, n_features_in_)
+        The sketch as a matrix; not with "srtt", where ``sketch_.to_dense()`` makes it.
     inverse_components_ : ndarray of shape (n_features_in_, n_components_)
         Pseudo-inverse of S. Only with `compute_inverse_components`.
     n_features_in_ : int
@@ -195,10 +198,15 @@ class SketchProjection(
             Sparse for "sparse_sign" and "count".
         """
         check_is_fitted(self)
+        # scikit-learn evaluates this to show the estimator: nothing is drawn again.
         if self.sketch == "gaussian":
             return self._drawn.astype(self._dtype, copy=False)
-        columns = self.sketch_.columns(0, self.n_features_in_, self._dtype)
-        return sp.csr_array(columns) if sp.issparse(columns) else columns
+        if self.sketch == "srtt":
+            raise AttributeError(
+                "There is no components_ with sketch='srtt', whose matrix is never formed: "
+                "sketch_.to_dense() makes it."
+            )
+        return sp.csr_array(self.sketch_.matrix(self._drawn, self._dtype))
 
     def transform(self, X):
         """Project X.
@@ -222,7 +230,9 @@ class SketchProjection(
             drawn = drawn.astype(rows.dtype, copy=False)
         if not rows.lazy and rows.sparse and self._keeps_sparse():
             (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
-            return stack_rows(parts)
+            projected = stack_rows(parts)
+            refuse_not_finite(projected)
+            return projected
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
     def inverse_transform(self, X):
@@ -289,7 +299,8 @@ class SketchProjection(
         if not 0 < k <= n_features:
             raise ValueError(
                 f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "
-                f"{k}, which must be positive and at most n_features={n_features}."
+                f"{k}, which must be positive and at most n_features={n_features}: pass "
+                "n_components, or another eps."
             )
         return k
 

@@ -323,7 +323,7 @@ BAD = np.where(np.arange(8).reshape(4, 2) == 3, np.nan, 1.0)
         ({}, np.zeros((0, 2)), "0 sample"),
         ({}, BAD, "NaN"),
         ({}, Lazy(BAD), "NaN|infinity"),
-        ({}, iter([X]), "read once"),
+        ({}, iter([X]), "read only once"),
         ({"affinity": "chi2"}, X, "[Nn]egative"),
     ],
 )

@@ -275,9 +275,9 @@ def test_a_wrong_target_is_refused_with_the_reason(make, target, message):
 
 
 def test_an_iterator_is_refused_before_it_is_read():
-    with pytest.raises(ValueError, match="an iterator of blocks is read once"):
+    with pytest.raises(ValueError, match="can be read only once"):
         CURSelector(3).fit(iter([X]))
-    with pytest.raises(ValueError, match="an iterator of blocks is read once"):
+    with pytest.raises(ValueError, match="can be read only once"):
         CURSelector(3).fit(iter([sp.csr_array(X)]))
 
 

@@ -1,5 +1,7 @@
 """What surrounds every fit: undo on failure, callbacks, and the line that warnings name."""
 
+import inspect
+import sys
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -178,6 +180,36 @@ def repeated(n):
     return np.repeat(np.eye(2), n, axis=0)
 
 
+# What draws a sketch, searches a graph or factors a matrix.
+EXPENSIVE = {
+    *("svd", "qr", "eigh", "cholesky", "lstsq", "pinv", "inv", "solve", "dct", "fft"),
+    *("tiled", "random", "standard_normal", "connected_components", "check_array"),
+    *("fold", "map", "matmat", "describe_sampling"),
+}
+
+
+@over_estimators
+def test_showing_a_fitted_estimator_computes_nothing(estimator, data):
+    fitted = clone(estimator).fit(*data)
+    called = set()
+
+    def note(frame, event, argument):
+        if event == "call":
+            called.add(frame.f_code.co_name)
+        elif event == "c_call":
+            called.add(argument.__name__)
+
+    sys.setprofile(note)
+    try:
+        # scikit-learn evaluates all that getmembers finds.
+        members = dict(inspect.getmembers(fitted))
+        fitted._repr_html_()
+    finally:
+        sys.setprofile(None)
+    assert members["n_features_in_"] == fitted.n_features_in_
+    assert not called & EXPENSIVE
+
+
 FLAT = with_spectrum(np.arange(1.0, 201) ** -0.3, 2000, 200)
 ALL = {"gamma": 0.3, "n_components": 5, "centers": "all", "random_state": 0}
 
@@ -197,6 +229,7 @@ WARNING = {
     "places": lambda: MatrixCompleter(1, solver="exact", tol=1.0).fit(
         np.where(np.eye(6, dtype=bool), 1.0, np.nan)
     ),
+    "empty column": lambda: MatrixCompleter(1).fit(np.insert(X, 2, np.nan, axis=1)),
     "factorization": lambda: MatrixFactorizationRegressor(
         1, solver="als", max_iter=1, tol=1e-14
     ).fit(PAIRS, VALUES),

@@ -5,6 +5,7 @@ import warnings
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
@@ -29,6 +30,7 @@ UNDETERMINED = pytest.mark.filterwarnings(
 UNCONVERGED = pytest.mark.filterwarnings(
     "ignore:The solver 'exact' stopped:sklearn.exceptions.ConvergenceWarning"
 )
+LEFT_OUT = pytest.mark.filterwarnings("ignore:.*are left out:UserWarning")
 
 
 def with_gaps(seed=0, shape=(60, 20), rank=2, noise=NOISE, share=0.6):
@@ -226,6 +228,7 @@ def test_the_indicator_is_that_of_scikit_learn():
     assert ours.transform(later).shape == (60, 39)
 
 
+@LEFT_OUT
 @pytest.mark.parametrize("keep", [False, True])
 def test_an_empty_column_has_the_indicator_it_has_in_scikit_learn(keep):
     gaps = X.copy()
@@ -237,6 +240,7 @@ def test_an_empty_column_has_the_indicator_it_has_in_scikit_learn(keep):
     assert ours.transform(gaps).shape == (60, len(ours.get_feature_names_out()))
 
 
+@LEFT_OUT
 @UNCONVERGED
 @EACH_SOLVER
 def test_columns_without_an_entry_are_left_out_or_zero(solver):
@@ -279,6 +283,7 @@ def test_columns_without_an_entry_are_left_out_or_zero(solver):
     assert kept.transform(later)[2, 0] == 7
 
 
+@LEFT_OUT
 @pytest.mark.parametrize("solver", ["als", "gibbs"])
 def test_a_model_of_dense_data_with_empty_columns_takes_sparse_rows(solver):
     gaps = np.insert(X, [0, 5], np.nan, axis=1)
@@ -295,6 +300,20 @@ def test_a_model_of_dense_data_with_empty_columns_takes_sparse_rows(solver):
     )
 
 
+def test_columns_that_are_left_out_are_named():
+    gaps = np.insert(X, [0, 5], np.nan, axis=1)
+    with pytest.warns(UserWarning, match=r"Column\(s\) 0, 6 of X have no known entry"):
+        completer("als").fit(gaps)
+    frame = pd.DataFrame(gaps, columns=[f"item {j}" for j in range(22)])
+    with pytest.warns(UserWarning, match=r"Column\(s\) 'item 0', 'item 6' of X"):
+        completer("als").fit(frame)
+    with pytest.warns(UserWarning, match=r"Column\(s\) 0, 1, .*, 9 and 2 more of X"):
+        completer("als").fit(np.insert(X, [0] * 12, np.nan, axis=1))
+    # Nothing is left out, so that there is nothing to tell.
+    completer("als", keep_empty_features=True).fit(gaps)
+    completer("als").fit(entries(gaps))
+
+
 def test_a_row_without_any_entry_is_filled_with_what_is_expected_of_any():
     gaps = X.copy()
     gaps[7] = np.nan
@@ -309,6 +328,7 @@ def test_a_row_without_any_entry_is_filled_with_what_is_expected_of_any():
         assert np.abs(filled[7]).max() <= np.nanmax(np.abs(gaps))
 
 
+@LEFT_OUT
 def test_one_row_and_one_column_are_completed():
     row = np.array([[1.0, np.nan, 2.0, 3.0]])
     for solver in ("auto", "gibbs", "als"):
@@ -844,7 +864,7 @@ def test_places_of_entries_are_described():
     gaps[3:5, 3:5] = 1.0
     gaps[6, 0] = 1.0
     model = completer("gibbs", 1, max_iter=5).fit(entries(gaps))
-    sampling = model.sampling_
+    sampling = model.describe_sampling()
     assert sampling.entries_per_row.tolist() == [3, 3, 3, 2, 2, 0, 1]
     assert sampling.entries_per_column.tolist() == [4, 3, 3, 2, 2, 0]
     assert sampling.n_components == 2
@@ -884,6 +904,7 @@ def test_rows_with_fewer_entries_than_the_rank_are_warned_of_with_the_places():
     assert caught[0].filename == __file__
 
 
+@LEFT_OUT
 def test_columns_are_named_by_their_number_in_the_data():
     gaps = with_gaps(0, noise=0)[1]
     gaps[1:, 3] = np.nan
@@ -904,7 +925,7 @@ def test_solvers_that_shrink_do_not_warn(solver):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = completer(solver).fit(blocks())
-    assert model.sampling_.n_components == 2
+    assert model.describe_sampling().n_components == 2
     assert np.isfinite(model.transform(blocks())).all()
 
 
@@ -923,7 +944,7 @@ def test_few_entries_of_a_matrix_of_rank_two_recover_it(draw):
         model = completer("exact", random_state=draw).fit(data)
         found = model.predict(np.argwhere(np.ones(truth.shape))).reshape(truth.shape)
         assert np.linalg.norm(found - truth) <= 1e-6 * np.linalg.norm(truth)
-    assert model.sampling_.oversampling == pytest.approx(3)
+    assert model.describe_sampling().oversampling == pytest.approx(3)
     filled = completer("exact", "auto", random_state=draw).fit(gaps)
     assert filled.rank_ == 2
     np.testing.assert_allclose(filled.transform(gaps), truth, atol=1e-6)

@@ -112,7 +112,7 @@ def column_subset(
     >>> column_subset(A, 2).indices
     array([1, 2])
     """
-    rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
+    rows = check_matrix(A, rereads=True, block_size=block_size, n_jobs=n_jobs)
     k, tol = check_n_columns(n_components, tol, method, rows)
     rows, _ = in_unit(rows)
     root, pivots = select_columns(
@@ -135,11 +135,6 @@ def check_n_columns(n_components, tol, method, rows):
     ValueError
         When they are more than A has, or `method` cannot stop at an error.
     """
-    if not rows.rereadable:
-        raise ValueError(
-            "Columns are chosen in one pass and gathered in another, but an iterator of "
-            "blocks is read once: pass an array, a memmap or a dask array."
-        )
     if isinstance(n_components, Integral):
         check_rank("n_components", int(n_components), rows.shape)
         return int(n_components), 0.0

@@ -89,7 +89,7 @@ def cur(
     >>> bool(np.allclose(C @ U @ R, A))
     True
     """
-    rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
+    rows = check_matrix(A, rereads=True, block_size=block_size, n_jobs=n_jobs)
     k, tol = check_n_columns(n_components, tol, method, rows)
     if n_rows is not None:
         check_rank("n_rows", int(n_rows), rows.shape)

@@ -12,8 +12,10 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
+from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
+from ..operators.psd_matrix import check_square
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
 from .singular.choice import block_width
@@ -103,13 +105,12 @@ def randomized_eigh(
     >>> randomized_eigh(np.diag([1.0, -5.0, 3.0]), 2, random_state=0).eigenvalues
     array([-5.,  3.])
     """
+    check_square(A)
     if not isinstance(A, LinearOperator):
         A = check_array(
             A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
         )
     k, n = int(n_components), A.shape[0]
-    if A.shape[0] != A.shape[1]:
-        raise ValueError(f"A of shape {A.shape} must be square.")
     check_rank("n_components", k, A.shape)
     dtype = np.dtype(np.float32 if A.dtype == np.float32 else np.float64)
     rng = stream(draw_seed(random_state))
@@ -146,6 +147,7 @@ def _product(A, V):
         return V @ A
     product = A @ V.T
     product = product.toarray() if sp.issparse(product) else product
+    refuse_complex(product.dtype)
     return np.ascontiguousarray(product.T, dtype=V.dtype)
 
 

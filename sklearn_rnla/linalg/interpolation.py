@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
+from .._refusals import refuse_not_finite
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
@@ -105,9 +106,7 @@ def interpolative(
     >>> result.column_indices, result.column_interpolation.round(6)
     (array([0]), array([[1.      , 0.333333]]))
     """
-    rows = check_matrix(A, n_jobs=n_jobs)
-    if not rows.rereadable:
-        raise ValueError("A is an iterator, which can be read once: pass an array.")
+    rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
@@ -142,8 +141,7 @@ def _row_interpolation(A, k, refine, rng):
     else:
         Y = rows.map(passes.take_columns, slice(None), n_columns=n_columns)
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
-    if not np.isfinite(B).all():
-        raise ValueError("Input A contains NaN or infinity.")
+    refuse_not_finite(B, "A")
     rounding = rounding_of((n_columns, k), rows.dtype, sums)
     rounding *= np.sqrt(column_squared_norms(B))
     indices = pivot_columns(B, k, rounding=rounding).indices

@@ -85,9 +85,7 @@ def leverage_scores(
     >>> leverage_scores(A).round(6)
     array([0.5, 0.5, 1. ])
     """
-    rows = check_matrix(A, n_jobs=n_jobs)
-    if not rows.rereadable:
-        raise ValueError("A is an iterator, which can be read once: pass an array.")
+    rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
     rng = stream(draw_seed(random_state))

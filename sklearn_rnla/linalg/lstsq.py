@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
+from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
@@ -129,7 +130,8 @@ def lstsq(
     >>> bool(np.abs(solution.x - 1).max() < 1e-6)
     True
     """
-    rows = check_matrix(A, block_size=block_size, n_jobs=kernel_jobs(n_jobs))
+    rows = check_matrix(A, rereads=True, block_size=block_size, n_jobs=kernel_jobs(n_jobs))
+    refuse_target(b, "b")
     b = check_array(b, dtype=np.float64, ensure_2d=False, input_name="b")
     if b.ndim not in (1, 2) or len(b) != rows.shape[0]:
         raise ValueError(

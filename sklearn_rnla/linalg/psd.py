@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
+from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_square
 from .dense.orth import complete_rows
@@ -208,6 +209,7 @@ def _gaussian_factor(product, n, width, dtype, rng):
     Omega = np.linalg.qr(rng.standard_normal((n, width)))[0].astype(dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         Y = np.asarray(product(Omega))
+    refuse_complex(Y.dtype)
     if not np.isfinite(Y).all():
         raise ValueError("A product with A contains NaN or infinity.")
     shift = np.sqrt(n) * np.finfo(dtype).eps * np.linalg.norm(Y)

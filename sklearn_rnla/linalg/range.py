@@ -115,7 +115,7 @@ def range_finder(
     >>> range_finder(A, 4, random_state=0).Q.shape
     (50, 1)
     """
-    rows = check_matrix(A, n_jobs=n_jobs)
+    rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     size = int(size)
     check_rank("size", size, rows.shape)
     rng = stream(draw_seed(random_state))

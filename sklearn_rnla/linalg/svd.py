@@ -127,11 +127,13 @@ def randomized_svd(
     >>> randomized_svd(A, 2, random_state=0).singular_values.round(6)
     array([14.832397,  0.      ])
     """
-    rows = check_matrix(A, block_size=block_size, n_jobs=n_jobs)
-    if not rows.rereadable:
-        raise ValueError(
-            "A is an iterator, which can be read once: use one_view_svd instead."
-        )
+    rows = check_matrix(
+        A,
+        rereads=True,
+        instead="or use one_view_svd",
+        block_size=block_size,
+        n_jobs=n_jobs,
+    )
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from ..operators.rows import refuse_masked
+from .._refusals import refuse_masked
 
 
 def is_tensor(x):

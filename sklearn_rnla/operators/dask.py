@@ -199,7 +199,8 @@ def _merge(combine, states):
 
 
 def _take_rows(values, indices, dtype):
-    return check_block(values[indices], dtype=dtype)
+    # Only CSR, not COO, can be indexed.
+    return check_block(values, dtype=dtype)[indices]
 
 
 def _map_block(values, function, args, dtype):

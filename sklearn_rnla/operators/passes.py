@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from .._refusals import FILL_FIRST, refuse_not_finite
 from .moments import Moments, shift_rows
 from .rows import add_states
 
@@ -41,7 +42,14 @@ def check_finite(squares, dtype):
     if not np.isfinite(squares):
         raise ValueError(
             f"Input X contains NaN, infinity or a value too large to be squared in {dtype}."
+            f" {FILL_FIRST}"
         )
+
+
+def fold_not_finite(state, block):
+    """Raise ValueError where a block has NaN or infinity; there is no state."""
+    refuse_not_finite(block.values)
+    return state
 
 
 def block_moments(values, weight, shift, gram=None):

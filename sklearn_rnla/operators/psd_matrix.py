@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import refuse_complex, refuse_containers, refuse_masked
 from .lanes import kernel_jobs, run_lanes, split
-from .rows import refuse_masked, working_dtype
+from .rows import working_dtype
 from .tiles import consecutive, tile_rows
 
 # Tiles are sized for this many columns at a time.
@@ -179,7 +180,9 @@ class OperatorMatrix(PSDMatrix):
     def columns(self, indices):
         units = np.zeros((self.shape[0], len(indices)), self.dtype)
         units[indices, np.arange(len(indices))] = 1
-        chosen = np.ascontiguousarray(self._A.matmat(units).T, dtype=self.dtype)
+        chosen = np.asarray(self._A.matmat(units)).T
+        refuse_complex(chosen.dtype)
+        chosen = np.ascontiguousarray(chosen, dtype=self.dtype)
         return lambda tile: chosen[:, tile].copy()
 
     def submatrix(self, indices):
@@ -188,11 +191,16 @@ class OperatorMatrix(PSDMatrix):
 
 
 def check_square(A):
-    """Raise TypeError where `A` is no matrix, ValueError where it is not square."""
+    """Raise TypeError where `A` is no matrix, ValueError where not square or not real."""
+    refuse_masked(A, "A")
+    refuse_containers(A, "A")
     if len(getattr(A, "shape", ())) != 2:
         raise TypeError(f"A of type {type(A).__name__} must be a two-dimensional matrix.")
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A of shape {A.shape} must be square.")
+    # An operator need not know its dtype.
+    if getattr(A, "dtype", None) is not None:
+        working_dtype(A.dtype)
 
 
 def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
@@ -219,7 +227,6 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     """
     if isinstance(A, PSDMatrix):
         return A
-    refuse_masked(A, "A")
     check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)

@@ -14,6 +14,12 @@ from functools import reduce
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import (
+    refuse_complex,
+    refuse_containers,
+    refuse_masked,
+    refuse_not_finite,
+)
 from .lanes import MAX_LANES, run_lanes, split
 from .stacking import stack_rows
 
@@ -34,21 +40,11 @@ def working_dtype(dtype) -> np.dtype:
         When it is not a dtype of real numbers.
     """
     dtype = np.dtype(dtype)
-    if dtype.kind == "c":
-        raise ValueError(f"Complex data not supported: the dtype is {dtype}.")
+    refuse_complex(dtype)
     if dtype.kind not in "fiub":
         raise ValueError(f"Numbers are needed, but the dtype is {dtype}.")
     narrow = dtype.kind == "f" and dtype.itemsize <= 4
     return np.dtype(np.float32 if narrow else np.float64)
-
-
-def refuse_masked(X, name="X"):
-    """Raise ValueError where X, which errors call `name`, has masked entries."""
-    if np.ma.is_masked(X):
-        raise ValueError(
-            f"{name} is a masked array with masked entries: fill them, or use "
-            "MatrixCompleter, where a mask is a missing entry."
-        )
 
 
 def check_block(values, n_features=None, *, dtype=None, sparse=None):
@@ -75,9 +71,20 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None):
     ------
     ValueError
         When they are not two-dimensional, of other columns, masked, or not real numbers.
+    TypeError
+        When they are no array at all.
     """
     refuse_masked(values)
+    if hasattr(values, "to_scipy_sparse"):
+        # Arrays of the package `sparse`.
+        values = values.to_scipy_sparse()
     is_sparse = sp.issparse(values)
+    if not (is_sparse or isinstance(values, list | tuple) or hasattr(values, "__array__")):
+        refuse_containers(values)
+        raise TypeError(
+            f"A slice or block of rows of X is of type {type(values).__name__}, but must "
+            "be an array or a scipy sparse matrix."
+        )
     values = values if is_sparse else np.asarray(values)
     working = working_dtype(values.dtype)
     dtype = working if dtype is None else dtype
@@ -135,18 +142,30 @@ class Block:
     weight: np.ndarray | None = None
 
 
-def map_block(function, values, *args):
-    """Return what a function makes of a block; raise where the block was not finite.
+def map_block(function, values, *args, resident=False):
+    """Return what a function makes of a block; raise where the block is not finite.
 
-    NaN and infinity reach the result of their row. So these are looked at, which are fewer.
+    Parameters
+    ----------
+    function : callable
+        ``function(values, *args) -> ndarray``.
+    values : ndarray or csr_array
+        The block.
+    *args : object
+        Passed on unchanged.
+    resident : bool, default=False
+        Whether the rows were in memory before. Then the result is looked at, which is
+        smaller than the block, and shows what linear maps are applied to. Reading lazy
+        rows takes longer than to look at each of them.
     """
+    if not resident:
+        refuse_not_finite(values)
     with np.errstate(invalid="ignore", over="ignore"):
         out = function(values, *args)
-        total = out.sum()
+        total = out.sum() if resident else 0.0
     if not np.isfinite(total):
-        entries = values if isinstance(values, np.ndarray) else values.data
-        if not np.isfinite(entries).all():
-            raise ValueError("Input X contains NaN or infinity.")
+        # Of the function's own making, where the block is finite.
+        refuse_not_finite(values)
     return out
 
 
@@ -178,6 +197,8 @@ class RowMatrix(ABC):
         Whether a second pass is possible.
     lazy : bool
         Whether `map` returns a lazy array.
+    finite : bool
+        Whether all entries are known to be finite; if not, `map` looks.
     """
 
     shape: tuple
@@ -187,6 +208,7 @@ class RowMatrix(ABC):
     nnz: int
     rereadable = True
     lazy = False
+    finite = False
 
     @property
     def n_samples(self):
@@ -297,7 +319,15 @@ class RowMatrix(ABC):
 
 
 class LocalRowMatrix(RowMatrix):
-    """A row matrix whose blocks are made in this process, any number of times."""
+    """A row matrix whose blocks are made in this process, any number of times.
+
+    Attributes
+    ----------
+    resident : bool
+        Whether the rows are in memory.
+    """
+
+    resident = True
 
     def __init__(self, shape, dtype, *, block_rows, weight=None, n_jobs=None):
         self.shape = shape
@@ -346,7 +376,11 @@ class LocalRowMatrix(RowMatrix):
 
         def run(lane):
             for rows in lane:
-                out[rows] = map_block(function, self.values(rows), *args)
+                values = self.values(rows)
+                if self.finite:
+                    out[rows] = function(values, *args)
+                else:
+                    out[rows] = map_block(function, values, *args, resident=self.resident)
 
         for _ in run_lanes(run, self._lanes, self.n_jobs):
             pass

@@ -86,11 +86,14 @@ class ArrayRows(LocalRowMatrix):
     def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
         self._X = X
         dtype = working_dtype(X.dtype)
+        if len(X.shape) != 2:
+            raise ValueError(f"Expected 2D array, got {len(X.shape)}D array instead.")
         n_rows, n_features = X.shape
         self.nnz = n_rows * n_features
         self.sparse = False
+        self.resident = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
         if not isinstance(X, np.ndarray):
-            some = X[: min(FEW_ROWS, n_rows)]
+            some = check_block(X[: min(FEW_ROWS, n_rows)], n_features)
             self.sparse = sp.issparse(some)
             if self.sparse:
                 # An estimate: all of it is not counted before it is read.
@@ -111,7 +114,7 @@ class ArrayRows(LocalRowMatrix):
         )
 
     def some_rows(self):
-        if isinstance(self._X, np.memmap) or not isinstance(self._X, np.ndarray):
+        if not self.resident:
             return super().some_rows()
         chosen = _spread(self.shape[0], self.weight)
         return check_block(self._X[chosen], dtype=self.dtype)

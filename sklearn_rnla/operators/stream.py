@@ -31,7 +31,10 @@ class StreamRows(RowMatrix):
         filled = (block for block in map(check_block, blocks) if block.shape[0])
         first = next(filled, None)
         if first is None:
-            raise ValueError("Found an iterator with 0 block(s): no rows to fit.")
+            raise ValueError(
+                "Found an iterator with 0 block(s): no rows to fit. An iterator can be "
+                "read only once: if this one was read before, pass a new one."
+            )
         self._first = first
         self._blocks = itertools.chain([first], blocks)
         self.shape = (None, first.shape[1])

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._random import draw_seed, stream
+from .._refusals import refuse_complex, refuse_masked
 
 # Columns of a sketch are drawn in tiles of this many, each with a stream of its own, so
 # that any slice of columns can be drawn alone and is always the same.
@@ -250,7 +251,10 @@ def fold_sparse_projection(state, block, sketch, drawn):
 
 
 def _as_operand(A):
-    return A if sp.issparse(A) else np.asarray(A)
+    refuse_masked(A, "A")
+    A = A if sp.issparse(A) else np.asarray(A)
+    refuse_complex(A.dtype)
+    return A
 
 
 def float_dtype(A):

@@ -22,7 +22,7 @@ class SparseSignSketch(Sketch):
     """A sketch with `nnz` random signs in each column."""
 
     def columns(self, start, stop, dtype=np.float64):
-        return self._matrix(self.codes(start, stop), dtype)
+        return self.matrix(self.codes(start, stop), dtype)
 
     def codes(self, start, stop):
         """Return the non-zeros of ``S[:, start:stop]``, a row for each column.
@@ -83,7 +83,7 @@ class SparseSignSketch(Sketch):
         """
         dtype, (n_rows, nnz) = float_dtype(A), (self.shape[0], self.distribution.nnz)
         if not self._is_compiled(A):
-            product = sp.csr_array(A @ self._matrix(drawn, dtype).T)
+            product = sp.csr_array(A @ self.matrix(drawn, dtype).T)
             product.sort_indices()
             return product
         from .._kernels.sketches import sketch_rows
@@ -114,7 +114,7 @@ class SparseSignSketch(Sketch):
         """Return ``A S^T`` for some columns of S, as an ndarray."""
         dtype = float_dtype(A)
         if not self._is_compiled(A):
-            product = (self._matrix(codes, dtype) @ A.T).T
+            product = (self.matrix(codes, dtype) @ A.T).T
             return product.toarray() if sp.issparse(product) else np.asarray(product)
         from .._kernels.sketches import sketch_columns, sketch_dense_rows
 
@@ -141,7 +141,8 @@ class SparseSignSketch(Sketch):
     def _scale(self, dtype):
         return dtype(1 / np.sqrt(self.distribution.nnz))
 
-    def _matrix(self, codes, dtype):
+    def matrix(self, codes, dtype):
+        """Return the columns of S that are given by their `codes`: a csc_array."""
         nnz = codes.shape[1]
         signs = np.array([1, -1], dtype) * self._scale(np.dtype(dtype).type)
         index = np.int32 if codes.size < np.iinfo(np.int32).max else np.int64

@@ -178,7 +178,7 @@ NAN = np.where(np.eye(40, 5), np.nan, 1.0)
         (lambda: leverage_scores(SPARSE, 13), "n_components=13 must be at most"),
         (lambda: leverage_scores(SPARSE, of="x"), "'of' parameter"),
         (lambda: leverage_scores(SPARSE, method="x"), "'method' parameter"),
-        (lambda: leverage_scores(iter([SPARSE])), "can be read once"),
+        (lambda: leverage_scores(iter([SPARSE])), "can be read only once"),
         (lambda: leverage_scores(NAN), "NaN"),
         (lambda: leverage_scores(Lazy(NAN)), "NaN|infinity"),
         (lambda: leverage_scores(Lazy(NAN), 2), "NaN|infinity"),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._refusals import refuse_not_finite
 from ...operators import passes
 from ...operators.rows import add_states
 from ...sketching import SparseSign
@@ -178,8 +179,7 @@ def _square_root(gram):
 
 
 def _finite(values):
-    if not np.isfinite(values).all():
-        raise ValueError("Input X contains NaN or infinity.")
+    refuse_not_finite(values)
     return values
 
 

@@ -110,7 +110,17 @@ class LowRankModel(NamedTuple):
         The factors of all samples are concatenated along columns. The model is ``offset +
         row_biases + column_biases + U V^T``.
         """
-        return self.factors_of(self.rows), self.factors_of(self.columns)
+        return self.row_factors, self.column_factors
+
+    @property
+    def row_factors(self):
+        """U alone, of shape (m, k)."""
+        return self.factors_of(self.rows)
+
+    @property
+    def column_factors(self):
+        """V alone, of shape (n, k)."""
+        return self.factors_of(self.columns)
 
     def factors_of(self, vectors):
         """Return the factors among vectors of rows or columns, of shape (m, k)."""

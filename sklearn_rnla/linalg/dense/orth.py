@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array
 
+from ..._refusals import refuse_containers, refuse_masked, refuse_missing
 from .rank import rounding_of
 
 # Columns multiplied at a time in double precision: their copies stay in cache.
@@ -169,7 +170,12 @@ def orth(A):
            [0.8],
            [0. ]])
     """
-    A = check_array(A, dtype=[np.float64, np.float32], input_name="A")
+    refuse_masked(A, "A")
+    refuse_containers(A, "A")
+    A = check_array(
+        A, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name="A"
+    )
+    refuse_missing(A, "A")
     if A.shape[0] < A.shape[1]:
         raise ValueError(f"A of shape {A.shape} must have no more columns than rows.")
     return orthonormal_rows(np.ascontiguousarray(A.T)).T

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._refusals import refuse_not_finite
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
 from ...operators.lanes import one_blas_thread
@@ -160,8 +161,7 @@ def kernel_ridge(
         else:
             solution = solve_cg(rows, nystroem, Y, float(alphas[0]), iterate, rng)
     dual, intercept = solution.dual, np.zeros(Y.shape[1])
-    if not np.isfinite(dual).all():
-        raise ValueError("Input X contains NaN, infinity or a value too large.")
+    refuse_not_finite(dual)
     if fit_intercept:
         dual, intercept = with_intercept(dual, solution.sums)
     return KernelRidgeModel(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._refusals import refuse_not_finite
 from ...operators.tiles import consecutive
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
@@ -278,8 +279,7 @@ def _gram_of_rows(rows, kernel, feature_map):
         fold_column_sums, feature_map.columns, feature_map.shape[1], rows.dtype
     )
     sums = feature_map.W @ sums
-    if not np.isfinite(sums).all():
-        raise ValueError("Input X contains NaN, infinity or a value too large.")
+    refuse_not_finite(sums)
     (G,) = rows.fold(fold_affinity_gram, kernel, feature_map, sums, rows.dtype)
     return sums, G
 

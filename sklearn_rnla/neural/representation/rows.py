@@ -8,9 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
+from ..._refusals import refuse_containers, refuse_masked, refuse_missing
 from ...operators import as_row_matrix, is_read_lazily
 from ...operators.lanes import split
-from ...operators.rows import add_states, refuse_masked
+from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
 from ...operators.stacking import stack_rows
 from ..arrays import is_tensor, to_numpy
@@ -49,9 +50,16 @@ def _checked(X, name):
     if is_read_lazily(X):
         return X
     refuse_masked(X, name)
-    return check_array(
-        X, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name=name
+    refuse_containers(X, name)
+    X = check_array(
+        X,
+        accept_sparse=("csr", "csc"),
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        input_name=name,
     )
+    refuse_missing(X, name)
+    return X
 
 
 def activation_rows(X, name, *, block_size=None, n_jobs=None):
@@ -161,7 +169,7 @@ class PairedRows:
 
 def _width(X):
     shape = getattr(X, "shape", None)
-    return None if shape is None or is_dask(X) else shape[1]
+    return None if is_dask(X) or len(shape or ()) != 2 else shape[1]
 
 
 def _with_partner(state, block, Y, function, args):
