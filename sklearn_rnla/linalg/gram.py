@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from .krylov import RightSVD, accurate_values, squaring_loses
+from .krylov import RightSVD, accurate_values, squaring_loses, storage_excess
 from .orth import complete_rows, orthonormal_rows
 from .ritz import descending_eigh
 
@@ -59,8 +59,12 @@ def gram_svd(A, k, *, rng):
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
-    rounding = float(np.finfo(A.dtype).eps)
-    return RightSVD(s, V, error_estimate=rounding, converged=True)
+    total, eps = A.moments.squared_norm, float(np.finfo(A.dtype).eps)
+    rest = total - float(np.sum(s[:k] ** 2))
+    # The difference, unless it is rounding.
+    tail = rest if rest > _LOST_LIMIT * eps * total else float(np.sum(s[k:] ** 2))
+    excess = storage_excess(s[:k], tail, A.dtype)
+    return RightSVD(s, V, error_estimate=excess, converged=True)
 
 
 def _tall(A, k):

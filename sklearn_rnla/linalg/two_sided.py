@@ -8,15 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..operators import passes
-from .orth import orthonormal_rows, product64
+from .orth import complete_rows, orthonormal_rows, product64
 from .ritz import RitzBasis, bordered, descending_eigh, krylov_steps
-from .start import coarse_rows
+from .start import coarse_rows, n_random
 from .triangular import inverse_cholesky
 
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
 _LEAST_SHARE = 0.05
 _SAFETY = 3.5
+
+# Rows whose norms are found at a time.
+_ROWS = 1024
 
 # Squared norms within this many eps of the largest, or of all, are lost in rounding.
 _LOST = 10
@@ -96,7 +99,8 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         options = {"tol": tol, "error_of": error_of, "max_passes": max_passes, "rng": rng}
         found = two_sided_krylov(A.T, k, width, **options)
         return None if found is None else found._replace(U=found.Vt.T, Vt=found.U.T)
-    squared_norm = passes.squared_norm(A)
+    of_rows = _row_energies(A)
+    squared_norm = float(of_rows.sum())
     passes.check_finite(squared_norm, A.dtype)
     if not squared_norm > 0:
         return None
@@ -112,7 +116,9 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
 
     basis = TwoSidedBasis(width, A.dtype)
     energies, error = _Energies(right=np.zeros(k), left=np.zeros(k)), np.inf
-    steps = krylov_steps(basis, coarse_rows(A, width, scale, rng), multiply)
+    start = coarse_rows(A, of_rows, max(k, width - n_random(width, k)), scale, rng)
+    start = complete_rows(start, max(width, min(k + 1, A.shape[1])), rng)
+    steps = krylov_steps(basis, start, multiply)
     for n_passes, step in enumerate(steps, 1):
         left, C = basis.left_ritz(k)
         if len(left) < k:
@@ -136,6 +142,20 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     U, s, Vt = _rotated(A, C @ basis.halfway, images, scale)
     error = float(error)
     return TwoSidedSVD(U, s, Vt, error, converged=error <= tol, n_passes=n_passes)
+
+
+def _row_energies(A):
+    """Return the squared norms of the rows, summed in float64 over parts of them."""
+    energies = np.zeros(len(A))
+    if A.flags.c_contiguous:
+        for a in range(0, len(A), _ROWS):
+            part = A[a : a + _ROWS]
+            energies[a : a + _ROWS] = np.einsum("ij,ij->i", part, part)
+        return energies
+    for a in range(0, A.shape[1], _ROWS):
+        part = A[:, a : a + _ROWS]
+        energies += np.einsum("ij,ij->i", part, part)
+    return energies
 
 
 class _Energies(NamedTuple):

@@ -56,6 +56,7 @@ class CenteredMatrix:
         self.n_passes = 0
         self._near = None
         self._moments = None
+        self._energies = None
 
     @property
     def shape(self):
@@ -90,6 +91,27 @@ class CenteredMatrix:
         """Make the moments known, by a pass that raises where they are not finite."""
         self.set_moments(*self.fold(passes.fold_moments, self.shift))
 
+    @property
+    def row_energies(self) -> np.ndarray:
+        """Squared norm of each row, about a point near the mean; found with the moments.
+
+        They tell which rows a sample must not miss.
+        """
+        if self._energies is None:
+            shift = self.shift if self._is_far else None
+            moments, energies = self.fold(passes.fold_row_energies, shift)
+            self.set_moments(moments)
+            self._energies = np.concatenate(energies)
+        return self._energies
+
+    @property
+    def _is_far(self):
+        """Whether the mean adds more than the spread to the energies of dense rows."""
+        if self.shift is None or self.rows.sparse:
+            return True
+        spread = self.rows.some_rows().var(axis=0, dtype=np.float64).sum()
+        return float(np.sum(self.shift.astype(np.float64) ** 2)) > spread
+
     @cached_property
     def shift(self):
         """A point near the rows to take them about, see `point_near`.
@@ -110,7 +132,7 @@ class CenteredMatrix:
         found = moments.about_mean() if self.center else moments.about()
         self._moments = replace(found, squares=found.squared_norm)
 
-    def _center_by(self, moments):
+    def center_by(self, moments):
         """Return what to take from the blocks, and what is then left of the mean.
 
         Parameters
@@ -161,10 +183,10 @@ class CenteredMatrix:
         if self._moments is None and self._near is None:
             self.find_moments()
         first = self._moments is None
-        shift, rest = self._center_by(self._near if first else self._moments)
+        shift, rest = self.center_by(self._near if first else self._moments)
         rest = rest.astype(self.dtype)
         Z, H, t, *moments = self.fold(
-            passes.fold_gram_product, self._layout(V), V @ rest, shift, first
+            passes.fold_gram_product, self.layout(V), V @ rest, shift, first
         )
         if self.rows.sparse:
             Z = np.ascontiguousarray(Z.T)
@@ -196,11 +218,12 @@ class CenteredMatrix:
             ``V A^T A V^T``, in float64.
         """
         V = np.ascontiguousarray(V, dtype=self.dtype)
-        shift, rest = self._center_by(self.moments)
+        shift, rest = self.center_by(self.moments)
         offset = V @ rest.astype(self.dtype)
-        return self.fold(passes.fold_projected_gram, self._layout(V), offset, shift)[0]
+        return self.fold(passes.fold_projected_gram, self.layout(V), offset, shift)[0]
 
-    def _layout(self, V):
+    def layout(self, V):
+        """Return the vectors V as passes take them, see `passes`."""
         return np.ascontiguousarray(V.T) if self.rows.sparse else V
 
     def gram(self) -> np.ndarray:
@@ -233,11 +256,11 @@ class CenteredMatrix:
         Its singular values are those of ``A V^T`` to eps times the largest, where those
         from the Gram matrix are accurate to sqrt(eps) only.
         """
-        shift, offset, layout = *self._center_by(self.moments), None
+        shift, offset, layout = *self.center_by(self.moments), None
         if V is not None:
             V = np.ascontiguousarray(V, dtype=self.dtype)
             offset = V.astype(np.float64) @ offset
-            layout = self._layout(V)
+            layout = self.layout(V)
         return self.fold(passes.fold_qr, layout, offset, shift, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
@@ -271,7 +294,7 @@ class CenteredMatrix:
             Rows are not weighted; a lazy array where the source is lazy.
         """
         Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
-        shift, rest = self._center_by(self.moments)
+        shift, rest = self.center_by(self.moments)
         offset = (rest @ V.T.astype(np.float64)).astype(self.dtype)
         self.n_passes += 1
         return self.rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
@@ -290,58 +313,31 @@ class CenteredMatrix:
         weight = self.rows.weight
         return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
 
-    def take(self, indices) -> CenteredMatrix:
+    def take(self, indices, factors=None) -> CenteredMatrix:
         """Return some of the rows.
 
         Parameters
         ----------
         indices : ndarray of int
             Distinct.
+        factors : ndarray of float, default=None
+            What their weights are multiplied by.
 
         Returns
         -------
         CenteredMatrix
             Centred about their own mean.
         """
-        return CenteredMatrix(self.rows.take(np.sort(indices)), center=self.center)
+        order = np.argsort(indices, kind="stable")
+        rows = self.rows.take(indices[order])
+        if factors is not None:
+            weight = factors[order] * (1 if rows.weight is None else rows.weight)
+            rows = rows.with_weight(weight.astype(self.dtype))
+        return CenteredMatrix(rows, center=self.center)
 
-    def sample(self, n_rows, rng) -> CenteredMatrix:
-        """Return rows drawn uniformly without replacement.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        rng : Generator
-            Draws them.
-
-        Returns
-        -------
-        CenteredMatrix
-            Centred about their own mean.
-        """
-        return self.take(self.draw_rows(n_rows, rng))
-
-    def draw_rows(self, n_rows, rng) -> np.ndarray:
-        """Return the indices of distinct rows whose weight is not zero.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        rng : Generator
-            Draws them.
-
-        Returns
-        -------
-        ndarray of int
-            Fewer than `n_rows` where most weights are zero.
-        """
-        weight = self.rows.weight
-        if weight is None:
-            return rng.choice(self.shape[0], size=n_rows, replace=False)
-        weighty = np.flatnonzero(weight)
-        return rng.choice(weighty, size=min(n_rows, len(weighty)), replace=False)
+    def in_double(self) -> CenteredMatrix:
+        """Return the same matrix, whose blocks are converted to float64 as they are read."""
+        return CenteredMatrix(self.rows.with_dtype(np.float64), center=self.center)
 
     def near(self, moments) -> None:
         """Provide a sample's moments, so that the first product brings the exact ones.

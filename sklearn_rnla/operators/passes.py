@@ -13,6 +13,9 @@ import scipy.linalg
 from .moments import Moments, shift_rows
 from .rows import add_states
 
+# Entries of dense rows that stay in cache.
+_CACHED_ENTRIES = 2**18
+
 # Entries summed by one BLAS dot product: bounds the rounding error of float32 sums.
 _DOT_ENTRIES = 2**16
 
@@ -63,6 +66,43 @@ def fold_moments(state, block, shift):
     """Moments of the rows about `shift`, None for the origin."""
     values = shift_rows(block.values, shift)
     return add_states(state, [block_moments(values, block.weight, shift)])
+
+
+def fold_row_energies(state, block, shift):
+    """Moments of the rows about `shift`, and the weighted square of each row's norm.
+
+    State: the moments, and a list of arrays, in the order of the rows. Dense rows are
+    taken few at a time, so that what is computed of them stays in cache.
+    """
+    n_rows, n_features = block.values.shape
+    size, memory = max(1, n_rows), None
+    if isinstance(block.values, np.ndarray):
+        size = max(1, _CACHED_ENTRIES // max(1, n_features))
+        memory = np.empty((min(size, n_rows), n_features), block.values.dtype)
+    for a in range(0, max(1, n_rows), size):
+        values = block.values[a : a + size]
+        if memory is None or shift is None:
+            values = shift_rows(values, shift)
+        else:
+            values = np.subtract(values, shift, out=memory[: len(values)])
+        energies = row_energies(values)
+        weight, total = None, len(energies)
+        ones = np.ones(total, values.dtype)
+        if block.weight is not None:
+            weight = block.weight[a : a + size]
+            energies *= weight
+            ones, total = weight, weight.sum(dtype=np.float64)
+        sums, squares = (ones @ values).astype(np.float64), energies.sum(dtype=np.float64)
+        moments = Moments(float(total), sums, float(squares), shift)
+        state = add_states(state, [moments, [energies]])
+    return state
+
+
+def row_energies(values):
+    """Return the squares of the norms of rows."""
+    if isinstance(values, np.ndarray):
+        return np.einsum("ij,ij->i", values, values)
+    return np.asarray(values.multiply(values).sum(axis=1)).ravel()
 
 
 def _project_transposed(values, V):

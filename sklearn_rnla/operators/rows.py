@@ -197,6 +197,25 @@ class RowMatrix(ABC):
         weighted.weight = weight
         return weighted
 
+    def with_dtype(self, dtype) -> RowMatrix:
+        """Return the same rows in another precision, converted block by block.
+
+        Parameters
+        ----------
+        dtype : numpy dtype
+            float32 or float64.
+
+        Returns
+        -------
+        RowMatrix
+            A view: the rows are not copied.
+        """
+        converted = copy(self)
+        converted.dtype = np.dtype(dtype)
+        if self.weight is not None:
+            converted.weight = self.weight.astype(dtype)
+        return converted
+
     @abstractmethod
     def fold(self, function, *args, combine=add_states):
         """Fold `function` over the blocks.

@@ -149,11 +149,11 @@ class SparseRows(LocalRowMatrix):
     def values(self, rows):
         X = self._X
         if rows.start == 0 and rows.stop == X.shape[0]:
-            return X
+            return X.astype(self.dtype, copy=False)
         first, last = X.indptr[rows.start], X.indptr[rows.stop]
         block = sp.csr_array(
             (
-                X.data[first:last],
+                X.data[first:last].astype(self.dtype, copy=False),
                 X.indices[first:last],
                 X.indptr[rows.start : rows.stop + 1] - first,
             ),
@@ -163,11 +163,12 @@ class SparseRows(LocalRowMatrix):
         return block
 
     def some_rows(self):
-        return self._X[_spread(self.shape[0], self.weight)]
+        return self._X[_spread(self.shape[0], self.weight)].astype(self.dtype, copy=False)
 
     def take(self, indices):
+        taken = self._X[indices].astype(self.dtype, copy=False)
         return SparseRows(
-            self._X[indices], weight=_take(self.weight, indices), n_jobs=self.n_jobs
+            taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs
         )
 
 
