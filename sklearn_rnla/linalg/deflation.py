@@ -62,8 +62,10 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     A.n_passes += double.n_passes
     tail += float(np.sum(s[k:] ** 2))
     excess = lacking / (2 * tail) if tail > least else 0.0
-    converged = excess <= tol or tail <= least
-    excess = max(excess, storage_excess(s[:k], max(tail, least), A.dtype))
+    converged = excess <= tol
+    # Of a matrix that is captured but for rounding, rounding is all that can be seen.
+    tail = tail if tail > least else 0.0
+    excess = max(excess, storage_excess(s[:k], tail, A.dtype))
     s = s[: max(k, width)]
     V = V[: len(s)].astype(A.dtype)
     return RightSVD(s, V, error_estimate=excess, converged=bool(converged))

@@ -22,10 +22,7 @@ _SQUARING_LIMIT = 1e4
 _TAIL_LIMIT = 1e2
 
 # Residuals below this many eps of the largest Ritz value are rounding.
-_NOISE = 50
-
-# Of that, what rounding of a product leaves in a residual.
-_ROUNDING = 4
+_NOISE = 8
 
 # A step on the sample is worth trying where the error is within this factor of the
 # tolerance.
@@ -314,9 +311,12 @@ def block_krylov(
         if energy.tail_is_lost:
             return _above_rounding(step.ritz, energy, np.inf)
         # What is below rounding has converged.
-        tol = max(tol, _NOISE * energy.eps, _least_excess(energy))
+        tol = max(tol, _NOISE * energy.eps)
         # Rounding has a direction as well, but not one that is worth a pass.
-        step.residuals = _above_noise(step.residuals, energy.noise)
+        step.residuals, is_dropped = _above_noise(step.residuals, energy.noise)
+        hidden = _excess_in_rounding(energy, is_dropped[:k])
+        if hidden > tol:
+            return _above_rounding(step.ritz, energy, hidden)._replace(stalled=True)
         outlook = _outlook(step, energy, gained, sample)
         last = interrupted or n_passes >= max_passes
         last = last or _is_last(outlook, step.block, tol)
@@ -331,10 +331,7 @@ def block_krylov(
     if found is None:
         found = _Found(step.ritz.values, step.ritz.vectors, outlook.excess)
     s, V = accurate_values(A, found.values, found.vectors, k)
-    excess = max(float(found.excess), _least_excess(energy))
-    stalled = excess > tol and not len(step.block)
-    if stalled:
-        return _above_rounding(step.ritz, energy, excess)._replace(stalled=True)
+    excess = max(float(found.excess), hidden, energy.eps)
     return RightSVD(s, V, error_estimate=excess, converged=excess <= tol)
 
 
@@ -346,9 +343,9 @@ def _above_rounding(ritz, energy, excess):
 
 
 def _above_noise(residuals, noise):
-    """Return the residuals that are more than rounding."""
-    norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
-    return residuals[norms > noise]
+    """Return the residuals that are more than rounding, and which are not."""
+    is_dropped = np.einsum("ij,ij->i", residuals, residuals) <= noise**2
+    return residuals[~is_dropped], is_dropped
 
 
 def _outlook(step, energy, gained, sample):
@@ -359,7 +356,7 @@ def _outlook(step, energy, gained, sample):
     from the next pass, as far as it can be seen on the sample, or else from the last one.
     """
     if not len(step.block):
-        return _Outlook(_excess_in_rounding(energy, energy.noise), energy.tail)
+        return _Outlook(0.0, energy.tail)
     if sample is None:
         # The passes to come will gain less than the last.
         return _Outlook(gained / (2 * energy.tail), energy.tail)
@@ -369,20 +366,15 @@ def _outlook(step, energy, gained, sample):
     return _Outlook(excess, tail, ahead if ahead.reliable else None)
 
 
-def _excess_in_rounding(energy, noise):
-    """Return the excess error that may be hidden where residuals up to `noise` are.
+def _excess_in_rounding(energy, is_dropped):
+    """Return the excess error that may be hidden where residuals are dropped as rounding.
 
     The error of a Ritz value is quadratic in its residual, as long as that is smaller than
-    the value.
+    its distance from the values that are not wanted.
     """
-    lacking = np.minimum(noise, noise**2 / np.maximum(energy.leading, noise))
-    return float(lacking.sum()) / (2 * energy.tail)
-
-
-def _least_excess(energy):
-    """Return the excess error that rounding allows: no estimate is below."""
-    noise = _ROUNDING * energy.eps * float(energy.leading[0])
-    return max(energy.eps, _excess_in_rounding(energy, noise))
+    noise, leading = energy.noise, energy.leading[is_dropped]
+    gaps = np.maximum(leading - energy.leading[-1], noise)
+    return float(np.sum(noise * (noise / gaps))) / (2 * energy.tail) if len(gaps) else 0.0
 
 
 def _is_last(outlook, block, tol):

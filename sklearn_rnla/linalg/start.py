@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..operators.passes import HEAVY
 from ..sketching import make_distribution
 from .orth import complete_rows, orthonormal_rows
 
@@ -15,9 +16,6 @@ _SAMPLE_ROWS = 20_000
 
 # Passes over the row sample that an iteration starts from.
 _SAMPLE_PASSES = 3
-
-# Rows of more than so many times the mean energy are drawn by their energy.
-_HEAVY = 4
 
 # Gaussian rows of a start.
 _RANDOM_ROWS = 4
@@ -60,20 +58,27 @@ def draw_rows(energies, n_rows, rng, weight=None) -> RowSample:
     Notes
     -----
     A uniform sample tells the Gram matrix only as far as the rows are alike. A row of more
-    than `_HEAVY` times the mean energy is drawn with a chance proportional to its own, up
-    to certainty. So no row drawn counts for more than `_HEAVY` of ``1 / n_rows`` of all
-    energy, which bounds the error of the sampled Gram matrix whatever the rows are (Frieze,
-    Kannan & Vempala 2004), and the sample grows by at most ``1 / _HEAVY`` of itself.
+    than `HEAVY` times the mean energy is drawn with a chance proportional to its own, up to
+    certainty; the mean is that of the rows that are not certain. So no row drawn counts for
+    more than ``HEAVY / n_rows`` of their energy, which bounds the error of the sampled Gram
+    matrix whatever the rows are (Frieze, Kannan & Vempala 2004).
     """
     candidates = np.arange(len(energies)) if weight is None else np.flatnonzero(weight)
     energies = energies[candidates].astype(np.float64)
     n, n_rows = len(candidates), min(n_rows, len(candidates))
-    limit = _HEAVY * float(energies.sum())
-    is_heavy = energies * n > limit
+    is_certain = np.zeros(n, bool)
+    while True:
+        limit = HEAVY * float(energies[~is_certain].sum())
+        more = ~is_certain & (n_rows * energies >= limit) & (energies * n > limit)
+        if not more.any() or HEAVY * np.count_nonzero(is_certain) > n_rows:
+            break
+        is_certain |= more
+    is_heavy = is_certain | (energies * n > limit)
     if not is_heavy.any():
         return RowSample(candidates[rng.choice(n, n_rows, replace=False)], None)
     heavy, rest = np.flatnonzero(is_heavy), np.flatnonzero(~is_heavy)
-    chances = np.minimum(1.0, n_rows * energies[heavy] / limit)
+    chances = n_rows * energies[heavy] / limit if limit > 0 else np.ones(len(heavy))
+    chances = np.where(is_certain[heavy], 1.0, np.minimum(1.0, chances))
     drawn = rng.random(len(heavy)) < chances
     n_rest = -(-n_rows * len(rest) // n)
     chosen = np.concatenate([heavy[drawn], rng.choice(rest, n_rest, replace=False)])

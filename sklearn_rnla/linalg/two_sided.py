@@ -24,6 +24,9 @@ _ROWS = 1024
 # Squared norms within this many eps of the largest, or of all, are lost in rounding.
 _LOST = 10
 
+# A share of the energy within this many eps is a difference of rounding errors.
+_LOST_TAIL = 100
+
 # Energies this far below the largest cost digits of the other factor: it is computed from
 # the orthonormal one by another product.
 _ACCURATE = 1e-3
@@ -78,7 +81,8 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     Returns
     -------
     TwoSidedSVD or None
-        None where fewer than k singular values stand out of rounding.
+        None where fewer than k singular values stand out of rounding, or what they leave
+        does not.
 
     Raises
     ------
@@ -125,6 +129,8 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
             return None
         before, energies = energies, _Energies(basis.right_energies(k), left)
         captured = float(left.sum())
+        if 1 - captured <= _LOST_TAIL * eps:
+            return None
         if n_passes > 1:
             lacking = _lacking(before, energies, n_passes)
             error = _error(error_of, lacking, captured, eps)
@@ -172,9 +178,7 @@ class _Energies(NamedTuple):
 
 
 def _error(error_of, lacking, captured, eps):
-    rounding = _LOST * eps * captured
-    # Of a matrix that is captured but for rounding, rounding is all that can be seen.
-    return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
+    return error_of(lacking + _LOST * eps * captured, captured)
 
 
 def _lacking(before, after, n_passes):

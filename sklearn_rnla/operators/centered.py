@@ -93,15 +93,16 @@ class CenteredMatrix:
 
     @property
     def row_energies(self) -> np.ndarray:
-        """Squared norm of each row, about a point near the mean; found with the moments.
+        """Squared norms of the rows, about a point near the mean; found with the moments.
 
-        They tell which rows a sample must not miss.
+        They tell which rows a sample must not miss: those far above the others are exact,
+        the others are known as means.
         """
         if self._energies is None:
             shift = self.shift if self._is_far else None
             moments, energies = self.fold(passes.fold_row_energies, shift)
             self.set_moments(moments)
-            self._energies = np.concatenate(energies)
+            self._energies = np.concatenate([few.all() for few in energies])
         return self._energies
 
     @property
@@ -109,8 +110,9 @@ class CenteredMatrix:
         """Whether the mean adds more than the spread to the energies of dense rows."""
         if self.shift is None or self.rows.sparse:
             return True
-        spread = self.rows.some_rows().var(axis=0, dtype=np.float64).sum()
-        return float(np.sum(self.shift.astype(np.float64) ** 2)) > spread
+        with np.errstate(invalid="ignore", over="ignore"):
+            spread = self.rows.some_rows().var(axis=0, dtype=np.float64).sum()
+            return float(np.sum(self.shift.astype(np.float64) ** 2)) > spread
 
     @cached_property
     def shift(self):

@@ -7,11 +7,16 @@ and leave their product in the same layout.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.linalg
 
 from .moments import Moments, shift_rows
 from .rows import add_states
+
+# Rows of more than so many times the mean energy are told one by one.
+HEAVY = 4
 
 # Entries of dense rows that stay in cache.
 _CACHED_ENTRIES = 2**18
@@ -68,11 +73,55 @@ def fold_moments(state, block, shift):
     return add_states(state, [block_moments(values, block.weight, shift)])
 
 
+class FewEnergies(NamedTuple):
+    """Energies of consecutive rows: the large ones, and the mean of the others.
+
+    So that little comes back from a cluster.
+
+    Attributes
+    ----------
+    n_rows : int
+    heavy : ndarray of int
+        Rows of more than `HEAVY` times the mean.
+    energies : ndarray
+        Theirs.
+    mean : float
+        Mean energy of the others.
+    """
+
+    n_rows: int
+    heavy: np.ndarray
+    energies: np.ndarray
+    mean: float
+
+    @classmethod
+    def of(cls, energies):
+        """Return the summary of energies."""
+        energies = energies.astype(np.float64)
+        n_rows, is_heavy = len(energies), np.zeros(len(energies), bool)
+        while True:
+            # Beside the heaviest, none would be above the mean: without it, others are.
+            n_rest = n_rows - np.count_nonzero(is_heavy)
+            mean = float(energies[~is_heavy].sum()) / max(1, n_rest)
+            more = ~is_heavy & (energies > HEAVY * mean)
+            if not more.any():
+                break
+            is_heavy |= more
+        heavy = np.flatnonzero(is_heavy)
+        return cls(n_rows, heavy, energies[heavy], mean)
+
+    def all(self):
+        """Return an energy for each row."""
+        energies = np.full(self.n_rows, self.mean)
+        energies[self.heavy] = self.energies
+        return energies
+
+
 def fold_row_energies(state, block, shift):
     """Moments of the rows about `shift`, and the weighted square of each row's norm.
 
-    State: the moments, and a list of arrays, in the order of the rows. Dense rows are
-    taken few at a time, so that what is computed of them stays in cache.
+    State: the moments, and a list of `FewEnergies`, in the order of the rows. Dense rows
+    are taken few at a time, so that what is computed of them stays in cache.
     """
     n_rows, n_features = block.values.shape
     size, memory = max(1, n_rows), None
@@ -94,7 +143,7 @@ def fold_row_energies(state, block, shift):
             ones, total = weight, weight.sum(dtype=np.float64)
         sums, squares = (ones @ values).astype(np.float64), energies.sum(dtype=np.float64)
         moments = Moments(float(total), sums, float(squares), shift)
-        state = add_states(state, [moments, [energies]])
+        state = add_states(state, [moments, [FewEnergies.of(energies)]])
     return state
 
 
