@@ -14,6 +14,12 @@ from .ritz import RitzBasis, krylov_steps
 # Norms within this many eps of that of the matrix are rounding.
 _ROUNDING = 8
 
+# Squared norms that leave less than this share have cancelled.
+_CANCELLED = 1e-10
+
+# Entries of sparse rows that are made dense at a time.
+_DENSE_ENTRIES = 2**20
+
 # Passes to polish what is above rounding, at most.
 _MOST_STEPS = 5
 
@@ -52,7 +58,8 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     double = A.in_double()
     V, rest = _polished(double, orthonormal_rows(locked.astype(np.float64)), tol)
     total = double.moments.squared_norm
-    least = _least_energy(double, total)
+    # What is rounding in double precision.
+    least = (_ROUNDING * np.finfo(np.float64).eps) ** 2 * total
     lacking, tail = 0.0, rest
     if rest > least and len(V) < A.shape[1]:
         found, lacking = _iterate(double, V, k, width, tol, max_passes, rng)
@@ -106,35 +113,33 @@ def _iterate(A, locked, k, width, tol, max_passes, rng):
     return step.ritz, lacking
 
 
-def _least_energy(A, total):
-    """Return the squared norm of what is rounding in double precision."""
-    eps = float(np.finfo(np.float64).eps)
-    # Of sparse rows, what is left is a difference of squares.
-    return _ROUNDING * eps * total if A.rows.sparse else (_ROUNDING * eps) ** 2 * total
-
-
 def residual_energy(A, V) -> float:
     """Return ``||A - A V^T V||_F^2``, in one pass.
 
-    Of dense rows, from the residuals; of sparse ones, whose residuals are dense, row by row
-    from the squared norms.
+    Of dense rows, from the residuals; of sparse ones, whose residuals are dense, from the
+    squared norms, as long as those do not cancel.
     """
     shift, offset = A.center_by(A.moments)
-    arguments = (A.layout(V), offset, shift, V @ offset)
-    return max(0.0, A.fold(fold_residual_energy, *arguments)[0])
+    return A.fold(fold_residual_energy, V, A.layout(V), offset, shift)[0]
 
 
-def fold_residual_energy(state, block, V, offset, shift, projected):
+def fold_residual_energy(state, block, V, layout, offset, shift):
     """Weighted squared norm of ``(B - shift - offset)(I - V^T V)``."""
     values = shift_rows(block.values, shift)
     if isinstance(values, np.ndarray):
-        rest = values - offset
-        rest -= (rest @ V.T) @ V
-        energies = np.einsum("ij,ij->i", rest, rest)
+        energies = _residual_energies(values - offset, V)
     else:
-        Y = values @ V - projected
-        energies = row_energies(values) - 2 * (values @ offset) + offset @ offset
-        energies = np.maximum(energies - np.einsum("ij,ij->i", Y, Y), 0.0)
+        wholes = row_energies(values) - 2 * (values @ offset) + offset @ offset
+        Y = values @ layout - V @ offset
+        energies = wholes - np.einsum("ij,ij->i", Y, Y)
+        lost = np.flatnonzero(energies <= _CANCELLED * wholes)
+        for part in np.array_split(lost, max(1, lost.size * V.shape[1] // _DENSE_ENTRIES)):
+            energies[part] = _residual_energies(values[part].toarray() - offset, V)
     if block.weight is not None:
         energies *= block.weight
     return add_states(state, [float(energies.sum())])
+
+
+def _residual_energies(rows, V):
+    rows -= (rows @ V.T) @ V
+    return np.einsum("ij,ij->i", rows, rows)
