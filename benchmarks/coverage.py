@@ -34,7 +34,7 @@ def _with_spectrum(spectrum, m, n, rng):
 
 
 def _heavy_rows(sizes, m, n, rng):
-    """Noise, in which few rows have so many times its largest singular value as norm."""
+    """Return noise, in which few rows have so many times its largest singular value as norm."""
     A = rng.standard_normal((m, n)) / (np.sqrt(m) + np.sqrt(n))
     for i, size in zip(rng.choice(m, len(sizes), replace=False), sizes, strict=True):
         A[i] *= size / np.linalg.norm(A[i])
@@ -42,7 +42,7 @@ def _heavy_rows(sizes, m, n, rng):
 
 
 def _lone_entries(sizes, m, n, rng):
-    """The same, of rows and columns that have no other entry."""
+    """Return the same, of rows and columns that have no other entry."""
     A = rng.standard_normal((m, n)) / (np.sqrt(m) + np.sqrt(n))
     rows = rng.choice(m, len(sizes), replace=False)
     columns = rng.choice(n, len(sizes), replace=False)
@@ -52,7 +52,7 @@ def _lone_entries(sizes, m, n, rng):
 
 
 def _heavy_columns(sizes, m, n, rng):
-    """The same, of columns of 50 entries each."""
+    """Return the same, of columns of 50 entries each."""
     A = rng.standard_normal((m, n)) / (np.sqrt(m) + np.sqrt(n))
     for j, size in enumerate(sizes):
         A[:, j] = 0

@@ -27,6 +27,7 @@ from .linalg.one_view import one_view_right_svd
 from .linalg.rank import FixedRank, GavishDonoho, VarianceFraction
 from .linalg.right_svd import right_svd
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
+from .operators.moments import safe_exponent
 
 
 class RandomizedPCA(
@@ -238,21 +239,23 @@ class RandomizedPCA(
             )
             self._check_n_components((rows.n_samples, rows.shape[1]))
             if rows.shape[0] is None and self.algorithm == "auto":
-                summary = self._summarize(rows)
+                summary, exponent = self._summarize(rows)
                 self._check_n_components((summary.n_rows, rows.shape[1]))
-                self._set_summary(summary, rows.dtype)
+                self._set_summary(summary, rows.dtype, exponent)
                 return self
             if rows.weight is not None and self.with_mean and rows.weight.sum() <= 1:
                 raise ValueError(
                     f"sample_weight sums to {rows.weight.sum()}, but a variance needs "
                     "more than 1: weights count repetitions."
                 )
-            A = CenteredMatrix(rows, center=self.with_mean)
+            A = CenteredMatrix(rows, center=self.with_mean).in_safe_unit()
             with progress(self, "pass") as report:
                 k, result = self._solve(A, report)
+            # A stream knows its length now.
+            rows = A.rows
             n_samples = rows.n_samples
             self._check_n_components((n_samples, rows.shape[1]))
-            self._set_results(k, result, A.moments, n_samples, A.dtype)
+            self._set_results(k, result, A.moments, n_samples, A.dtype, rows.exponent)
             self.n_samples_ = self.n_samples_seen_ = rows.shape[0]
             self.n_passes_ = A.n_passes
             self._summary = None
@@ -292,7 +295,8 @@ class RandomizedPCA(
                 X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
             )
             self._check_n_components((rows.shape[1],) * 2)
-            self._set_summary(self._summarize(rows), rows.dtype)
+            summary, exponent = self._summarize(rows)
+            self._set_summary(summary, rows.dtype, exponent)
         return self
 
     def transform(self, X):
@@ -356,7 +360,7 @@ class RandomizedPCA(
             moment about the origin.
         """
         check_is_fitted(self)
-        return self._spectral(lambda variance: variance)
+        return self._spectral(lambda variance: variance, 1)
 
     def get_precision(self):
         """Return the inverse of `get_covariance`.
@@ -368,7 +372,7 @@ class RandomizedPCA(
             ``eps`` times the largest.
         """
         check_is_fitted(self)
-        return self._spectral(lambda variance: 1 / variance)
+        return self._spectral(lambda variance: 1 / variance, -1)
 
     def score_samples(self, X):
         """Return the log-likelihood of each sample under the probabilistic model.
@@ -384,11 +388,12 @@ class RandomizedPCA(
             Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
         """
         check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
+        rows = self._check_rows(X, reset=False).in_unit(self._exponent)
         variance, noise = self._model()
         V = self.components_.astype(np.float64)
         log_det = np.log(variance).sum() + (V.shape[1] - len(V)) * np.log(noise)
-        mean = self.mean_.astype(np.float64)
+        mean = self.mean_.astype(np.float64) / 2.0**self._exponent
+        log_det += 2 * V.shape[1] * self._exponent * np.log(2.0)
         distance = rows.map(_mahalanobis, V, mean, variance, noise, n_columns=1)
         return -0.5 * (distance[:, 0] + V.shape[1] * np.log(2 * np.pi) + log_det)
 
@@ -486,28 +491,35 @@ class RandomizedPCA(
         return k, result
 
     def _summarize(self, rows):
-        """Return the summary of the rows and, in `partial_fit`, of those before."""
+        """Return the summary of the rows and, in `partial_fit`, of those before.
+
+        With the exponent of its unit, which that of the first rows remains.
+        """
         n_features = rows.shape[1]
         k = n_kept = n_features
         if isinstance(self.n_components, Integral):
             k = min(int(self.n_components), n_features)
             n_kept = min(n_features, 2 * k + 32)
-        summary = None
+        summary, exponent = None, safe_exponent(rows)
         if rows.shape[0] is not None and hasattr(self, "components_"):
+            exponent = self._exponent
+            s = self.singular_values_.astype(np.float64) / 2.0**exponent
             summary = self._summary or RowSummary.of_leading(
-                self.singular_values_, self.components_, self._moments, self.n_samples_
+                s, self.components_, self._moments, self.n_samples_
             )
-        return summarize(rows, k, n_kept, center=self.with_mean, summary=summary)
+        rows, options = rows.in_unit(exponent), {"center": self.with_mean}
+        return summarize(rows, k, n_kept, summary=summary, **options), exponent
 
-    def _set_summary(self, summary, dtype):
+    def _set_summary(self, summary, dtype, exponent):
         n_samples = max(summary.n_rows, int(summary.total_weight))
         k, result = summary.right_svd(self._rule(n_samples, len(summary.mean)))
-        self._set_results(k, result, summary.moments, n_samples, dtype)
+        self._set_results(k, result, summary.moments, n_samples, dtype, exponent)
         self.n_samples_ = self.n_samples_seen_ = summary.n_rows
         self.n_passes_ = 1
         self._summary = summary
 
-    def _set_results(self, k, result, moments, n_samples, dtype):
+    def _set_results(self, k, result, moments, n_samples, dtype, exponent):
+        """Name what was found of the data divided by two to the power `exponent`."""
         s = result.singular_values[:k]
         V = svd_flip(None, result.components[:k].copy(), u_based_decision=False)[1]
         total, mean = moments.total_weight, moments.mean
@@ -523,37 +535,51 @@ class RandomizedPCA(
         left_out = min(n_samples, V.shape[1]) - k
         rest = max(0.0, squared_norm - float(s @ s)) / degrees
         self.components_ = V.astype(dtype, copy=False)
-        self.singular_values_ = s.astype(dtype)
-        self.explained_variance_ = explained.astype(dtype)
+        unit = 2.0**exponent
+        self.singular_values_ = (s * unit).astype(dtype)
+        self.explained_variance_ = _held(explained * unit * unit, dtype)
         ratio = explained / whole if whole > 0 else np.zeros(k)
         self.explained_variance_ratio_ = ratio.astype(dtype)
-        self.mean_ = (mean if self.with_mean else np.zeros_like(mean)).astype(dtype)
-        self.noise_variance_ = rest / left_out if left_out > 0 else 0.0
+        self.mean_ = (mean * unit if self.with_mean else np.zeros_like(mean)).astype(dtype)
+        noise = rest / left_out if left_out > 0 else 0.0
+        self.noise_variance_ = noise * unit * unit
         self.n_components_ = k
         self.error_estimate_ = result.error_estimate
-        self._variance = variance
-        self._moments = moments
+        # In a unit whose squares are in range.
+        self._variance, self._noise = variance, noise
+        self._moments, self._exponent = moments, exponent
 
     def _scale(self):
         """Return what `transform` divides by, in float64."""
-        return np.sqrt(self._variance) if self.whiten else np.ones(self.n_components_)
+        if not self.whiten:
+            return np.ones(self.n_components_)
+        return np.sqrt(self._variance) * 2.0**self._exponent
 
     def _model(self):
         """Return the eigenvalues of the model's covariance and that of its noise.
 
-        Neither is below rounding, relative to the largest.
+        In the unit of `_exponent`; neither is below rounding, relative to the largest.
         """
         floor = np.finfo(self.components_.dtype).eps * self._variance[0]
-        noise = max(self.noise_variance_, floor, np.finfo(np.float64).tiny)
+        noise = max(self._noise, floor, np.finfo(np.float64).tiny)
         return np.maximum(self._variance, noise), noise
 
-    def _spectral(self, function):
-        """Return a function of the model's covariance matrix."""
+    def _spectral(self, function, power):
+        """Return a function, of variances to a power, of the model's covariance matrix."""
         variance, noise = self._model()
         V = self.components_.astype(np.float64)
         matrix = (V.T * (function(variance) - function(noise))) @ V
         matrix.flat[:: len(matrix) + 1] += function(noise)
-        return matrix.astype(self.components_.dtype)
+        unit = 2.0 ** (power * self._exponent)
+        return _held(matrix * unit * unit, self.components_.dtype)
+
+
+def _held(values, dtype):
+    """Return values in `dtype`, or as they are where its range does not hold them."""
+    magnitudes = np.abs(values[values != 0])
+    limits = np.finfo(dtype)
+    holds = magnitudes.size == 0 or limits.tiny <= magnitudes.max() <= limits.max
+    return values.astype(dtype) if holds else values
 
 
 def _inverse(scale):

@@ -147,7 +147,9 @@ def randomized_eigh(
     V = complete_rows(V, k, rng)
     V = svd_flip(None, V[:k].copy(), u_based_decision=False)[1]
     values, norms = values[:k].astype(dtype), norms[:k].astype(dtype)
-    return Eigh(values, V.T, residual_norms=norms, n_products=n_products, converged=converged)
+    return Eigh(
+        values, V.T, residual_norms=norms, n_products=n_products, converged=converged
+    )
 
 
 def _row_norms(R):

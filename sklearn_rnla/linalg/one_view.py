@@ -86,7 +86,7 @@ def one_view_right_svd(A, k, *, rng):
         ones_core,
         ones_probe,
         moments,
-    ) = A.fold(fold_sketches, left, right, A.shift)
+    ) = A.first(lambda: A.fold(fold_sketches, left, right, A.shift))
     A.set_moments(moments)
     right = right.astype(np.float64)
     if A.center:

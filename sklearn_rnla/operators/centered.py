@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import passes
-from .moments import Moments, point_near
+from .moments import Moments, exponent_of, is_in_range, point_near, safe_exponent
 from .rows import add_states
 
 
@@ -56,6 +56,7 @@ class CenteredMatrix:
         self.n_passes = 0
         self._near = None
         self._moments = None
+        self._may_change_unit = False
         self._energies = None
 
     @property
@@ -89,7 +90,7 @@ class CenteredMatrix:
 
     def find_moments(self):
         """Make the moments known, by a pass that raises where they are not finite."""
-        self.set_moments(*self.fold(passes.fold_moments, self.shift))
+        self.set_moments(*self.first(lambda: self.fold(passes.fold_moments, self.shift)))
 
     @property
     def row_energies(self) -> np.ndarray:
@@ -99,11 +100,59 @@ class CenteredMatrix:
         the others are known as means.
         """
         if self._energies is None:
-            shift = self.shift if self._is_far else None
-            moments, energies = self.fold(passes.fold_row_energies, shift)
+            moments, energies = self.first(self._fold_row_energies)
             self.set_moments(moments)
             self._energies = np.concatenate([few.all() for few in energies])
         return self._energies
+
+    def _fold_row_energies(self):
+        return self.fold(passes.fold_row_energies, self.shift if self._is_far else None)
+
+    @property
+    def unit(self):
+        """What singular values and means are multiplied by to be in that of the data."""
+        return 2.0**self.rows.exponent
+
+    def in_safe_unit(self) -> CenteredMatrix:
+        """Return the same matrix in a unit in which squares and their squares are in range.
+
+        Returns
+        -------
+        CenteredMatrix
+            Its unit is told from a few rows. If the first pass shows that they were not
+            like the others, another one finds the largest entry, and the first is made
+            again.
+        """
+        exponent = self.rows.exponent + safe_exponent(self.rows)
+        rows = self.rows.in_unit(exponent) if exponent else self.rows
+        matrix = CenteredMatrix(rows, center=self.center)
+        matrix._may_change_unit = rows.rereadable
+        return matrix
+
+    def first(self, fold):
+        """Return the state of a fold that brings moments, in a unit that holds them.
+
+        Parameters
+        ----------
+        fold : callable
+            ``fold()`` returns a list, with moments as one of its items.
+
+        Returns
+        -------
+        list
+            The state.
+        """
+        state = fold()
+        moments = next(part for part in reversed(state) if isinstance(part, Moments))
+        if not self._may_change_unit or is_in_range(moments.squared_norm, self.dtype):
+            return state
+        self._may_change_unit = False
+        (largest,) = self.fold(passes.fold_largest, combine=passes.larger)
+        if not 0 < largest < np.inf:
+            return state
+        self.rows = self.rows.in_unit(self.rows.exponent + exponent_of(largest))
+        self.__dict__.pop("shift", None)
+        return fold()
 
     @property
     def _is_far(self):
@@ -225,7 +274,18 @@ class CenteredMatrix:
         return self.fold(passes.fold_projected_gram, self.layout(V), offset, shift)[0]
 
     def layout(self, V):
-        """Return the vectors V as passes take them, see `passes`."""
+        """Return vectors as passes take them.
+
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features)
+            Vectors, as rows.
+
+        Returns
+        -------
+        ndarray
+            For sparse rows ``V.T``, in C order.
+        """
         return np.ascontiguousarray(V.T) if self.rows.sparse else V
 
     def gram(self) -> np.ndarray:
@@ -236,7 +296,7 @@ class CenteredMatrix:
         ndarray of shape (n_features, n_features)
             Summed over blocks in float64; n_rows n_features^2 flops.
         """
-        (moments,) = self.fold(passes.fold_gram, self.shift)
+        (moments,) = self.first(lambda: self.fold(passes.fold_gram, self.shift))
         self.set_moments(moments)
         return (moments.about_mean() if self.center else moments).squares
 
@@ -278,7 +338,7 @@ class CenteredMatrix:
         ndarray of shape (S.shape[0], n_features)
             The sketch of the centred, weighted rows.
         """
-        SB, S1, moments = self.fold(passes.fold_sketch, S, self.shift)
+        SB, S1, moments = self.first(lambda: self.fold(passes.fold_sketch, S, self.shift))
         self.set_moments(moments)
         return SB - (S1 * moments.offset).astype(self.dtype) if self.center else SB
 
@@ -338,7 +398,13 @@ class CenteredMatrix:
         return CenteredMatrix(rows, center=self.center)
 
     def in_double(self) -> CenteredMatrix:
-        """Return the same matrix, whose blocks are converted to float64 as they are read."""
+        """Return the same matrix in double precision.
+
+        Returns
+        -------
+        CenteredMatrix
+            Its blocks are converted as they are read.
+        """
         return CenteredMatrix(self.rows.with_dtype(np.float64), center=self.center)
 
     def near(self, moments) -> None:

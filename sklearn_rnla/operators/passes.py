@@ -73,6 +73,18 @@ def fold_moments(state, block, shift):
     return add_states(state, [block_moments(values, block.weight, shift)])
 
 
+def fold_largest(state, block):
+    """Largest absolute value of an entry: ``[largest]``."""
+    values = block.values if isinstance(block.values, np.ndarray) else block.values.data
+    largest = float(np.abs(values).max(initial=0.0))
+    return [largest] if state is None else larger(state, [largest])
+
+
+def larger(left, right):
+    """Merge the states of `fold_largest`."""
+    return [max(left[0], right[0])]
+
+
 class FewEnergies(NamedTuple):
     """Energies of consecutive rows: the large ones, and the mean of the others.
 
