@@ -34,7 +34,7 @@ def _with_spectrum(spectrum, m, n, rng):
 
 
 def _heavy_rows(sizes, m, n, rng):
-    """Return noise, in which few rows have so many times its largest singular value as norm."""
+    """Return noise, and few rows whose norms are multiples of its largest value."""
     A = rng.standard_normal((m, n)) / (np.sqrt(m) + np.sqrt(n))
     for i, size in zip(rng.choice(m, len(sizes), replace=False), sizes, strict=True):
         A[i] *= size / np.linalg.norm(A[i])

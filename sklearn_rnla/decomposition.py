@@ -532,6 +532,8 @@ class RandomizedPCA(
         if not self.with_mean:
             explained = np.maximum(variance - (V.astype(np.float64) @ mean) ** 2, 0.0)
             whole = max(0.0, whole - float(mean @ mean))
+        # More than the whole is rounding.
+        whole = max(whole, float(explained.sum()))
         left_out = min(n_samples, V.shape[1]) - k
         rest = max(0.0, squared_norm - float(s @ s)) / degrees
         self.components_ = V.astype(dtype, copy=False)

@@ -38,6 +38,9 @@ _NARROW_MULTIPLE = 8
 # what the sampled look-ahead cannot see, measured on the spectra gallery.
 _SAFETY = 1.5
 
+# Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
+_MOST_NARROWER = 2
+
 
 class RightSVD(NamedTuple):
     """Leading singular values and right singular vectors.
@@ -362,7 +365,9 @@ def _outlook(step, energy, gained, sample):
         return _Outlook(gained / (2 * energy.tail), energy.tail)
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
-    excess = _SAFETY * ahead.gain / (2 * tail)
+    # A block without the residuals that are rounding is narrower, and its step gains less.
+    narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
+    excess = _SAFETY * narrower * ahead.gain / (2 * tail)
     return _Outlook(excess, tail, ahead if ahead.reliable else None)
 
 

@@ -127,4 +127,4 @@ def _excess(probe, V, k):
     error = total - float(np.sum((probe @ V.T) ** 2))
     if error <= np.finfo(V.dtype).eps * total:
         return 0.0
-    return float(np.sqrt(error / best) - 1) if best > 0 else np.inf
+    return max(0.0, float(np.sqrt(error / best)) - 1) if best > 0 else np.inf

@@ -140,23 +140,21 @@ def fold_row_energies(state, block, shift):
     if isinstance(block.values, np.ndarray):
         size = max(1, _CACHED_ENTRIES // max(1, n_features))
         memory = np.empty((min(size, n_rows), n_features), block.values.dtype)
-    for a in range(0, max(1, n_rows), size):
-        values = block.values[a : a + size]
+    energies, sums = np.empty(n_rows, block.values.dtype), np.zeros(n_features)
+    ones = np.ones(n_rows, block.values.dtype) if block.weight is None else block.weight
+    for a in range(0, n_rows, size):
+        values, part = block.values[a : a + size], slice(a, a + size)
         if memory is None or shift is None:
             values = shift_rows(values, shift)
         else:
             values = np.subtract(values, shift, out=memory[: len(values)])
-        energies = row_energies(values)
-        weight, total = None, len(energies)
-        ones = np.ones(total, values.dtype)
-        if block.weight is not None:
-            weight = block.weight[a : a + size]
-            energies *= weight
-            ones, total = weight, weight.sum(dtype=np.float64)
-        sums, squares = (ones @ values).astype(np.float64), energies.sum(dtype=np.float64)
-        moments = Moments(float(total), sums, float(squares), shift)
-        state = add_states(state, [moments, [FewEnergies.of(energies)]])
-    return state
+        energies[part] = row_energies(values)
+        sums += ones[part] @ values
+    if block.weight is not None:
+        energies *= block.weight
+    squares, total = energies.sum(dtype=np.float64), ones.sum(dtype=np.float64)
+    moments = Moments(float(total), sums, float(squares), shift)
+    return add_states(state, [moments, [FewEnergies.of(energies)]])
 
 
 def row_energies(values):
