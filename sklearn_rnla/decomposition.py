@@ -116,8 +116,8 @@ class RandomizedPCA(
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X has string names.
     error_estimate_ : float
-        Estimated excess error, in the units of `tol`. It is rounding for exact
-        algorithms, an upper bound after `partial_fit`.
+        Estimated excess error, in the units of `tol`, never below rounding. It is rounding
+        for exact algorithms, an upper bound after `partial_fit`.
     n_passes_ : int
         Passes made over all the data.
 
@@ -130,9 +130,13 @@ class RandomizedPCA(
     Notes
     -----
     Block Krylov iteration on the Gram matrix [1]_, [5]_, from a solution on 5 % of the
-    rows. Each pass reads the data once and costs ``4 n_samples n_features l`` flops, or
-    ``4 nnz l`` for sparse data, with `l` slightly above `n_components`. Memory beyond the
-    data: a few ``l x n_features`` arrays and one block.
+    rows. A first pass finds the moments, and rows of a large norm, which are always among
+    them. Each later one costs ``4 n_samples n_features l`` flops, or ``4 nnz l`` for sparse
+    data, with `l` slightly above `n_components`. Memory beyond the data: a few ``l x
+    n_features`` arrays and one block. Where all that is left is lost in the rounding of
+    squares, more passes in double precision find the rest.
+
+    The data may have any unit. A variance that single precision cannot hold is in double.
 
     Zero-weight samples count as absent, integer weights as repetitions.
 
@@ -484,7 +488,7 @@ class RandomizedPCA(
             warnings.warn(
                 f"The estimated excess error is {result.error_estimate:.1e} after "
                 f"{A.n_passes} passes, above tol={self.tol}. Allow a larger max_passes="
-                f"{self.max_passes}, or a larger error.",
+                f"{self.max_passes} or tol, or choose algorithm='gram', which is exact.",
                 ConvergenceWarning,
                 stacklevel=4,
             )

@@ -320,7 +320,10 @@ def block_krylov(
         hidden = _excess_in_rounding(energy, is_dropped[:k])
         if hidden > tol:
             return _above_rounding(step.ritz, energy, hidden)._replace(stalled=True)
-        outlook = _outlook(step, energy, gained, sample)
+        narrower = 1.0
+        if not subspace and len(step.block):
+            narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
+        outlook = _outlook(step, energy, gained, sample, narrower)
         last = interrupted or n_passes >= max_passes
         last = last or _is_last(outlook, step.block, tol)
         found = _sampled_step(outlook, tol, last)
@@ -351,7 +354,7 @@ def _above_noise(residuals, noise):
     return residuals[~is_dropped], is_dropped
 
 
-def _outlook(step, energy, gained, sample):
+def _outlook(step, energy, gained, sample, narrower):
     """Estimate the excess error of the directions found so far.
 
     The error ``||A - A V^T V||_F`` is the root of the tail. So its relative excess is, to
@@ -366,7 +369,6 @@ def _outlook(step, energy, gained, sample):
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
     # A block without the residuals that are rounding is narrower, and its step gains less.
-    narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
     excess = _SAFETY * narrower * ahead.gain / (2 * tail)
     return _Outlook(excess, tail, ahead if ahead.reliable else None)
 
