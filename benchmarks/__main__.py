@@ -4,7 +4,7 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import completion, cur, gp, neural, nystroem, pca, regression, spectral
+from . import completion, coverage, cur, gp, neural, nystroem, pca, regression, spectral
 from .machine import describe_machine
 from .report import Report
 
@@ -18,6 +18,7 @@ SUITES = {
     "regression": regression,
     "completion": completion,
     "neural": neural,
+    "coverage": coverage,
 }
 
 

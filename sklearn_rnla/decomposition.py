@@ -19,6 +19,8 @@ from .linalg.singular.principal_components import principal_components, updated_
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
+from .operators.moments import safe_exponent
+from .operators.scaling import held
 
 
 class RandomizedPCA(
@@ -107,8 +109,8 @@ class RandomizedPCA(
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X has string names.
     error_estimate_ : float
-        Estimated excess error, in the units of `tol`. It is rounding for exact
-        algorithms, an upper bound after `partial_fit`.
+        Estimated excess error, in the units of `tol`, never below rounding. It is rounding
+        for exact algorithms, an upper bound after `partial_fit`.
     n_passes_ : int
         Passes made over all the data.
 
@@ -121,9 +123,13 @@ class RandomizedPCA(
     Notes
     -----
     Block Krylov iteration on the Gram matrix [1]_, [5]_, from a solution on 5 % of the
-    rows. Each pass reads the data once and costs ``4 n_samples n_features l`` flops, or
-    ``4 nnz l`` for sparse data, with `l` slightly above `n_components`. Memory beyond the
-    data: a few ``l x n_features`` arrays and one block.
+    rows. A first pass finds the moments, and rows of a large norm, which are always among
+    them. Each later one costs ``4 n_samples n_features l`` flops, or ``4 nnz l`` for sparse
+    data, with `l` slightly above `n_components`. Memory beyond the data: a few ``l x
+    n_features`` arrays and one block. Where all that is left is lost in the rounding of
+    squares, more passes in double precision find the rest.
+
+    The data may have any unit. A variance that single precision cannot hold is in double.
 
     Zero-weight samples count as absent, integer weights as repetitions.
 
@@ -231,12 +237,14 @@ class RandomizedPCA(
             X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
         )
         rule = rank_rule(self.n_components, (rows.n_samples, rows.shape[1]))
-        if rows.shape[0] is None and self.algorithm == "auto":
+        is_stream = rows.shape[0] is None
+        if is_stream and self.algorithm == "auto":
             self._update(rows, rule, None)
         else:
             self._solve(rows, rule)
-        # The rows of an iterator have been counted only now.
-        rank_rule(self.n_components, (rows.n_samples, rows.shape[1]))
+        if is_stream:
+            # Its rows have been counted only now.
+            rank_rule(self.n_components, (self.n_samples_, rows.shape[1]))
         return self
 
     @fitting
@@ -355,7 +363,7 @@ class RandomizedPCA(
             moment about the origin.
         """
         check_is_fitted(self)
-        return self._model().covariance().astype(self.components_.dtype)
+        return held(self._model().covariance(), self.components_.dtype)
 
     def get_precision(self):
         """Return the inverse of `get_covariance`.
@@ -367,7 +375,7 @@ class RandomizedPCA(
             ``eps`` times the largest.
         """
         check_is_fitted(self)
-        return self._model().precision().astype(self.components_.dtype)
+        return held(self._model().precision(), self.components_.dtype)
 
     def score_samples(self, X):
         """Return the log-likelihood of each sample under the probabilistic model.
@@ -436,7 +444,7 @@ class RandomizedPCA(
                 f"algorithm={self.algorithm!r} reads the data several times, but an "
                 "iterator of blocks can be read once: choose 'auto', 'gram' or 'one-view'."
             )
-        A = CenteredMatrix(rows, center=self.with_mean)
+        A = CenteredMatrix(rows, center=self.with_mean).in_safe_unit()
         found = principal_components(
             A,
             rule,
@@ -452,10 +460,10 @@ class RandomizedPCA(
             warn_user(
                 f"The estimated excess error is {found.error_estimate:.1e} after "
                 f"{A.n_passes} passes, above tol={self.tol}. Allow a larger max_passes="
-                f"{self.max_passes}, or a larger error.",
+                f"{self.max_passes} or tol, or choose algorithm='gram', which is exact.",
                 ConvergenceWarning,
             )
-        self._set_results(found, rows.shape[0], A.n_passes)
+        self._set_results(found, A.rows.shape[0], A.n_passes)
         self._summary = None
 
     def _summary_so_far(self, rule):
@@ -468,7 +476,11 @@ class RandomizedPCA(
                 f"with_mean={self._with_mean}: call fit."
             )
         summary = self._summary or RowSummary.of_leading(
-            self.singular_values_, self.components_, self._moments, self.n_samples_, rule
+            self.singular_values_.astype(np.float64) / 2.0**self._exponent,
+            self.components_,
+            self._moments,
+            self.n_samples_,
+            rule,
         )
         if not summary.supports(rule):
             raise ValueError(
@@ -480,7 +492,11 @@ class RandomizedPCA(
     def _update(self, rows, rule, before):
         """Set the components of the rows that a summary stands for, and of those given."""
         found, summary = updated_components(
-            rows, rule, center=self.with_mean, summary=before
+            # The first rows tell the unit of all.
+            rows.in_unit(safe_exponent(rows) if before is None else self._exponent),
+            rule,
+            center=self.with_mean,
+            summary=before,
         )
         self._set_results(found, summary.n_rows, 1)
         self._summary = summary
@@ -497,13 +513,16 @@ class RandomizedPCA(
         self.n_samples_ = self.n_samples_seen_ = n_rows
         self.n_passes_ = n_passes
         self.error_estimate_ = found.error_estimate
-        self._second_moments = found.second_moments
+        self._second_moments, self._noise = found.second_moments, found.noise
+        self._exponent = found.exponent
         self._moments = found.moments
         self._with_mean = self.with_mean
 
     def _scale(self):
         """Return what `transform` divides by, in float64."""
-        return np.sqrt(self._second_moments) if self.whiten else np.ones(self.n_components_)
+        if not self.whiten:
+            return np.ones(self.n_components_)
+        return np.sqrt(self._second_moments) * 2.0**self._exponent
 
     def _model(self):
         # No property, as showing an estimator evaluates all of them.
@@ -511,7 +530,8 @@ class RandomizedPCA(
             components=self.components_,
             mean=self.mean_,
             variances=self._second_moments,
-            noise=self.noise_variance_,
+            noise=self._noise,
+            exponent=self._exponent,
         )
 
 

@@ -96,6 +96,7 @@ def test_only_small_states_come_back_to_the_client(client, monkeypatch):
     data = da.random.default_rng(0).standard_normal((40_000, 100), chunks=(4000, 100))
     RandomizedPCA(5, algorithm="krylov", tol=0.1, random_state=0).fit(data)
     assert sizes
-    # A state is 100 features times 16 vectors; the data are 32 MB.
-    assert max(sizes) <= 100 * 16 * 8
+    # A state is 100 features times 16 vectors, and 64 rows are looked at. The data are
+    # 32 MB.
+    assert max(sizes) <= 100 * 64 * 8
     assert sum(sizes) <= 1e6

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 
+from .._fitting import warn_user
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
@@ -19,6 +21,9 @@ from ..operators.psd_matrix import check_square
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
 from .singular.choice import block_width
+
+# Residual norms within this many eps of the largest eigenvalue are rounding.
+_ROUNDING = 32
 
 
 class Eigh(NamedTuple):
@@ -34,12 +39,15 @@ class Eigh(NamedTuple):
         ``||A x - theta x||`` of each: an eigenvalue of A is at most that far away.
     n_products : int
         Products with A made, each of one block.
+    converged : bool
+        Whether the residual norms are within the tolerance.
     """
 
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray
     residual_norms: np.ndarray
     n_products: int
+    converged: bool
 
 
 @validate_params(
@@ -85,7 +93,7 @@ def randomized_eigh(
     Returns
     -------
     Eigh
-        ``(eigenvalues, eigenvectors, residual_norms, n_products)``.
+        ``(eigenvalues, eigenvectors, residual_norms, n_products, converged)``.
 
     Raises
     ------
@@ -122,15 +130,34 @@ def randomized_eigh(
     for n_products, step in enumerate(steps, 1):
         values, V, _ = step.ritz
         # By Weyl's theorem, an eigenvalue of A is no further from each Ritz value.
-        squares = np.einsum("ij,ij->i", step.residuals, step.residuals, dtype=np.float64)
-        norms = np.sqrt(squares)
-        found = norms[:k].max() <= tol * np.abs(values).max()
-        if found or n_products == max_products:
+        norms = _row_norms(step.residuals)
+        largest, scale = norms[:k].max(), np.abs(values).max()
+        # Residuals of rounding are as good as none.
+        converged = bool(largest <= max(tol, _ROUNDING * np.finfo(dtype).eps) * scale)
+        if converged or n_products == max_products:
             break
+    if not converged:
+        warn_user(
+            f"After {n_products} products, the largest residual norm is "
+            f"{largest / scale:.1e} of the largest eigenvalue, above tol={tol}. Increase "
+            f"max_products (now {max_products}), n_oversamples, or tol.",
+            ConvergenceWarning,
+            # Above the function that validates parameters.
+            stacklevel=3,
+        )
     V = complete_rows(V, k, rng)
     V = svd_flip(None, V[:k].copy(), u_based_decision=False)[1]
     values, norms = values[:k].astype(dtype), norms[:k].astype(dtype)
-    return Eigh(values, V.T, residual_norms=norms, n_products=n_products)
+    return Eigh(
+        values, V.T, residual_norms=norms, n_products=n_products, converged=converged
+    )
+
+
+def _row_norms(R):
+    """Return the norms of rows whose squares may be out of range, in float64."""
+    largest = float(np.abs(R).max(initial=0.0))
+    R = R.astype(np.float64) / (largest or 1.0)
+    return largest * np.sqrt(np.einsum("ij,ij->i", R, R))
 
 
 def _projected_product(A, V):

@@ -212,9 +212,11 @@ def _gaussian_factor(product, n, width, dtype, rng):
     refuse_complex(Y.dtype)
     if not np.isfinite(Y).all():
         raise ValueError("A product with A contains NaN or infinity.")
-    shift = np.sqrt(n) * np.finfo(dtype).eps * np.linalg.norm(Y)
-    if shift == 0:
+    # In units of the largest, whose square may be out of range.
+    largest = float(np.abs(Y).max(initial=0.0))
+    if largest == 0:
         return Y, 0.0
+    shift = np.sqrt(n) * np.finfo(dtype).eps * largest * float(np.linalg.norm(Y / largest))
     Y = Y + shift * Omega
     B = (Omega.T @ Y).astype(np.float64)
     try:

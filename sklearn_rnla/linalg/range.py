@@ -12,6 +12,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
+from ..operators.moments import is_in_range
 from ..sketching import Gaussian, make_distribution
 from .dense.orth import complete_rows, orthonormal_rows
 
@@ -123,7 +124,7 @@ def range_finder(
     # The test matrix of algorithm 4.1, as rows.
     omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()
     omega = omega.astype(rows.dtype)
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(rows, center=False).in_safe_unit()
     # Algorithm 4.4 from the right: (A^T A)^q Omega, orthonormal in between, so that A is
     # read by rows, once in each iteration.
     for _ in range(n_power_iterations):
@@ -132,8 +133,11 @@ def range_finder(
     # Variance one: a probe's image has the squared Frobenius norm for expectation.
     probes = Gaussian(n_probes, n_columns).sample(rng).to_dense() * np.sqrt(n_probes)
     test = np.concatenate([omega, probes.astype(rows.dtype)])
-    columns = np.ascontiguousarray(test.T)
-    Y = np.asarray(matrix.rows.map(passes.project, columns, 0, n_columns=len(test)))
+    Y = _image(matrix, test)
+    if not is_in_range(passes.squared_norm(Y), rows.dtype):
+        # A few rows did not tell the unit of the others.
+        matrix.find_moments()
+        Y = _image(matrix, test)
     passes.check_finite(passes.squared_norm(Y), rows.dtype)
     Qt = orthonormal_rows(Y[:, :size].T)
     images = Y[:, size:]
@@ -142,7 +146,16 @@ def range_finder(
     squares = np.einsum("ij,ij->j", rest, rest)
     frobenius = float(np.sqrt(squares.mean()))
     bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
-    return Range(Qt.T, frobenius_error=frobenius, spectral_bound=bound)
+    unit = matrix.unit
+    return Range(Qt.T, frobenius_error=frobenius * unit, spectral_bound=bound * unit)
+
+
+def _image(A, V):
+    """Return ``A V^T``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(
+            A.rows.map(passes.project, np.ascontiguousarray(V.T), 0, n_columns=len(V))
+        )
 
 
 def projection_error(A, V, *, n_jobs=None):
@@ -185,10 +198,10 @@ def projection_error(A, V, *, n_jobs=None):
         raise ValueError(
             f"V of shape {V.shape} must have the {rows.shape[1]} columns of A."
         )
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(rows, center=False).in_safe_unit()
     matrix.near(Moments(1.0, np.zeros(rows.shape[1]), 0.0))
     H = matrix.gram_product(V).H
     total = matrix.moments.squared_norm
     rest = math.sqrt(max(0.0, total - float(np.trace(H))))
     relative = rest / math.sqrt(total) if total > 0 else 0.0
-    return ProjectionError(frobenius=rest, relative=relative)
+    return ProjectionError(frobenius=rest * matrix.unit, relative=relative)

@@ -141,7 +141,7 @@ def randomized_svd(
     unit = unit_of(rows.in_memory()) if is_dense else 1.0
     if unit != 1:
         rows = check_matrix(rows.in_memory() / unit, block_size=block_size, n_jobs=n_jobs)
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(rows, center=False).in_safe_unit()
     options = {
         "algorithm": algorithm,
         "tol": tol,
@@ -159,7 +159,7 @@ def randomized_svd(
         _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
         U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
         error, n_passes = right.error_estimate, matrix.n_passes
-    s = s.astype(rows.dtype) * rows.dtype.type(unit)
+    s = (s.astype(np.float64) * (unit * matrix.unit)).astype(rows.dtype)
     return SVD(U, s, V, error_estimate=error, n_passes=n_passes)
 
 
@@ -243,7 +243,8 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     rows = check_matrix(A, n_jobs=n_jobs)
     k = int(n_components)
     check_rank("n_components", k, (rows.shape[0] or rows.shape[1], rows.shape[1]))
-    matrix = CenteredMatrix(rows, center=False)
+    matrix = CenteredMatrix(rows, center=False).in_safe_unit()
     result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
     V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
-    return result._replace(components=V)
+    s = result.singular_values * matrix.unit
+    return result._replace(singular_values=s, components=V)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import passes
-from .moments import Moments, point_near
+from .moments import Moments, exponent_of, is_in_range, point_near, safe_exponent
 from .rows import add_states
 
 
@@ -55,6 +55,8 @@ class CenteredMatrix:
         self.n_passes = 0
         self._near = None
         self._moments = None
+        self._may_change_unit = False
+        self._energies = None
 
     @property
     def shape(self):
@@ -99,7 +101,78 @@ class CenteredMatrix:
 
     def find_moments(self):
         """Make the moments known, by a pass that raises where they are not finite."""
-        self.set_moments(*self.fold(passes.fold_moments, self.shift))
+        self.set_moments(*self.first(lambda: self.fold(passes.fold_moments, self.shift)))
+
+    @property
+    def row_energies(self) -> np.ndarray:
+        """Squared norms of the rows, about a point near the mean; found with the moments.
+
+        They tell which rows a sample must not miss: those far above the others are exact,
+        the others are known as means.
+        """
+        if self._energies is None:
+            moments, energies = self.first(self._fold_row_energies)
+            self.set_moments(moments)
+            self._energies = np.concatenate([few.all() for few in energies])
+        return self._energies
+
+    def _fold_row_energies(self):
+        return self.fold(passes.fold_row_energies, self.shift if self._is_far else None)
+
+    @property
+    def unit(self):
+        """What singular values and means are multiplied by to be in that of the data."""
+        return 2.0**self.rows.exponent
+
+    def in_safe_unit(self) -> CenteredMatrix:
+        """Return the same matrix in a unit in which squares and their squares are in range.
+
+        Returns
+        -------
+        CenteredMatrix
+            Its unit is told from a few rows. If the first pass shows that they were not
+            like the others, another one finds the largest entry, and the first is made
+            again.
+        """
+        exponent = self.rows.exponent + safe_exponent(self.rows)
+        rows = self.rows.in_unit(exponent) if exponent else self.rows
+        matrix = CenteredMatrix(rows, center=self.center)
+        matrix._may_change_unit = rows.rereadable
+        return matrix
+
+    def first(self, fold):
+        """Return the state of a fold that brings moments, in a unit that holds them.
+
+        Parameters
+        ----------
+        fold : callable
+            ``fold()`` returns a list, with moments as one of its items.
+
+        Returns
+        -------
+        list
+            The state.
+        """
+        state = fold()
+        moments = next(part for part in reversed(state) if isinstance(part, Moments))
+        if not self._may_change_unit or is_in_range(moments.squared_norm, self.dtype):
+            return state
+        self._may_change_unit = False
+        (largest,) = self.fold(passes.fold_largest, combine=passes.larger)
+        if not 0 < largest < np.inf:
+            return state
+        self.rows = self.rows.in_unit(self.rows.exponent + exponent_of(largest))
+        self.__dict__.pop("shift", None)
+        return fold()
+
+    @property
+    def _is_far(self):
+        """Whether the mean adds more than the spread to the energies of dense rows."""
+        if self.shift is None or self.rows.sparse:
+            return True
+        with np.errstate(invalid="ignore", over="ignore"):
+            spread = self.rows.some_rows().var(axis=0, dtype=np.float64).sum()
+            return float(np.sum(self.shift.astype(np.float64) ** 2)) > spread
 
     @cached_property
     def shift(self):
@@ -132,7 +205,7 @@ class CenteredMatrix:
         self._moments = found.without_products()
         return found
 
-    def _center_by(self, moments):
+    def center_by(self, moments):
         """Return what to take from the blocks, and what is then left of the mean.
 
         Parameters
@@ -183,10 +256,10 @@ class CenteredMatrix:
         if self._moments is None and self._near is None:
             self.find_moments()
         first = self._moments is None
-        shift, rest = self._center_by(self._near if first else self._moments)
+        shift, rest = self.center_by(self._near if first else self._moments)
         rest = rest.astype(self.dtype)
         Z, H, t, *moments = self.fold(
-            passes.fold_gram_product, self._layout(V), V @ rest, shift, first
+            passes.fold_gram_product, self.layout(V), V @ rest, shift, first
         )
         if self.rows.sparse:
             Z = np.ascontiguousarray(Z.T)
@@ -218,11 +291,23 @@ class CenteredMatrix:
             ``V A^T A V^T``, in float64.
         """
         V = np.ascontiguousarray(V, dtype=self.dtype)
-        shift, rest = self._center_by(self.moments)
+        shift, rest = self.center_by(self.moments)
         offset = V @ rest.astype(self.dtype)
-        return self.fold(passes.fold_projected_gram, self._layout(V), offset, shift)[0]
+        return self.fold(passes.fold_projected_gram, self.layout(V), offset, shift)[0]
 
-    def _layout(self, V):
+    def layout(self, V):
+        """Return vectors as passes take them.
+
+        Parameters
+        ----------
+        V : ndarray of shape (l, n_features)
+            Vectors, as rows.
+
+        Returns
+        -------
+        ndarray
+            For sparse rows ``V.T``, in C order.
+        """
         return np.ascontiguousarray(V.T) if self.rows.sparse else V
 
     def gram(self) -> np.ndarray:
@@ -233,7 +318,8 @@ class CenteredMatrix:
         ndarray of shape (n_features, n_features)
             Summed over blocks in float64; n_rows n_features^2 flops.
         """
-        return self.set_moments(*self.fold(passes.fold_gram, self.shift)).squares
+        (moments,) = self.first(lambda: self.fold(passes.fold_gram, self.shift))
+        return self.set_moments(moments).squares
 
     def triangular_factor(self, V=None) -> np.ndarray:
         """Return R of ``A V^T = Q R`` in one pass.
@@ -253,11 +339,11 @@ class CenteredMatrix:
         Its singular values are those of ``A V^T`` to eps times the largest, where those
         from the Gram matrix are accurate to sqrt(eps) only.
         """
-        shift, offset, layout = *self._center_by(self.moments), None
+        shift, offset, layout = *self.center_by(self.moments), None
         if V is not None:
             V = np.ascontiguousarray(V, dtype=self.dtype)
             offset = V.astype(np.float64) @ offset
-            layout = self._layout(V)
+            layout = self.layout(V)
         return self.fold(passes.fold_qr, layout, offset, shift, combine=passes.stack_qr)
 
     def sketch(self, S) -> np.ndarray:
@@ -273,7 +359,7 @@ class CenteredMatrix:
         ndarray of shape (S.shape[0], n_features)
             The sketch of the centred, weighted rows.
         """
-        SB, S1, moments = self.fold(passes.fold_sketch, S, self.shift)
+        SB, S1, moments = self.first(lambda: self.fold(passes.fold_sketch, S, self.shift))
         self.set_moments(moments)
         return SB - (S1 * moments.offset).astype(self.dtype) if self.center else SB
 
@@ -291,7 +377,7 @@ class CenteredMatrix:
             Rows are not weighted; a lazy array where the source is lazy.
         """
         Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
-        shift, rest = self._center_by(self.moments)
+        shift, rest = self.center_by(self.moments)
         offset = (rest @ V.T.astype(np.float64)).astype(self.dtype)
         self.n_passes += 1
         return self.rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
@@ -310,58 +396,37 @@ class CenteredMatrix:
         weight = self.rows.weight
         return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
 
-    def take(self, indices) -> CenteredMatrix:
+    def take(self, indices, factors=None) -> CenteredMatrix:
         """Return some of the rows.
 
         Parameters
         ----------
         indices : ndarray of int
             Distinct.
+        factors : ndarray of float, default=None
+            What their weights are multiplied by.
 
         Returns
         -------
         CenteredMatrix
             Centred about their own mean.
         """
-        return CenteredMatrix(self.rows.take(np.sort(indices)), center=self.center)
+        order = np.argsort(indices, kind="stable")
+        rows = self.rows.take(indices[order])
+        if factors is not None:
+            weight = factors[order] * (1 if rows.weight is None else rows.weight)
+            rows = rows.with_weight(weight.astype(self.dtype))
+        return CenteredMatrix(rows, center=self.center)
 
-    def sample(self, n_rows, rng) -> CenteredMatrix:
-        """Return rows drawn uniformly without replacement.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        rng : Generator
-            Draws them.
+    def in_double(self) -> CenteredMatrix:
+        """Return the same matrix in double precision.
 
         Returns
         -------
         CenteredMatrix
-            Centred about their own mean.
+            Its blocks are converted as they are read.
         """
-        return self.take(self.draw_rows(n_rows, rng))
-
-    def draw_rows(self, n_rows, rng) -> np.ndarray:
-        """Return the indices of distinct rows whose weight is not zero.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        rng : Generator
-            Draws them.
-
-        Returns
-        -------
-        ndarray of int
-            Fewer than `n_rows` where most weights are zero.
-        """
-        weight = self.rows.weight
-        if weight is None:
-            return rng.choice(self.shape[0], size=n_rows, replace=False)
-        weighty = np.flatnonzero(weight)
-        return rng.choice(weighty, size=min(n_rows, len(weighty)), replace=False)
+        return CenteredMatrix(self.rows.with_dtype(np.float64), center=self.center)
 
     def near(self, moments) -> None:
         """Provide a sample's moments, so that the first product brings the exact ones.

@@ -15,6 +15,7 @@ from .rows import (
     add_states,
     check_block,
     first_of_weight,
+    in_unit,
     map_block,
     of_weight,
     working_dtype,
@@ -78,7 +79,12 @@ class DaskRows(RowMatrix):
     @property
     def _kind(self):
         """What `check_block` is to make of every chunk."""
-        return {"n_features": self.shape[1], "dtype": self.dtype, "sparse": self.sparse}
+        return {
+            "n_features": self.shape[1],
+            "dtype": self.dtype,
+            "sparse": self.sparse,
+            "exponent": self.exponent,
+        }
 
     @cached_property
     def _first_rows(self):
@@ -120,12 +126,14 @@ class DaskRows(RowMatrix):
             yield Block(int(start), check_block(block.compute(), **self._kind), weight)
 
     def map(self, function, *args, n_columns, dtype=None):
-        return map_rows(self._X, function, *args, n_columns=n_columns, dtype=dtype)
+        return map_rows(
+            self._X, function, *args, n_columns=n_columns, dtype=dtype, kind=self._kind
+        )
 
     def some_rows(self):
         start = first_of_weight(self.weight)
         rows = self._rows_from(start) if start else self._first_rows
-        return of_weight(rows, self.weight, start)
+        return in_unit(of_weight(rows, self.weight, start), self.exponent)
 
     def _rows_from(self, start):
         """Return a few rows of a chunk, from row `start` of all on."""
@@ -156,20 +164,23 @@ class DaskRows(RowMatrix):
         ]
         weight = None if self.weight is None else self.weight[indices]
         taken = DaskRows(da.concatenate(arrays), weight=weight)
-        taken.sparse = self.sparse
+        taken.sparse, taken.exponent = self.sparse, self.exponent
         return taken
 
 
-def map_rows(X, function, *args, n_columns, dtype=None):
-    """Apply ``function(values, *args)`` to every block of rows of `X`, lazily."""
+def map_rows(X, function, *args, n_columns, dtype=None, kind=None):
+    """Apply ``function(values, *args)`` to every block of rows of `X`, lazily.
+
+    `kind` is what `check_block` is to make of each; by default, of the working dtype.
+    """
     X = X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
-    working = working_dtype(X.dtype)
-    dtype = working if dtype is None else np.dtype(dtype)
+    kind = {"dtype": working_dtype(X.dtype)} if kind is None else kind
+    dtype = kind["dtype"] if dtype is None else np.dtype(dtype)
     return X.map_blocks(
         _map_block,
         function,
         args,
-        working,
+        kind,
         chunks=(X.chunks[0], (n_columns,)),
         dtype=dtype,
         meta=np.empty((0, 0), dtype),
@@ -203,5 +214,5 @@ def _take_rows(values, indices, dtype):
     return check_block(values, dtype=dtype)[indices]
 
 
-def _map_block(values, function, args, dtype):
-    return map_block(function, check_block(values, dtype=dtype), *args)
+def _map_block(values, function, args, kind):
+    return map_block(function, check_block(values, **kind), *args)

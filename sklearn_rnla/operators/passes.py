@@ -7,12 +7,20 @@ and leave their product in the same layout.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.linalg
 
 from .._refusals import FILL_FIRST, refuse_not_finite
 from .moments import Moments, shift_rows
 from .rows import add_states
+
+# Rows of more than so many times the mean energy are told one by one.
+HEAVY = 4
+
+# Entries of dense rows that stay in cache.
+_CACHED_ENTRIES = 2**18
 
 # Entries summed by one BLAS dot product: bounds the rounding error of float32 sums.
 _DOT_ENTRIES = 2**16
@@ -76,6 +84,97 @@ def fold_moments(state, block, shift):
     """Moments of the rows about `shift`, None for the origin."""
     values = shift_rows(block.values, shift)
     return add_states(state, [block_moments(values, block.weight, shift)])
+
+
+def fold_largest(state, block):
+    """Largest absolute value of an entry: ``[largest]``."""
+    values = block.values if isinstance(block.values, np.ndarray) else block.values.data
+    largest = float(np.abs(values).max(initial=0.0))
+    return [largest] if state is None else larger(state, [largest])
+
+
+def larger(left, right):
+    """Merge the states of `fold_largest`."""
+    return [max(left[0], right[0])]
+
+
+class FewEnergies(NamedTuple):
+    """Energies of consecutive rows: the large ones, and the mean of the others.
+
+    So that little comes back from a cluster.
+
+    Attributes
+    ----------
+    n_rows : int
+    heavy : ndarray of int
+        Rows of more than `HEAVY` times the mean.
+    energies : ndarray
+        Theirs.
+    mean : float
+        Mean energy of the others.
+    """
+
+    n_rows: int
+    heavy: np.ndarray
+    energies: np.ndarray
+    mean: float
+
+    @classmethod
+    def of(cls, energies):
+        """Return the summary of energies."""
+        energies = energies.astype(np.float64)
+        n_rows, is_heavy = len(energies), np.zeros(len(energies), bool)
+        while True:
+            # Beside the heaviest, none would be above the mean: without it, others are.
+            n_rest = n_rows - np.count_nonzero(is_heavy)
+            mean = float(energies[~is_heavy].sum()) / max(1, n_rest)
+            more = ~is_heavy & (energies > HEAVY * mean)
+            if not more.any():
+                break
+            is_heavy |= more
+        heavy = np.flatnonzero(is_heavy)
+        return cls(n_rows, heavy, energies[heavy], mean)
+
+    def all(self):
+        """Return an energy for each row."""
+        energies = np.full(self.n_rows, self.mean)
+        energies[self.heavy] = self.energies
+        return energies
+
+
+def fold_row_energies(state, block, shift):
+    """Moments of the rows about `shift`, and the weighted square of each row's norm.
+
+    State: the moments, and a list of `FewEnergies`, in the order of the rows. Dense rows
+    are taken few at a time, so that what is computed of them stays in cache.
+    """
+    n_rows, n_features = block.values.shape
+    size, memory = max(1, n_rows), None
+    if isinstance(block.values, np.ndarray):
+        size = max(1, _CACHED_ENTRIES // max(1, n_features))
+        memory = np.empty((min(size, n_rows), n_features), block.values.dtype)
+    energies, sums = np.empty(n_rows, block.values.dtype), np.zeros(n_features)
+    ones = np.ones(n_rows, block.values.dtype) if block.weight is None else block.weight
+    for a in range(0, n_rows, size):
+        values, part = block.values[a : a + size], slice(a, a + size)
+        if memory is None or shift is None:
+            values = shift_rows(values, shift)
+        else:
+            values = np.subtract(values, shift, out=memory[: len(values)])
+        energies[part] = row_energies(values)
+        sums += ones[part] @ values
+    if block.weight is not None:
+        energies *= block.weight
+    squares, total = energies.sum(dtype=np.float64), ones.sum(dtype=np.float64)
+    moments = Moments(float(total), sums, float(squares), shift)
+    return add_states(state, [moments, [FewEnergies.of(energies)]])
+
+
+def row_energies(values):
+    """Return the squares of the norms of rows."""
+    if isinstance(values, np.ndarray):
+        return np.einsum("ij,ij->i", values, values)
+    return np.asarray(values.multiply(values).sum(axis=1)).ravel()
 
 
 def _project_transposed(values, V):

@@ -47,7 +47,7 @@ def working_dtype(dtype) -> np.dtype:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def check_block(values, n_features=None, *, dtype=None, sparse=None):
+def check_block(values, n_features=None, *, dtype=None, sparse=None, exponent=0):
     """Return rows as all passes expect them; every source calls this for what it reads.
 
     Parameters
@@ -60,6 +60,8 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None):
         Of the result; None is the `working_dtype`.
     sparse : bool, default=None
         Whether the result is to be sparse; None leaves it as it is.
+    exponent : int, default=0
+        The result is divided by two to this power, see `RowMatrix.in_unit`.
 
     Returns
     -------
@@ -98,12 +100,24 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None):
     if is_sparse and sparse is False:
         values = values.toarray()
     if isinstance(values, np.ndarray) and not sparse:
-        return values.astype(dtype, copy=False)
+        return in_unit(values.astype(dtype, copy=False), exponent)
     values = sp.csr_array(values).astype(dtype, copy=False)
     if not values.has_canonical_format:
         values = values.copy()
         values.sum_duplicates()
-    return values
+    return in_unit(values, exponent)
+
+
+def in_unit(values, exponent):
+    """Return rows divided by two to the power `exponent`, a copy where that is not 0."""
+    if exponent == 0:
+        return values
+    if isinstance(values, np.ndarray):
+        return np.ldexp(values, -exponent)
+    data = np.ldexp(values.data, -exponent)
+    scaled = sp.csr_array((data, values.indices, values.indptr), shape=values.shape)
+    scaled.has_canonical_format = True
+    return scaled
 
 
 def first_of_weight(weight) -> int:
@@ -199,6 +213,8 @@ class RowMatrix(ABC):
         Whether `map` returns a lazy array.
     finite : bool
         Whether all entries are known to be finite; if not, `map` looks.
+    exponent : int
+        What is read is divided by two to this power.
     """
 
     shape: tuple
@@ -209,6 +225,7 @@ class RowMatrix(ABC):
     rereadable = True
     lazy = False
     finite = False
+    exponent = 0
 
     @property
     def n_samples(self):
@@ -233,6 +250,42 @@ class RowMatrix(ABC):
         weighted = copy(self)
         weighted.weight = weight
         return weighted
+
+    def with_dtype(self, dtype) -> RowMatrix:
+        """Return the same rows in another precision, converted block by block.
+
+        Parameters
+        ----------
+        dtype : numpy dtype
+            Either float32 or float64.
+
+        Returns
+        -------
+        RowMatrix
+            A view: the rows are not copied.
+        """
+        converted = copy(self)
+        converted.dtype = np.dtype(dtype)
+        if self.weight is not None:
+            converted.weight = self.weight.astype(dtype)
+        return converted
+
+    def in_unit(self, exponent) -> RowMatrix:
+        """Return the same rows in another unit, converted block by block.
+
+        Parameters
+        ----------
+        exponent : int
+            Blocks are what is stored, divided by two to this power, which is exact.
+
+        Returns
+        -------
+        RowMatrix
+            A view: the rows are not copied.
+        """
+        converted = copy(self)
+        converted.exponent = exponent
+        return converted
 
     @abstractmethod
     def fold(self, function, *args, combine=add_states):

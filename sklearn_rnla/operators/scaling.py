@@ -65,3 +65,11 @@ def in_unit(rows, penalty=0.0):
 
 def _entries(values):
     return values if isinstance(values, np.ndarray) else values.data
+
+
+def held(values, dtype):
+    """Return values in `dtype`, or as they are where its range does not hold them."""
+    magnitudes = np.abs(values[values != 0])
+    limits = np.finfo(dtype)
+    holds = magnitudes.size == 0 or limits.tiny <= magnitudes.max() <= limits.max
+    return values.astype(dtype) if holds else values

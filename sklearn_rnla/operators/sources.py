@@ -13,6 +13,7 @@ from .rows import (
     LocalRowMatrix,
     RowMatrix,
     check_block,
+    in_unit,
     is_typical,
     working_dtype,
 )
@@ -110,18 +111,22 @@ class ArrayRows(LocalRowMatrix):
 
     def values(self, rows):
         return check_block(
-            self._X[rows], self.shape[1], dtype=self.dtype, sparse=self.sparse
+            self._X[rows],
+            self.shape[1],
+            dtype=self.dtype,
+            sparse=self.sparse,
+            exponent=self.exponent,
         )
 
     def some_rows(self):
         if not self.resident:
             return super().some_rows()
         chosen = _spread(self.shape[0], self.weight)
-        return check_block(self._X[chosen], dtype=self.dtype)
+        return check_block(self._X[chosen], dtype=self.dtype, exponent=self.exponent)
 
     def take(self, indices):
         if isinstance(self._X, np.ndarray):
-            taken = check_block(self._X[indices], dtype=self.dtype)
+            taken = check_block(self._X[indices], dtype=self.dtype, exponent=self.exponent)
         else:
             # Lazy arrays index slowly, or not at all, by a list: read block by block.
             taken = stack_rows(
@@ -154,7 +159,7 @@ class SparseRows(LocalRowMatrix):
     def values(self, rows):
         X = self._X
         if rows.start == 0 and rows.stop == X.shape[0]:
-            return X
+            return self._read(X)
         first, last = X.indptr[rows.start], X.indptr[rows.stop]
         block = sp.csr_array(
             (
@@ -165,15 +170,17 @@ class SparseRows(LocalRowMatrix):
             shape=(rows.stop - rows.start, X.shape[1]),
         )
         block.has_canonical_format = True
-        return block
+        return self._read(block)
+
+    def _read(self, values):
+        return in_unit(values.astype(self.dtype, copy=False), self.exponent)
 
     def some_rows(self):
-        return self._X[_spread(self.shape[0], self.weight)]
+        return self._read(self._X[_spread(self.shape[0], self.weight)])
 
     def take(self, indices):
-        return SparseRows(
-            self._X[indices], weight=_take(self.weight, indices), n_jobs=self.n_jobs
-        )
+        taken = self._read(self._X[indices])
+        return SparseRows(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
 
 
 def _sparse_block_rows(nnz, shape) -> int:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block, map_block
+from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block, in_unit, map_block
 
 
 class StreamRows(RowMatrix):
@@ -52,7 +52,13 @@ class StreamRows(RowMatrix):
         blocks, self._blocks = self._blocks, None
         start = 0
         for block in blocks:
-            values = check_block(block, self.shape[1], dtype=self.dtype, sparse=self.sparse)
+            values = check_block(
+                block,
+                self.shape[1],
+                dtype=self.dtype,
+                sparse=self.sparse,
+                exponent=self.exponent,
+            )
             yield Block(start, values)
             start += values.shape[0]
         self.shape = (start, self.shape[1])
@@ -68,7 +74,7 @@ class StreamRows(RowMatrix):
         return np.concatenate(parts, dtype=dtype)
 
     def some_rows(self):
-        return self._first[:FEW_ROWS]
+        return in_unit(self._first[:FEW_ROWS], self.exponent)
 
     def take(self, indices):
         raise RuntimeError("Rows of an iterator cannot be taken out of order.")

@@ -283,3 +283,12 @@ WIDE = np.ones((2, 3))
 def test_bad_input_is_refused_with_the_reason(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e-170, 1e160, 1e250])
+def test_eigenvalues_of_any_unit(scale):
+    A = psd_with_spectrum(0.5 ** np.arange(60), 60)
+    expected = nystroem_eigh(A, 5, method="gaussian", random_state=0)
+    found = nystroem_eigh(A * scale, 5, method="gaussian", random_state=0)
+    values = found.eigenvalues / scale
+    np.testing.assert_allclose(values, expected.eigenvalues, rtol=1e-10)

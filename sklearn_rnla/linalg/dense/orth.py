@@ -17,6 +17,9 @@ _CHUNK = 4096
 _GRAM_LIMIT = 0.1 / np.sqrt(np.finfo(np.float64).eps)
 _PRODUCT_LIMIT = 1e-2
 
+# Sums of squares below this have lost digits to underflow.
+_LEAST_SQUARE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+
 # One more projection takes overlaps below this to rounding.
 _SMALL_OVERLAP = 1e-2
 
@@ -61,10 +64,12 @@ def orthonormal_rows(V, n_rounds=2):
     limit = min(_GRAM_LIMIT, _PRODUCT_LIMIT / np.finfo(V.dtype).eps)
     current = V
     for _ in range(n_rounds):
-        gram = product64(current, current)
-        norms = np.sqrt(np.diagonal(gram))
-        if not norms.all():
-            return orthonormal_rows(V[norms > 0], n_rounds)
+        with np.errstate(over="ignore", invalid="ignore"):
+            gram = product64(current, current)
+        squares = np.diagonal(gram)
+        if squares.size and not _LEAST_SQUARE < squares.min() <= squares.max() < np.inf:
+            return orthonormal_rows(_in_range(V), n_rounds)
+        norms = np.sqrt(squares)
         # V = L Q, where L is the Cholesky factor of V V^T. The rows are scaled first: their
         # sizes should not count as ill conditioning.
         L, info = scipy.linalg.lapack.dpotrf(gram / np.outer(norms, norms), lower=1)
@@ -74,6 +79,16 @@ def orthonormal_rows(V, n_rounds=2):
         inverse = scipy.linalg.lapack.dtrtri(L, lower=1)[0] if len(L) else L
         current = (np.tril(inverse) / norms).astype(V.dtype) @ current
     return current
+
+
+def _in_range(V):
+    """Return the rows that are not zero, each times the power of two that it needs."""
+    largest = np.abs(V).max(axis=1)
+    if not np.isfinite(largest).all():
+        raise ValueError("The rows to make orthonormal contain NaN or infinity.")
+    kept = largest > 0
+    exponents = np.frexp(largest[kept])[1]
+    return np.ldexp(V[kept], -exponents[:, np.newaxis])
 
 
 def _unit_rows(V):

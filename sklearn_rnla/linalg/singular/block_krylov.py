@@ -22,10 +22,7 @@ _SQUARING_LIMIT = 1e4
 _TAIL_LIMIT = 1e2
 
 # Residuals below this many eps of the largest Ritz value are rounding.
-_NOISE = 50
-
-# Passes after which a tail lost in rounding is taken for converged.
-_DEEP_PASSES = 3
+_NOISE = 8
 
 # A step on the sample is worth trying where the error is within this factor of the
 # tolerance.
@@ -40,6 +37,9 @@ _NARROW_MULTIPLE = 8
 # Estimates are multiplied by this before they are compared with a tolerance or reported:
 # what the sampled look-ahead cannot see, measured on the spectra gallery.
 _SAFETY = 1.5
+
+# Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
+_MOST_NARROWER = 2
 
 
 class RightSVD(NamedTuple):
@@ -57,7 +57,10 @@ class RightSVD(NamedTuple):
     converged : bool
         Whether the estimate is within the tolerance.
     stalled : bool
-        Whether it is not, but more passes would be rounding.
+        Whether it is not, but more passes would be rounding: then it is lost as well.
+    lost : bool
+        Whether all the rest of the matrix is lost in the rounding of squares, and with it
+        the last of these: see `deflated_svd`. Only those above it are returned then.
     """
 
     singular_values: np.ndarray
@@ -65,6 +68,7 @@ class RightSVD(NamedTuple):
     error_estimate: float
     converged: bool
     stalled: bool = False
+    lost: bool = False
 
 
 def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
@@ -87,6 +91,16 @@ def accurate_values(A, squared_values, V, k):
     if squaring_loses(squared_values, min(k, len(squared_values)), A.dtype):
         return refine_values(A, V)
     return np.sqrt(np.maximum(squared_values, 0.0)), V
+
+
+def storage_excess(s, tail, dtype) -> float:
+    """Return the excess error of rounding the vectors that belong to s: eps at least.
+
+    The error of an entry, relative to itself, is taken as uniform up to half of eps.
+    """
+    eps = float(np.finfo(dtype).eps)
+    lacking = eps**2 / 12 * float(s @ s)
+    return max(eps, float(np.sqrt(1 + lacking / tail)) - 1) if tail > 0 else eps
 
 
 class _Ahead:
@@ -294,8 +308,8 @@ def block_krylov(
     - Of the residuals, only the directions that this step finds worth their products make
       the next block: it is ever narrower.
     - Singular values that squaring would drown in rounding come from the QR factor of
-      ``A V^T``, one more pass of half the flops. If the tail is lost in rounding too,
-      that factor is taken on the whole basis, after three passes at least.
+      ``A V^T``, one more pass of half the flops. Where the tail is lost in rounding too,
+      the iteration ends: see `deflated_svd`.
     """
     basis = RitzBasis(len(start), A.dtype)
     captured = 0.0
@@ -303,14 +317,22 @@ def block_krylov(
         interrupted = report is not None and report()
         # The first pass over the data brings their squared norm with it.
         energy = _Energy(A, step.ritz.values[:k])
-        if not energy.tail_is_lost:
-            # Rounding has a direction as well, but not one that is worth a pass. Only where
-            # all that is left is as small as rounding, any direction may be wanted.
-            step.residuals = _above_noise(step.residuals, energy.noise)
         gained, captured = energy.captured - captured, energy.captured
-        outlook = _outlook(step, energy, gained, sample)
+        if energy.tail_is_lost:
+            return _above_rounding(step.ritz, energy, np.inf)
+        # What is below rounding has converged.
+        tol = max(tol, _NOISE * energy.eps)
+        # Rounding has a direction as well, but not one that is worth a pass.
+        step.residuals, is_dropped = _above_noise(step.residuals, energy.noise)
+        hidden = _excess_in_rounding(energy, is_dropped[:k])
+        if hidden > tol:
+            return _above_rounding(step.ritz, energy, hidden)._replace(stalled=True)
+        narrower = 1.0
+        if not subspace and len(step.block):
+            narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
+        outlook = _outlook(step, energy, gained, sample, narrower)
         last = interrupted or n_passes >= max_passes
-        last = last or _is_last(n_passes, outlook, energy, step.block, tol)
+        last = last or _is_last(outlook, step.block, tol)
         found = _sampled_step(outlook, tol, last)
         if found is not None or last:
             break
@@ -321,61 +343,58 @@ def block_krylov(
             step.block = _narrowed(outlook, tol)
     if found is None:
         found = _Found(step.ritz.values, step.ritz.vectors, outlook.excess)
-    if energy.tail_is_lost and energy.total > 0:
-        # Their Ritz values are rounding, so any vector of the basis may be wanted.
-        s, V = (part[: basis.width] for part in refine_values(A, basis.vectors))
-    else:
-        s, V = accurate_values(A, found.values, found.vectors, k)
-    excess = float(found.excess)
-    stalled = excess > tol and not len(step.block)
-    return RightSVD(s, V, error_estimate=excess, converged=excess <= tol, stalled=stalled)
+    s, V = accurate_values(A, found.values, found.vectors, k)
+    excess = max(float(found.excess), hidden, energy.eps)
+    return RightSVD(s, V, error_estimate=excess, converged=excess <= tol)
+
+
+def _above_rounding(ritz, energy, excess):
+    """Return the Ritz pairs that are above rounding."""
+    r = np.count_nonzero(ritz.values > _TAIL_LIMIT * energy.eps * energy.total)
+    s = np.sqrt(ritz.values[:r])
+    return RightSVD(s, ritz.vectors[:r], excess, converged=False, lost=True)
 
 
 def _above_noise(residuals, noise):
-    """Return the residuals that are more than rounding."""
-    norms = np.sqrt(np.einsum("ij,ij->i", residuals, residuals))
-    return residuals[norms > noise]
+    """Return the residuals that are more than rounding, and which are not."""
+    is_dropped = np.einsum("ij,ij->i", residuals, residuals) <= noise**2
+    return residuals[~is_dropped], is_dropped
 
 
-def _outlook(step, energy, gained, sample):
+def _outlook(step, energy, gained, sample, narrower):
     """Estimate the excess error of the directions found so far.
 
     The error ``||A - A V^T V||_F`` is the root of the tail. So its relative excess is, to
     first order, half of what the passes to come will take from the tail. That is estimated
     from the next pass, as far as it can be seen on the sample, or else from the last one.
     """
-    if energy.tail_is_lost or not len(step.block):
-        return _Outlook(_excess_in_rounding(energy), energy.tail)
+    if not len(step.block):
+        return _Outlook(0.0, energy.tail)
     if sample is None:
         # The passes to come will gain less than the last.
         return _Outlook(gained / (2 * energy.tail), energy.tail)
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
-    excess = _SAFETY * ahead.gain / (2 * tail)
+    # A block without the residuals that are rounding is narrower, and its step gains less.
+    excess = _SAFETY * narrower * ahead.gain / (2 * tail)
     return _Outlook(excess, tail, ahead if ahead.reliable else None)
 
 
-def _excess_in_rounding(energy):
-    """Return the excess error that may be hidden where all residuals are rounding.
+def _excess_in_rounding(energy, is_dropped):
+    """Return the excess error that may be hidden where residuals are dropped as rounding.
 
     The error of a Ritz value is quadratic in its residual, as long as that is smaller than
-    the value.
+    its distance from the values that are not wanted.
     """
-    if energy.tail_is_lost:
-        return 0.0
-    noise = energy.noise
-    lacking = np.minimum(noise, noise**2 / np.maximum(energy.leading, noise))
-    excess = float(lacking.sum()) / (2 * energy.tail)
-    return excess if excess > _NOISE * energy.eps else 0.0
+    noise, leading = energy.noise, energy.leading[is_dropped]
+    gaps = np.maximum(leading - energy.leading[-1], noise)
+    return float(np.sum(noise * (noise / gaps))) / (2 * energy.tail) if len(gaps) else 0.0
 
 
-def _is_last(n_passes, outlook, energy, block, tol):
+def _is_last(outlook, block, tol):
     """Whether to stop: no direction is left, or the error is within the tolerance."""
     if not len(block):
         return True
-    if energy.tail_is_lost:
-        # The estimate is blind to directions of this size. A few passes find them.
-        return n_passes >= _DEEP_PASSES
     return outlook.excess <= tol
 
 

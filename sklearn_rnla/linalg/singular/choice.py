@@ -11,6 +11,7 @@ from ..dense.orth import complete_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import MAX_BLOCKS
 from .block_krylov import block_krylov
+from .deflation import deflated_svd
 from .gram import gram_svd
 from .rank_rules import FixedRank
 from .starts import draw_sample, draw_start, sample_rows
@@ -163,9 +164,12 @@ def right_svd(
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
     found = None
     while (plan := choose(A, k, algorithm, max_passes, n_oversamples)).n_passes:
+        if found is None and A.row_energies is not None and report is not None:
+            # Their pass counts as well.
+            report()
         n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
         n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
-        start = draw_start(A, width, sketch, n_rows=n_rows, known=found, rng=rng)
+        start = draw_start(A, width, k, sketch, n_rows=n_rows, known=found, rng=rng)
         found = block_krylov(
             A,
             start,
@@ -176,7 +180,12 @@ def right_svd(
             subspace=algorithm == "subspace",
             report=report,
         )
-        if plan.abandons(converged=found.converged, stalled=found.stalled):
+        gives_up = plan.abandons(converged=found.converged, stalled=found.stalled)
+        if found.lost and not (found.stalled and gives_up):
+            options = {"tol": tol, "max_passes": plan.max_passes, "rng": rng}
+            found = deflated_svd(A, found.components, k, plan.width, **options)
+            gives_up = plan.abandons(converged=found.converged, stalled=True)
+        if gives_up:
             break
         s = found.singular_values[:k]
         kept = rule(s, A.moments.squared_norm, A.shape)

@@ -8,7 +8,7 @@ import scipy.linalg
 from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
-from .block_krylov import RightSVD, accurate_values, squaring_loses
+from .block_krylov import RightSVD, accurate_values, squaring_loses, storage_excess
 
 # Beyond this share of all eigenvectors, or below this size, LAPACK's solver for all of
 # them is faster than the one for some.
@@ -60,8 +60,12 @@ def gram_svd(A, k, *, rng):
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
-    rounding = float(np.finfo(A.dtype).eps)
-    return RightSVD(s, V, error_estimate=rounding, converged=True)
+    total, eps = A.moments.squared_norm, float(np.finfo(A.dtype).eps)
+    rest = total - float(np.sum(s[:k] ** 2))
+    # The difference, unless it is rounding.
+    tail = rest if rest > _LOST_LIMIT * eps * total else float(np.sum(s[k:] ** 2))
+    excess = storage_excess(s[:k], tail, A.dtype)
+    return RightSVD(s, V, error_estimate=excess, converged=True)
 
 
 def _tall(A, k):

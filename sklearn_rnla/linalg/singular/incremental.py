@@ -125,7 +125,7 @@ class RowSummary:
         best = max(tail - float(self.dropped.sum()), float(np.sum(s[k:] ** 2)))
         if tail <= np.finfo(float).eps * self.squared_norm:
             return 0.0
-        return float(np.sqrt(tail / best) - 1) if best > 0 else np.inf
+        return max(0.0, float(np.sqrt(tail / best)) - 1) if best > 0 else np.inf
 
     def update(self, values, weight=None, *, center, n_kept) -> RowSummary:
         """Return the summary with a batch of rows added.

@@ -87,7 +87,7 @@ def one_view_right_svd(A, k, *, rng):
         ones_core,
         ones_probe,
         moments,
-    ) = A.fold(fold_sketches, left, right, A.shift)
+    ) = A.first(lambda: A.fold(fold_sketches, left, right, A.shift))
     A.set_moments(moments)
     right = right.astype(np.float64)
     if A.center:
@@ -127,4 +127,4 @@ def _excess(probe, V, k):
     error = total - float(np.sum((probe @ V.T) ** 2))
     if error <= np.finfo(V.dtype).eps * total:
         return 0.0
-    return float(np.sqrt(error / best) - 1) if best > 0 else np.inf
+    return max(0.0, float(np.sqrt(error / best)) - 1) if best > 0 else np.inf

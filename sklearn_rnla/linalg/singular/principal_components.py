@@ -8,6 +8,7 @@ import numpy as np
 
 from ...operators import Moments
 from ...operators.rows import add_states
+from ...operators.scaling import held
 from .choice import right_svd
 from .incremental import n_rows_kept, n_wanted, summarize
 from .one_view import one_view_right_svd
@@ -39,8 +40,13 @@ class PrincipalComponents(NamedTuple):
         The same as shares of the total variance.
     noise_variance : float
         Mean of the second moments left out.
+    exponent : int
+        `second_moments`, `noise` and `moments` are of the rows divided by two to this
+        power, so that their squares are in range.
+    noise : float
+        The variance of the noise, of these.
     moments : Moments
-        Of the rows, about the centre.
+        Of these, about the centre.
     error_estimate : float
         See `RightSVD`.
     converged : bool
@@ -54,6 +60,8 @@ class PrincipalComponents(NamedTuple):
     explained_variance: np.ndarray
     explained_variance_ratio: np.ndarray
     noise_variance: float
+    exponent: int
+    noise: float
     moments: Moments
     error_estimate: float
     converged: bool
@@ -92,6 +100,7 @@ def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComp
         A.rows.n_samples,
         center=A.center,
         dtype=A.dtype,
+        exponent=A.rows.exponent,
         A=A,
     )
 
@@ -134,11 +143,12 @@ def updated_components(rows, rule, *, center, summary=None):
         summary.n_samples,
         center=center,
         dtype=rows.dtype,
+        exponent=rows.exponent,
     )
     return found, summary
 
 
-def _components_of(k, triplets, moments, n_samples, *, center, dtype, A=None):
+def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, A=None):
     """Return the components that `k` of the triplets stand for.
 
     The rows of `A` are read once more where differences lose the variance.
@@ -170,14 +180,18 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, A=None):
             total = total / degrees - float(shift @ shift)
     n_left = min(n_samples, V.shape[1]) - k
     rest = max(0.0, total - float(explained.sum())) + left
+    noise, unit = rest / n_left if n_left > 0 else 0.0, 2.0**exponent
+    mean = moments.mean if center else np.zeros_like(moments.mean)
     return PrincipalComponents(
         components=V.astype(dtype, copy=False),
-        singular_values=s.astype(dtype),
-        mean=(moments.mean if center else np.zeros_like(moments.mean)).astype(dtype),
+        singular_values=(s * unit).astype(dtype),
+        mean=(mean * unit).astype(dtype),
         second_moments=second_moments,
-        explained_variance=explained.astype(dtype),
+        explained_variance=held(explained * unit * unit, dtype),
         explained_variance_ratio=shares(explained, total, dtype),
-        noise_variance=rest / n_left if n_left > 0 else 0.0,
+        noise_variance=noise * unit * unit,
+        exponent=exponent,
+        noise=noise,
         moments=moments,
         error_estimate=max(0.0, triplets.error_estimate),
         converged=triplets.converged,

@@ -21,6 +21,9 @@ class ProbabilisticPCA:
         Variances along the components, in decreasing order.
     noise : float
         Variance in each other direction.
+    exponent : int
+        The parameters are those of rows divided by two to this power, so that their
+        squares are in range.
 
     Notes
     -----
@@ -32,17 +35,22 @@ class ProbabilisticPCA:
     mean: np.ndarray
     variances: np.ndarray
     noise: float
+    exponent: int = 0
 
     @classmethod
-    def above_rounding(cls, components, mean, variances, noise):
-        """Return the model, with variances below rounding raised to it."""
+    def above_rounding(cls, components, mean, variances, noise, exponent=0):
+        """Return the model, with variances below rounding raised to it.
+
+        The mean is given in the unit of the rows.
+        """
         floor = np.finfo(components.dtype).eps * variances[0]
         noise = max(noise, floor, np.finfo(np.float64).tiny)
         return cls(
             components=components.astype(np.float64),
-            mean=mean.astype(np.float64),
+            mean=mean.astype(np.float64) / 2.0**exponent,
             variances=np.maximum(variances, noise),
             noise=noise,
+            exponent=exponent,
         )
 
     @property
@@ -52,11 +60,11 @@ class ProbabilisticPCA:
 
     def covariance(self):
         """Return the covariance matrix."""
-        return self._spectral(self.variances, self.noise)
+        return self._spectral(self.variances, self.noise) * 4.0**self.exponent
 
     def precision(self):
         """Return the inverse of the covariance matrix."""
-        return self._spectral(1 / self.variances, 1 / self.noise)
+        return self._spectral(1 / self.variances, 1 / self.noise) / 4.0**self.exponent
 
     def log_likelihood(self, rows):
         """Return the log-density at each row of a row matrix.
@@ -68,6 +76,8 @@ class ProbabilisticPCA:
         """
         k, n_features = self.components.shape
         log_det = np.log(self.variances).sum() + (n_features - k) * np.log(self.noise)
+        log_det += 2 * n_features * self.exponent * np.log(2.0)
+        rows = rows.in_unit(self.exponent)
         distances = rows.map(squared_mahalanobis, self, n_columns=1)[:, 0]
         return -0.5 * (distances + n_features * np.log(2 * np.pi) + log_det)
 

@@ -8,18 +8,24 @@ from typing import NamedTuple
 import numpy as np
 
 from ...operators import passes
-from ..dense.orth import orthonormal_rows, product64
+from ..dense.orth import complete_rows, orthonormal_rows, product64
 from ..dense.ritz import RitzBasis, bordered, descending_eigh, krylov_steps
 from ..dense.triangular import inverse_cholesky
-from .starts import coarse_rows
+from .starts import coarse_rows, n_random
 
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
 _LEAST_SHARE = 0.05
 _SAFETY = 3.5
 
+# Rows whose norms are found at a time.
+_ROWS = 1024
+
 # Squared norms within this many eps of the largest, or of all, are lost in rounding.
 _LOST = 10
+
+# A share of the energy within this many eps is a difference of rounding errors.
+_LOST_TAIL = 100
 
 # Energies this far below the largest cost digits of the other factor: it is computed from
 # the orthonormal one by another product.
@@ -75,7 +81,8 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     Returns
     -------
     TwoSidedSVD or None
-        None where fewer than k singular values stand out of rounding.
+        None where fewer than k singular values stand out of rounding, or what they leave
+        does not.
 
     Raises
     ------
@@ -96,7 +103,8 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         options = {"tol": tol, "error_of": error_of, "max_passes": max_passes, "rng": rng}
         found = two_sided_krylov(A.T, k, width, **options)
         return None if found is None else found._replace(U=found.Vt.T, Vt=found.U.T)
-    squared_norm = passes.squared_norm(A)
+    of_rows = _row_energies(A)
+    squared_norm = float(of_rows.sum())
     passes.check_finite(squared_norm, A.dtype)
     if not squared_norm > 0:
         return None
@@ -111,17 +119,24 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
         return halfway, image
 
     basis = TwoSidedBasis(width, A.dtype)
-    energies = _Energies(right=np.zeros(k), left=np.zeros(k))
-    steps = krylov_steps(basis, coarse_rows(A, width, scale, rng), multiply)
+    energies, error = _Energies(right=np.zeros(k), left=np.zeros(k)), np.inf
+    start = coarse_rows(A, of_rows, max(k, width - n_random(width, k)), scale, rng)
+    start = complete_rows(start, max(width, min(k + 1, A.shape[1])), rng)
+    steps = krylov_steps(basis, start, multiply)
     for n_passes, step in enumerate(steps, 1):
         left, C = basis.left_ritz(k)
         if len(left) < k:
             return None
         before, energies = energies, _Energies(basis.right_energies(k), left)
         captured = float(left.sum())
-        lacking = _lacking(before, energies, n_passes)
-        error = _error(error_of, lacking, captured, eps)
-        if error <= tol or lacking <= eps * captured or n_passes == max_passes:
+        if 1 - captured <= _LOST_TAIL * eps:
+            return None
+        if n_passes > 1:
+            lacking = _lacking(before, energies, n_passes)
+            error = _error(error_of, lacking, captured, eps)
+            if error <= tol or lacking <= eps * captured:
+                break
+        if n_passes == max_passes:
             break
         # Residuals would need right Ritz vectors, which are of no other use here. What the
         # products add to the basis spans the same.
@@ -133,6 +148,20 @@ def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
     U, s, Vt = _rotated(A, C @ basis.halfway, images, scale)
     error = float(error)
     return TwoSidedSVD(U, s, Vt, error, converged=error <= tol, n_passes=n_passes)
+
+
+def _row_energies(A):
+    """Return the squared norms of the rows, summed in float64 over parts of them."""
+    energies = np.zeros(len(A))
+    if A.flags.c_contiguous:
+        for a in range(0, len(A), _ROWS):
+            part = A[a : a + _ROWS]
+            energies[a : a + _ROWS] = np.einsum("ij,ij->i", part, part)
+        return energies
+    for a in range(0, A.shape[1], _ROWS):
+        part = A[:, a : a + _ROWS]
+        energies += np.einsum("ij,ij->i", part, part)
+    return energies
 
 
 class _Energies(NamedTuple):
@@ -149,12 +178,7 @@ class _Energies(NamedTuple):
 
 
 def _error(error_of, lacking, captured, eps):
-    """Return the error where so much is lacking, of which rounding hides some."""
-    if lacking == np.inf:
-        return np.inf
-    rounding = _LOST * eps * captured
-    # Of a matrix that is captured but for rounding, rounding is all that can be seen.
-    return eps if 1 - captured <= rounding else error_of(lacking + rounding, captured)
+    return error_of(lacking + _LOST * eps * captured, captured)
 
 
 def _lacking(before, after, n_passes):

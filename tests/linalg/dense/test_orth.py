@@ -84,3 +84,13 @@ def test_single_precision_products_are_summed_in_double():
     V = np.random.default_rng(0).standard_normal((3, 50_000)).astype(np.float32)
     exact = V.astype(float) @ V.T.astype(float)
     np.testing.assert_allclose(product64(V, V.copy()), exact, rtol=1e-13, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-140, 1e150, 1e160, 1e300])
+def test_columns_of_any_unit_and_of_several(scale):
+    A = np.random.default_rng(0).standard_normal((50, 5))
+    Q = orth(A)
+    np.testing.assert_allclose(np.abs(Q.T @ orth(A * scale)), np.eye(5), atol=1e-10)
+    A = A * np.array([1, scale, 1, 0, scale])
+    found = orth(A)
+    np.testing.assert_allclose(found.T @ found, np.eye(4), atol=1e-12)
