@@ -402,7 +402,7 @@ def test_what_is_mapped_is_finite_whatever_the_source(make, bad, tmp_path):
     X[-3, 2] = bad
     rows = as_row_matrix(make(X, tmp_path))
     V = np.random.default_rng(0).standard_normal((X.shape[1], 2))
-    with pytest.raises(ValueError, match="Input X contains NaN or infinity"):
+    with pytest.raises(ValueError, match="Input X contains NaN, infinity"):
         np.asarray(rows.map(passes.project, V, 0.0, n_columns=2))
 
 
