@@ -143,7 +143,6 @@ def randomized_eigh(
             f"max_products (now {max_products}), n_oversamples, or tol.",
             ConvergenceWarning,
             # Above the function that validates parameters.
-            stacklevel=3,
         )
     V = complete_rows(V, k, rng)
     V = svd_flip(None, V[:k].copy(), u_based_decision=False)[1]
