@@ -360,6 +360,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         rows = self._check_rows(X, reset=False)
         if not hasattr(self, "X_train_"):
             return self._predict_by_prior(rows.in_memory(), return_std, return_cov)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._predict(rows, return_std, return_cov)
+
+    def _predict(self, rows, return_std, return_cov):
         if not (return_std or return_cov):
             return self._mean(self._evidence.predict(rows))
         found = self._evidence.predict_with_variance(rows)
@@ -371,6 +375,11 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         return self._mean(mean), self._shaped(np.multiply.outer(cov, self._y_std**2))
 
     def _mean(self, mean):
+        if isinstance(mean, np.ndarray) and not np.isfinite(mean).all():
+            raise ValueError(
+                f"Predictions are NaN or infinite: kernel={self.kernel_} must be finite "
+                "for all pairs of samples and landmarks."
+            )
         return self._shaped(mean * self._y_std + self._y_mean)
 
     def _shaped(self, values):

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from sklearn.gaussian_process.kernels import RBF, CompoundKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, CompoundKernel, DotProduct, WhiteKernel
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -191,3 +191,19 @@ def test_what_is_wrong_is_named(params, args, message):
 def test_asking_for_both_std_and_cov_is_refused():
     with pytest.raises(RuntimeError, match="At most one"):
         Regressor(**FIXED).fit(X, y).predict(X, return_std=True, return_cov=True)
+
+
+@pytest.mark.parametrize("n", [20, 150], ids=["landmarks", "exact"])
+@pytest.mark.parametrize("optimizer", ["fmin_l_bfgs_b", None])
+def test_a_kernel_that_is_nan_for_some_pairs_is_named_and_refused(n, optimizer):
+    gpr = Regressor(DotProduct() ** 0.5, n_components=n, optimizer=optimizer, alpha=0.1)
+    with pytest.raises(ValueError, match=r"kernel.*DotProduct.* finite and positive"):
+        gpr.fit(X - 0.5, y)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"return_std": True}, {"return_cov": True}])
+def test_a_kernel_that_is_nan_for_new_rows_alone_is_refused_by_predict(wanted):
+    kernel = DotProduct(1e-9, "fixed") ** 1.5
+    gpr = Regressor(kernel, n_components=5, alpha=0.1).fit(X[:, :1], y)
+    with pytest.raises(ValueError, match=r"kernel=DotProduct.* must be finite"):
+        gpr.predict(X[:, :1] - 0.5, **wanted)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
+from sklearn.gaussian_process.kernels import DotProduct
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV
@@ -322,3 +323,31 @@ def test_other_widths_values_and_unfitted_estimators_are_refused():
     positive = NystroemKernel("chi2", n_components=10, random_state=0).fit(np.abs(X))
     with pytest.raises(ValueError, match="negative values"):
         positive.transform(X)
+
+
+def root_of_product(x, y):
+    return np.sqrt(x @ y) if x @ y >= 0 else np.nan
+
+
+@pytest.mark.parametrize("landmarks", [*METHODS, [0, 1, 2, 3]])
+@pytest.mark.parametrize(
+    ("kernel", "name", "params"),
+    [
+        ("poly", "'polynomial'", {"degree": 2.5, "coef0": 0}),
+        (root_of_product, "root_of_product", {}),
+        (DotProduct() ** 0.5, "DotProduct", {}),
+    ],
+)
+def test_a_kernel_that_is_nan_for_some_pairs_is_named_and_refused(
+    landmarks, kernel, name, params
+):
+    nystroem = NystroemKernel(kernel, landmarks=landmarks, n_components=20, **params)
+    with pytest.raises(ValueError, match=f"{name}.* is NaN or infinite"):
+        nystroem.fit(X)
+
+
+def test_a_kernel_that_is_nan_for_new_rows_alone_is_refused_by_transform():
+    nystroem = NystroemKernel("poly", degree=2.5, coef0=0, n_components=5)
+    nystroem.fit(np.abs(X) + 0.1)
+    with pytest.raises(ValueError, match=r"'polynomial'.* is NaN or infinite"):
+        nystroem.transform(NEW)

@@ -25,11 +25,12 @@ class PriorKernel(KernelSource):
     """The covariance as a kernel that landmarks are chosen by: without noise."""
 
     covariance: Covariance
+    description: str
 
-    def at(self, Z, center=None):
+    def _columns(self, Z, center):
         return self.covariance.at(np.asarray(Z, np.float64))
 
-    def diagonal(self, B):
+    def _variances(self, B):
         return self.covariance.diagonal(np.asarray(B, np.float64))
 
 
@@ -104,7 +105,7 @@ class GaussianProcessProblem(NamedTuple):
         """Return landmarks chosen under a kernel: points and indices."""
         nystroem = nystroem_features(
             self.rows.with_weight(None),
-            PriorKernel(covariance(kernel)),
+            PriorKernel(covariance(kernel), f"kernel {kernel}"),
             self.k,
             self.landmarks,
             n_jobs=self.n_jobs,
@@ -114,22 +115,25 @@ class GaussianProcessProblem(NamedTuple):
 
     def evidence(self, kernel, Z, *, gradient=False, by_points=False):
         """Return the evidence of a kernel on landmarks Z."""
-        return evidence(
-            self.rows,
-            self.Y,
-            covariance(kernel),
-            Z,
-            alpha=self.alpha,
-            method=self.method,
-            gradient=gradient,
-            by_points=by_points,
-        )
+        # What is not finite is told by the evidence itself.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return evidence(
+                self.rows,
+                self.Y,
+                covariance(kernel),
+                Z,
+                alpha=self.alpha,
+                method=self.method,
+                gradient=gradient,
+                by_points=by_points,
+            )
 
     def exact_evidence(self, kernel, *, gradient=False):
         """Return the evidence with every row as a landmark."""
         X = np.asarray(self.rows.in_memory(), np.float64)
         node = covariance(kernel)
-        return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
 
 
 def starting_kernel(problem, kernel, *, optimized, learn_noise):

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
+from .._sklearn import assert_all_finite
 from .passes import scale_rows
 from .psd import ExplicitMatrix, KernelMatrix
 
@@ -37,10 +38,13 @@ class KernelSource(ABC):
     takes_points : bool
         Whether the kernel is defined for any two points. A kernel matrix is defined for
         the samples alone.
+    description : str
+        The kernel as errors name it.
     """
 
     indefinite = False
     takes_points = True
+    description: str
 
     def matrix(self, X, n_jobs=None):
         """Return the kernel matrix of rows in memory, a `PSDMatrix`."""
@@ -58,7 +62,6 @@ class KernelSource(ABC):
         """
         return self
 
-    @abstractmethod
     def at(self, Z, center=None):
         """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
 
@@ -72,8 +75,14 @@ class KernelSource(ABC):
         Returns
         -------
         callable
-            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m).
+            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m). It raises ValueError
+            where a value is NaN or infinite.
         """
+        return _FiniteColumns(self._columns(Z, center), self)
+
+    @abstractmethod
+    def _columns(self, Z, center):
+        """Return what `at` returns, whose values are not checked yet."""
 
     def __call__(self, B, Z):
         """Return ``k(B, Z)`` whole, in float64."""
@@ -83,7 +92,6 @@ class KernelSource(ABC):
         )
         return self.at(Z)(B, np.float64)
 
-    @abstractmethod
     def diagonal(self, B):
         """Return ``k(b, b)`` for each row.
 
@@ -95,8 +103,47 @@ class KernelSource(ABC):
         Returns
         -------
         ndarray of shape (n_rows,)
-            In float64.
+            In float64. ValueError is raised where a value is NaN or infinite.
         """
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = self._variances(B)
+        _check_values(values, self, B)
+        return values
+
+    @abstractmethod
+    def _variances(self, B):
+        """Return what `diagonal` returns, whose values are not checked yet."""
+
+
+@dataclass(frozen=True)
+class _FiniteColumns:
+    """Columns of a kernel, which are checked as they are evaluated.
+
+    A value that is not finite would spread to all features, and to all coefficients.
+    """
+
+    columns: Callable
+    kernel: KernelSource
+
+    def __call__(self, B, dtype):
+        with np.errstate(invalid="ignore", over="ignore"):
+            K = self.columns(B, dtype)
+        _check_values(K, self.kernel, B)
+        return K
+
+
+def _check_values(K, kernel, B):
+    """Raise ValueError where the values of a kernel on rows B are not all finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # A sum is fast, but may overflow without any infinity.
+        finite = np.isfinite(K.sum()) or np.isfinite(K).all()
+    if not finite:
+        assert_all_finite(B, input_name="X")
+        raise ValueError(
+            f"The {kernel.description} is NaN or infinite for some of the samples: a "
+            "kernel must be finite and positive semidefinite on all of them. Choose "
+            "another kernel or other parameters, or scale the data."
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +161,7 @@ class PrecomputedKernel(KernelSource):
 
     indices: np.ndarray | None = None
     takes_points = False
+    description = "precomputed kernel"
 
     def matrix(self, X, n_jobs=None):
         return ExplicitMatrix(X, n_jobs)
@@ -121,13 +169,13 @@ class PrecomputedKernel(KernelSource):
     def among(self, indices):
         return PrecomputedKernel(indices)
 
-    def at(self, Z, center=None):
+    def _columns(self, Z, center):
         return _ChosenColumns(slice(None) if self.indices is None else self.indices)
 
     def __call__(self, B, Z):
         return self.at(Z)(B, np.float64)
 
-    def diagonal(self, B):
+    def _variances(self, B):
         return np.diagonal(self(B, B))
 
 
@@ -176,14 +224,19 @@ class Kernel(KernelSource):
         """Whether the kernel is known to have negative eigenvalues on some data."""
         return self.name in _INDEFINITE
 
-    def at(self, Z, center=None):
+    @property
+    def description(self):
+        """The kernel as errors name it."""
+        return f"kernel {self.metric!r}" + (f" with {self.params}" if self.params else "")
+
+    def _columns(self, Z, center):
         if self.name == "rbf":
             return _RBFColumns(Z, self._gamma(Z), center)
         if self.name in _INNER_PRODUCT_KERNELS:
             return _InnerProductColumns(Z, self)
         return _PairwiseColumns(Z, self)
 
-    def diagonal(self, B):
+    def _variances(self, B):
         if self.name in _ONE_ON_THE_DIAGONAL:
             return np.ones(B.shape[0])
         if self.name == "additive_chi2":
