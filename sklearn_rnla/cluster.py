@@ -105,6 +105,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None for "kmeans" and for an array of
         points.
+    n_landmarks_ : int
+        Number of landmarks.
     error_estimate_ : float
         Relative trace error of the affinity, as in `NystroemKernel`.
     n_features_in_ : int
@@ -263,6 +265,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             self.eigenvalues_ = clusters.spectrum.eigenvalues
             self.n_clusters_hint_ = eigengap(self.eigenvalues_)
             self.components_ = nystroem.points
+            self.n_landmarks_ = nystroem.points.shape[0]
             self.component_indices_ = nystroem.indices
             self.error_estimate_ = nystroem.error_estimate
             self._rule = clusters.rule

@@ -71,7 +71,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
           the input;
         - "dtc": maximises the likelihood of the approximate prior alone [3]_.
 
-    n_components : int, default=300
+    n_landmarks : int, default=300
         Largest number of landmarks. With as many landmarks as samples, the parameters are
         those of the exact process, which takes n_samples x n_samples numbers.
     landmarks : str or array-like, default="rpcholesky"
@@ -108,6 +108,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None if they were moved, for "kmeans",
         and for an array of points.
+    n_landmarks_ : int
+        Number of landmarks.
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
         Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
     error_estimate_ : float
@@ -160,7 +162,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     >>> X = rng.uniform(0, 10, size=(2000, 1))
     >>> y = np.sin(X[:, 0]) + 0.1 * rng.normal(size=2000)
     >>> gpr = NystroemGaussianProcessRegressor(
-    ...     1.0 * RBF() + WhiteKernel(), n_components=50, random_state=0
+    ...     1.0 * RBF() + WhiteKernel(), n_landmarks=50, random_state=0
     ... ).fit(X, y)
     >>> mean, std = gpr.predict([[2.0], [100.0]], return_std=True)
     >>> mean.round(2)
@@ -178,7 +180,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         "copy_X_train": ["boolean"],
         "n_targets": [Interval(Integral, 1, None, closed="left"), None],
         "method": [StrOptions(set(METHODS))],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
         "landmarks": KERNEL_CONSTRAINTS["landmarks"],
         "reselect_landmarks": ["boolean"],
         "n_landmark_steps": [Interval(Integral, 0, None, closed="left")],
@@ -198,7 +200,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         copy_X_train=True,
         n_targets=None,
         method="variational",
-        n_components=300,
+        n_landmarks=300,
         landmarks="rpcholesky",
         reselect_landmarks=True,
         n_landmark_steps=100,
@@ -214,7 +216,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.copy_X_train = copy_X_train
         self.n_targets = n_targets
         self.method = method
-        self.n_components = n_components
+        self.n_landmarks = n_landmarks
         self.landmarks = landmarks
         self.reselect_landmarks = reselect_landmarks
         self.n_landmark_steps = n_landmark_steps
@@ -248,7 +250,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             y = check_target(self, rows, y, numeric=True)
             self.X_train_ = self._kept(X, rows)
             self.y_train_ = self._normalized(y)
-            landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
+            landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
             problem = GaussianProcessProblem(
                 rows=rows,
                 Y=self.y_train_.reshape(len(y), -1),
@@ -283,6 +285,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             self.log_marginal_likelihood_value_ = found.evidence.value
             self.error_estimate_ = found.evidence.trace_error
             self.dual_coef_ = self._shaped(found.evidence.dual)
+            self.n_landmarks_ = len(found.Z)
         return self
 
     def _check_rows(self, X, *, reset):

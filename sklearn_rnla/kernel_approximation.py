@@ -263,6 +263,7 @@ class NystroemKernel(
         landmarks, k, tol = check_landmarks(
             self.landmarks,
             self.n_components,
+            name="n_components",
             tol=self.tol,
             takes_points=kernel.takes_points,
         )

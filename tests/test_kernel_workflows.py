@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits, make_circles, make_friedman1
 from sklearn.kernel_ridge import KernelRidge
@@ -56,9 +57,9 @@ def test_more_kernel_features_classify_digits_better(seed):
 
 
 def test_ridge_on_kernel_features_is_kernel_ridge_on_the_same_landmarks(seed):
-    params = {"gamma": 0.5, "n_components": 50, "random_state": seed}
-    one = NystroemRidge(0.1, **params).fit(X, Y)
-    two = make_pipeline(NystroemKernel(**params), Ridge(0.1, fit_intercept=False))
+    params = {"gamma": 0.5, "random_state": seed}
+    one = NystroemRidge(0.1, n_landmarks=50, **params).fit(X, Y)
+    two = make_pipeline(NystroemKernel(n_components=50, **params), Ridge(0.1))
     assert_close_to_scale(one.predict(X), two.fit(X, Y).predict(X), float, 1e6)
 
 
@@ -85,12 +86,11 @@ def test_it_regresses_on_a_frame_of_mixed_columns():
     assert score(NystroemRidge(0.1, gamma=1, random_state=0)) > 0.9 > score(Ridge(0.1))
 
 
-@pytest.mark.parametrize("centers", ["landmarks", "all"])
-def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(centers):
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(exact):
     grid = {"alpha": [1e-3, 1e-1, 10]}
-    ours = GridSearchCV(
-        NystroemRidge(gamma=0.5, n_components=200, centers=centers), grid, cv=3
-    ).fit(X, Y)
+    ridge = NystroemRidge(gamma=0.5, n_landmarks=200, exact=exact, fit_intercept=False)
+    ours = GridSearchCV(ridge, grid, cv=3).fit(X, Y)
     theirs = GridSearchCV(KernelRidge(kernel="rbf", gamma=0.5), grid, cv=3).fit(X, Y)
     assert ours.best_params_ == theirs.best_params_
     np.testing.assert_allclose(
@@ -102,8 +102,9 @@ def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(centers):
 
 def test_a_search_of_its_own_is_about_as_good_as_the_grid_search():
     alphas = np.logspace(-4, 1, 6)
-    ridge = NystroemRidge(alphas, gamma=0.5, n_components=100, random_state=0)
-    grid = GridSearchCV(ridge, {"alpha": alphas}, cv=5).fit(X, Y)
+    ridge = NystroemRidge(alphas=alphas, gamma=0.5, n_landmarks=100, random_state=0)
+    fixed = clone(ridge).set_params(alphas=None)
+    grid = GridSearchCV(fixed, {"alpha": alphas}, cv=5).fit(X, Y)
     own = cross_val_score(ridge, X, Y, cv=5).mean()
     assert 1 - own <= 1.2 * (1 - grid.best_score_)
 
@@ -111,8 +112,8 @@ def test_a_search_of_its_own_is_about_as_good_as_the_grid_search():
 @pytest.mark.parametrize(
     ("estimator", "y"),
     [
-        (NystroemRidge(0.1, n_components=50, random_state=0), Y),
-        (NystroemRidgeClassifier(0.1, n_components=50, random_state=0), Y > 14),
+        (NystroemRidge(0.1, n_landmarks=50, random_state=0), Y),
+        (NystroemRidgeClassifier(0.1, n_landmarks=50, random_state=0), Y > 14),
     ],
 )
 def test_weights_are_routed_through_a_pipeline(estimator, y):

@@ -78,7 +78,11 @@ class KernelSource(ABC):
             ``columns(B, dtype)`` is an ndarray of shape (n_rows, m). It raises ValueError
             where a value is NaN or infinite.
         """
-        return _FiniteColumns(self._columns(Z, center), self)
+        columns = self._columns(Z, center)
+        if isinstance(columns, _RBFColumns) and not sp.issparse(Z):
+            # An exponential of what is never positive, of data that are finite.
+            return columns
+        return _FiniteColumns(columns, self)
 
     @abstractmethod
     def _columns(self, Z, center):
@@ -135,8 +139,9 @@ class _FiniteColumns:
 def _check_values(K, kernel, B):
     """Raise ValueError where the values of a kernel on rows B are not all finite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        # A sum is fast, but may overflow without any infinity.
-        finite = np.isfinite(K.sum()) or np.isfinite(K).all()
+        # Sums by BLAS are fast, but may overflow without any infinity.
+        sums = K @ np.ones(K.shape[-1], K.dtype)
+        finite = np.isfinite(sums).all() or np.isfinite(K).all()
     if not finite:
         assert_all_finite(B, input_name="X")
         raise ValueError(
