@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
 from ..operators.kernel_passes import add_gram, features, gram_rows
-from ..operators.kernels import KernelSource, squared_row_norms
+from ..operators.kernels import KernelSource
+from ..operators.passes import squared_row_norms
 from ..operators.rows import add_states
 from ..operators.tiles import consecutive, tile_rows
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
+from ..operators.rows import refuse_masked, working_dtype
 from .orth import complete_rows, orthonormal_rows, product64
 from .right_svd import block_width
 from .ritz import RitzBasis, krylov_steps
@@ -104,9 +105,12 @@ def randomized_eigh(
     array([-5.,  3.])
     """
     if not isinstance(A, LinearOperator):
+        refuse_masked(A)
         A = check_array(
             A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
         )
+    elif A.dtype is not None:
+        working_dtype(A.dtype)
     k, n = int(n_components), A.shape[0]
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A of shape {A.shape} must be square.")
@@ -146,6 +150,7 @@ def _product(A, V):
         return V @ A
     product = A @ V.T
     product = product.toarray() if sp.issparse(product) else product
+    working_dtype(product.dtype)
     return np.ascontiguousarray(product.T, dtype=V.dtype)
 
 

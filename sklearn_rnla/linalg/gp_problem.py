@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from ..operators.covariance import Covariance, covariance
-from ..operators.kernels import KernelSource
+from ..operators.covariance import covariance
+from ..operators.kernels import Kernel
 from .exact_gp import exact_evidence
 from .nystroem import nystroem_features
 from .sparse_gp import evidence
@@ -18,20 +17,6 @@ from .sparse_gp import evidence
 # Noise that is learned starts at this share of the variance of y, or of that of the kernel
 # if it is less. It stays above a share of its start and below a multiple of the variance.
 _NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
-
-
-@dataclass(frozen=True)
-class PriorKernel(KernelSource):
-    """The covariance as a kernel that landmarks are chosen by: without noise."""
-
-    covariance: Covariance
-    description: str
-
-    def _columns(self, Z, center):
-        return self.covariance.at(np.asarray(Z, np.float64))
-
-    def _variances(self, B):
-        return self.covariance.diagonal(np.asarray(B, np.float64))
 
 
 class GaussianProcessProblem(NamedTuple):
@@ -105,7 +90,7 @@ class GaussianProcessProblem(NamedTuple):
         """Return landmarks chosen under a kernel: points and indices."""
         nystroem = nystroem_features(
             self.rows.with_weight(None),
-            PriorKernel(covariance(kernel), f"kernel {kernel}"),
+            Kernel(kernel),
             self.k,
             self.landmarks,
             n_jobs=self.n_jobs,

@@ -9,7 +9,8 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
-from ..operators.psd import PSDMatrix, as_psd_matrix, check_square
+from ..operators.psd import PSDMatrix, as_psd_matrix, check_psd
+from ..operators.rows import working_dtype
 from .orth import complete_rows
 from .pivoted_cholesky import NotPositiveSemidefiniteError, RandomPivots, pivoted_cholesky
 from .triangular import inverse_cholesky
@@ -51,7 +52,7 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         Only its diagonal and the columns of the pivots are read. An operator needs a
         method ``diagonal()``.
     n_components : int
@@ -117,7 +118,7 @@ def nystroem_eigh(
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         The matrix.
     n_components : int
         Number k of eigenpairs, at most n.
@@ -165,7 +166,7 @@ def nystroem_eigh(
     >>> result.eigenvalues
     array([9., 4.])
     """
-    check_square(A)
+    A = check_psd(A)
     n, k = A.shape[0], int(n_components)
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")
@@ -204,6 +205,7 @@ def _gaussian_factor(product, n, width, dtype, rng):
     Omega = np.linalg.qr(rng.standard_normal((n, width)))[0].astype(dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         Y = np.asarray(product(Omega))
+    working_dtype(Y.dtype)
     if not np.isfinite(Y).all():
         raise ValueError("A product with A contains NaN or infinity.")
     shift = np.sqrt(n) * np.finfo(dtype).eps * np.linalg.norm(Y)
@@ -242,7 +244,7 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         Positive semidefinite.
     alpha : float
         The ridge.

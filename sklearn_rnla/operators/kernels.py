@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .._sklearn import assert_all_finite
-from .passes import scale_rows
+from .passes import scale_rows, squared_row_norms
 from .psd import ExplicitMatrix, KernelMatrix
 
 # Single precision is trusted with an exponent if its rounding error is at most this for
@@ -203,7 +204,8 @@ class Kernel(KernelSource):
     ----------
     metric : str or callable
         A name of scikit-learn's ``PAIRWISE_KERNEL_FUNCTIONS``, a kernel object of
-        ``sklearn.gaussian_process.kernels``, or a function of two samples.
+        ``sklearn.gaussian_process.kernels`` without its noise, or a function of two
+        samples.
     params : dict
         Its parameters; what a named kernel does not take is left out.
     """
@@ -239,7 +241,16 @@ class Kernel(KernelSource):
             return _RBFColumns(Z, self._gamma(Z), center)
         if self.name in _INNER_PRODUCT_KERNELS:
             return _InnerProductColumns(Z, self)
+        if is_kernel_object(self.metric):
+            return _CovarianceColumns(self._covariance.at(_dense(Z)))
         return _PairwiseColumns(Z, self)
+
+    @property
+    def _covariance(self):
+        """The kernel object without its noise, which is no part of a kernel of points."""
+        from .covariance import covariance
+
+        return covariance(self.metric)
 
     def _variances(self, B):
         if self.name in _ONE_ON_THE_DIAGONAL:
@@ -252,10 +263,25 @@ class Kernel(KernelSource):
             values = self._gamma(B) * squared_row_norms(B)
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
         if is_kernel_object(self.metric):
-            return self.metric.diag(B)
+            return self._covariance.diagonal(_dense(B))
         # A sparse row has two dimensions, as `pairwise_kernels` passes it.
-        rows = B if isinstance(B, np.ndarray) else (B[[i]] for i in range(B.shape[0]))
-        return np.array([float(self.metric(b, b, **self.params)) for b in rows])
+        if isinstance(B, np.ndarray):
+            return np.array([float(self.metric(b, b, **self.params)) for b in B])
+        rows = (B[[i]] for i in range(B.shape[0]))
+        with self.explained():
+            return np.array([float(self.metric(b, b, **self.params)) for b in rows])
+
+    @contextmanager
+    def explained(self):
+        """Say what a function is given, where it fails on sparse rows."""
+        try:
+            yield
+        except Exception as error:
+            raise TypeError(
+                f"The {self.description} failed on sparse rows, which it is given as "
+                f"sparse matrices of shape (1, n_features): {error} Pass dense data, or a "
+                "kernel that takes these."
+            ) from error
 
     def _gamma(self, X):
         if "gamma" not in KERNEL_PARAMS[self.metric]:
@@ -266,13 +292,6 @@ class Kernel(KernelSource):
 def is_kernel_object(metric):
     """Whether `metric` is one of ``sklearn.gaussian_process.kernels``; imports nothing."""
     return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
-
-
-def squared_row_norms(B):
-    """Return the squared norms of the rows, in float64."""
-    if isinstance(B, np.ndarray):
-        return np.einsum("ij,ij->i", B, B, dtype=np.float64)
-    return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
 
 
 def _linear(values, params):
@@ -438,13 +457,43 @@ def _unit_rows(Z):
     return scale_rows(Z, scale[:, np.newaxis])
 
 
+@dataclass(frozen=True)
+class _CovarianceColumns:
+    """Values of a kernel object, which takes dense rows."""
+
+    columns: Callable
+
+    def __call__(self, B, dtype):
+        return self.columns(_dense(B), dtype)
+
+
+def _dense(B):
+    return np.asarray(B.toarray() if sp.issparse(B) else B, np.float64)
+
+
 class _PairwiseColumns:
     """Whatever scikit-learn's `pairwise_kernels` knows."""
 
     def __init__(self, Z, kernel):
         self.kernel = kernel
-        self._Z = Z
+        self._Z = _as_compiled_code_takes_it(Z)
 
     def __call__(self, B, dtype):
-        K = pairwise_kernels(B, self._Z, metric=self.kernel.metric, **self.kernel.params)
+        metric, params = self.kernel.metric, self.kernel.params
+        B = _as_compiled_code_takes_it(B)
+        if callable(metric) and (sp.issparse(B) or sp.issparse(self._Z)):
+            with self.kernel.explained():
+                K = pairwise_kernels(B, self._Z, metric=metric, **params)
+        else:
+            K = pairwise_kernels(B, self._Z, metric=metric, **params)
         return np.asarray(K, dtype=dtype)
+
+
+def _as_compiled_code_takes_it(X):
+    """Return rows with indices of 32 bits, or writeable: scikit-learn's loops ask it."""
+    if not sp.issparse(X):
+        return X if X.flags.writeable else X.copy()
+    if X.indices.dtype == np.int32 or max(X.nnz, *X.shape) > np.iinfo(np.int32).max:
+        return X
+    indices = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return type(X)((X.data, *indices), shape=X.shape)

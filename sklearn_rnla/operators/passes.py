@@ -17,6 +17,13 @@ from .rows import add_states
 _DOT_ENTRIES = 2**16
 
 
+def squared_row_norms(B):
+    """Return the squared norms of the rows, in float64."""
+    if isinstance(B, np.ndarray):
+        return np.einsum("ij,ij->i", B, B, dtype=np.float64)
+    return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
+
+
 def scale_rows(values, factors):
     """Return the rows times `factors`, a column, in the dtype of `values`."""
     factors = factors.astype(values.dtype, copy=False)

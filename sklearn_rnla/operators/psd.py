@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_array
 
 from .lanes import kernel_jobs, run_lanes, split
-from .rows import working_dtype
+from .rows import refuse_masked, working_dtype
 from .tiles import consecutive, tile_rows
 
 # Tiles are sized for this many columns at a time.
@@ -179,7 +180,9 @@ class OperatorMatrix(PSDMatrix):
     def columns(self, indices):
         units = np.zeros((self.shape[0], len(indices)), self.dtype)
         units[indices, np.arange(len(indices))] = 1
-        chosen = np.ascontiguousarray(self._A.matmat(units).T, dtype=self.dtype)
+        product = self._A.matmat(units)
+        working_dtype(product.dtype)
+        chosen = np.ascontiguousarray(product.T, dtype=self.dtype)
         return lambda tile: chosen[:, tile].copy()
 
     def submatrix(self, indices):
@@ -187,12 +190,34 @@ class OperatorMatrix(PSDMatrix):
         return every[:, indices].astype(np.float64)
 
 
-def check_square(A):
-    """Raise TypeError where `A` is no matrix, ValueError where it is not square."""
+def check_psd(A):
+    """Return a square matrix of real numbers; an operator, or what is on disk, as it is.
+
+    Raises
+    ------
+    TypeError
+        When `A` is no matrix.
+    ValueError
+        When it is not square, or not of real numbers.
+    """
+    if not (isinstance(A, PSDMatrix | np.memmap) or hasattr(A, "matmat")):
+        refuse_masked(A)
+        if not hasattr(A, "dask"):
+            # Of a large matrix a few columns are read: NaN is looked for in these.
+            A = check_array(
+                A,
+                accept_sparse=("csr", "csc"),
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                input_name="A",
+            )
     if len(getattr(A, "shape", ())) != 2:
         raise TypeError(f"A of type {type(A).__name__} must be a two-dimensional matrix.")
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A of shape {A.shape} must be square.")
+    # An operator may not know its dtype.
+    working_dtype(np.float64 if A.dtype is None else A.dtype)
+    return A
 
 
 def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
@@ -200,7 +225,7 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
 
     Parameters
     ----------
-    A : PSDMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : PSDMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         An operator needs a method ``diagonal()`` besides ``matmat``.
     n_jobs : int, default=None
         Threads over tiles.
@@ -217,9 +242,9 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     ValueError
         When `A` is not square.
     """
+    A = check_psd(A)
     if isinstance(A, PSDMatrix):
         return A
-    check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)
     missing = [name for name in ("matmat", "diagonal") if not hasattr(A, name)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..kernels import squared_row_norms
+from ..passes import squared_row_norms
 from ..tiles import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns
 
