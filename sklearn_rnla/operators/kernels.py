@@ -15,6 +15,7 @@ from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from .._sklearn import assert_all_finite
 from .passes import scale_rows, squared_row_norms
 from .psd import ExplicitMatrix, KernelMatrix
+from .tiles import consecutive, tile_rows
 
 # Single precision is trusted with an exponent if its rounding error is at most this for
 # pairs whose kernel value does not vanish.
@@ -354,8 +355,10 @@ class _RBFColumns:
         if self._sparse:
             self._center = None
         else:
-            self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
-            Z = Z - self._center
+            center = Z.mean(axis=0, dtype=np.float64) if center is None else center
+            # A centre in single precision leaves differences that are rounded once.
+            self._center = center.astype(Z.dtype)
+            Z = np.subtract(Z, self._center, dtype=np.float64)
         self._norms = -gamma * squared_row_norms(Z)
         self._Z = Z
         self._right = {}
@@ -363,30 +366,54 @@ class _RBFColumns:
     def __getstate__(self):
         return self.__dict__ | {"_right": {}}
 
-    def __call__(self, B, dtype):
+    def __call__(self, B, dtype, norms=None):
         dtype = np.dtype(dtype)
         if self._sparse:
             return self._of_sparse(B, dtype)
         # A sparse row is dense once the centre of the landmarks is subtracted.
         B = B.toarray() if sp.issparse(B) else B
-        rows = np.empty((len(B), B.shape[1] + 2))
-        np.subtract(B, self._center, out=rows[:, :-2])
-        np.multiply(squared_row_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
-        rows[:, -1] = 1
-        K = rows.astype(dtype, copy=False) @ self._columns(dtype)
+        # Rows whose norms are known are those of a kernel matrix, whose columns are wanted.
+        order = "C" if norms is None else "F"
+        K = np.empty((len(B), len(self._Z)), dtype, order)
+        for part in consecutive(len(B), tile_rows(B.shape[1], 8)):
+            self._evaluate(B[part], K[part], None if norms is None else norms[part])
+        return _exp(K)
+
+    def norms(self, B):
+        """Return ``-gamma ||b - center||^2`` of dense rows, which a call may be given."""
+        tiles = (B[part] for part in consecutive(len(B), tile_rows(B.shape[1], 8)))
+        norms = [self._norms_of(self._centered(tile, B.dtype)) for tile in tiles]
+        return np.concatenate([np.empty(0), *norms])
+
+    def _norms_of(self, centered):
+        # Converted first: a sum that converts on its way takes longer.
+        return -self.gamma * squared_row_norms(centered.astype(np.float64, copy=False))
+
+    def _centered(self, B, dtype, more=0):
+        """Return rows less the centre, in single precision if all are, and free columns."""
+        single = self._center.dtype == B.dtype == dtype == np.float32
+        rows = np.empty((len(B), B.shape[1] + more), np.float32 if single else np.float64)
+        np.subtract(B, self._center, out=rows[:, : B.shape[1]])
+        return rows
+
+    def _evaluate(self, B, K, norms):
+        """Write the exponents to K."""
+        rows = self._centered(B, K.dtype, more=2)
+        norms = self._norms_of(rows[:, :-2]) if norms is None else norms
+        rows[:, -2], rows[:, -1] = norms, 1
+        np.matmul(rows.astype(K.dtype, copy=False), self._columns(K.dtype), out=K)
         # First what single precision loses is computed in double, then what that loses,
         # too, from the differences.
-        if dtype != np.float64:
-            far_rows, far_columns = far = self._far(rows[:, -2], dtype)
+        if K.dtype != np.float64:
+            far_rows, far_columns = far = self._far(norms, K.dtype)
             if far_columns.size:
                 double = self._columns(np.dtype(np.float64))[:, far_columns[0]]
-                K[far] = rows[far_rows[:, 0]] @ double
-        far_rows, far_columns = far = self._far(rows[:, -2], np.float64)
+                K[far] = rows[far_rows[:, 0]].astype(np.float64) @ double
+        far_rows, far_columns = far = self._far(norms, np.float64)
         if far_columns.size:
             K[far] = -self.gamma * cdist(
                 rows[far_rows[:, 0], :-2], self._Z[far_columns[0]], "sqeuclidean"
             )
-        return _exp(K)
 
     def _columns(self, dtype):
         if dtype not in self._right:

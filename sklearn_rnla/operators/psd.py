@@ -86,7 +86,7 @@ class KernelMatrix(PSDMatrix):
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
         self._X = sp.csr_array(X) if sp.issparse(X) else X
-        self._kept = {}
+        self._norms = {}
 
     def diagonal(self):
         return np.concatenate([self.kernel.diagonal(self._X[t]) for t in self.tiles])
@@ -95,20 +95,18 @@ class KernelMatrix(PSDMatrix):
     def _center(self):
         return None if sp.issparse(self._X) else self._X.mean(axis=0, dtype=np.float64)
 
-    def _at(self, tile):
-        """Return the kernel columns of a tile's rows: kept where those are dense."""
-        if sp.issparse(self._X):
-            return self.kernel.at(self._X[tile])
-        if tile.start not in self._kept:
-            self._kept[tile.start] = self.kernel.at(self._X[tile], self._center)
-        return self._kept[tile.start]
-
     def columns(self, indices):
-        Z = self._X[indices]
-        if sp.issparse(Z):
-            at = self.kernel.at(Z)
+        at = self.kernel.at(self._X[indices], self._center)
+        if not hasattr(at, "norms") or sp.issparse(self._X):
             return lambda tile: at(self._X[tile], self.dtype).T
-        return lambda tile: self._at(tile)(Z, self.dtype)
+
+        def of_tile(tile):
+            # The norms about the centre are the same for all columns.
+            if tile.start not in self._norms:
+                self._norms[tile.start] = at.norms(self._X[tile])
+            return at(self._X[tile], self.dtype, self._norms[tile.start]).T
+
+        return of_tile
 
     def submatrix(self, indices):
         Z = self._X[indices]
@@ -131,7 +129,7 @@ class KernelMatrix(PSDMatrix):
         def of_tile(tile):
             # By symmetry, kernel values with earlier rows serve twice.
             out = np.zeros(V.shape)
-            at, V_tile = self._at(tile), V[tile]
+            at, V_tile = self.kernel.at(self._X[tile], self._center), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)
             for rows in consecutive(tile.start, size):
                 K = at(self._X[rows], self.dtype)
