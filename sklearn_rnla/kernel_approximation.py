@@ -25,7 +25,7 @@ from ._validation import (
     check_landmarks,
 )
 from .linalg.nystroem import nystroem_features
-from .operators.kernel_passes import features
+from .operators.kernel_passes import FeatureMap, features
 
 
 class NystroemKernel(
@@ -280,16 +280,36 @@ class NystroemKernel(
             )
         self.components_ = result.points
         self.component_indices_ = result.indices
-        self.normalization_ = result.feature_map.W.astype(rows.dtype)
+        self.normalization_ = result.feature_map.W.astype(rows.dtype, copy=False)
         self.n_components_ = len(self.normalization_)
         self.error_estimate_ = result.error_estimate
-        self._feature_map = result.feature_map
+        self._kernel, self._feature_map = kernel, result.feature_map
         return rows, result.cholesky
 
     def _features(self, rows):
         return rows.map(
             features, self._feature_map, rows.dtype, n_columns=self.n_components_
         )
+
+    def __getstate__(self):
+        # What the landmarks and the normalization make is made again.
+        state = super().__getstate__().copy()
+        if "_feature_map" in state:
+            feature_map = state.pop("_feature_map")
+            state["normalization_"] = feature_map.W
+            state["_triangular"] = feature_map.triangular
+            state["_dtype"] = self.normalization_.dtype
+        return state
+
+    def __setstate__(self, state):
+        state = state.copy()
+        if "_triangular" in state:
+            kernel = state["_kernel"].among(state["component_indices_"])
+            W, triangular = state["normalization_"], state.pop("_triangular")
+            columns = kernel.at(state["components_"])
+            state["_feature_map"] = FeatureMap(columns, W, triangular)
+            state["normalization_"] = W.astype(state.pop("_dtype"), copy=False)
+        super().__setstate__(state)
 
     @property
     def _n_features_out(self):

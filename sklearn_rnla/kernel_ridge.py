@@ -177,7 +177,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.solver_, self.n_iter_ = model.solver, search.n_iter
         self.n_landmarks_ = nystroem.points.shape[0]
         self.error_estimate_ = nystroem.error_estimate
-        self._columns = model.columns
+        self._kernel, self._columns = kernel, model.columns
         if not search.converged:
             warnings.warn(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
@@ -187,6 +187,15 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def __getstate__(self):
+        # What is made of the centres is made again.
+        return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "_kernel"):
+            self._columns = self._kernel.at(self.components_)
 
     def _predict(self, X):
         check_is_fitted(self)

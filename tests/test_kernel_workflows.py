@@ -1,5 +1,10 @@
 """Kernel estimators as steps of what scikit-learn builds around them."""
 
+import io
+import pickle
+import tracemalloc
+
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +19,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklearn_rnla import NystroemKernel, NystroemRidge, NystroemRidgeClassifier
+from sklearn_rnla import (
+    NystroemKernel,
+    NystroemRidge,
+    NystroemRidgeClassifier,
+    NystroemSpectralClustering,
+)
 from tests.invariants import assert_close_to_scale
 
 X, Y = make_friedman1(200, n_features=5, noise=0.1, random_state=0)
@@ -133,3 +143,51 @@ def test_weights_are_routed_through_a_pipeline(estimator, y):
     np.testing.assert_array_equal(pipeline.predict(X), expected)
     ignored = estimator.fit(scaled, y).predict(scaled)
     assert not np.array_equal(ignored, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NystroemKernel(n_components=60, random_state=0),
+        NystroemKernel("laplacian", n_components=60, random_state=0),
+        NystroemRidge(n_landmarks=60, random_state=0),
+        NystroemRidge(exact=True, random_state=0),
+        NystroemRidgeClassifier(n_landmarks=60, random_state=0),
+        NystroemSpectralClustering(3, gamma="scale", n_landmarks=60, random_state=0),
+    ],
+    ids=str,
+)
+def test_what_can_be_made_again_is_not_pickled(estimator, dtype):
+    rows = np.random.default_rng(0).standard_normal((600, 40)).astype(dtype)
+    fitted = clone(estimator).fit(rows, rows[:, 0] > 0)
+    use = fitted.transform if hasattr(fitted, "transform") else fitted.predict
+    public = sum(
+        value.nbytes for value in vars(fitted).values() if isinstance(value, np.ndarray)
+    )
+    # The root of the landmarks' kernel is in float64 whatever the data are.
+    root = 60 * 60 * 8 if hasattr(fitted, "normalization_") else 0
+    use(rows)
+    stored = io.BytesIO()
+    joblib.dump(fitted, stored)
+    for size in (len(pickle.dumps(fitted)), len(stored.getvalue())):
+        assert size <= public + root + 60 * 40 * rows.itemsize + 10_000
+    stored.seek(0)
+    for other in (pickle.loads(pickle.dumps(fitted)), joblib.load(stored)):
+        again = other.transform if hasattr(fitted, "transform") else other.predict
+        np.testing.assert_array_equal(again(rows), use(rows))
+
+
+@pytest.mark.parametrize("n_features", [20, 400])
+def test_choosing_landmarks_takes_the_memory_of_the_features(n_features):
+    rows = np.random.default_rng(0).standard_normal((20_000, n_features), np.float32)
+    for estimator in (
+        NystroemKernel(n_components=100, random_state=0),
+        NystroemRidge(n_landmarks=100, random_state=0),
+    ):
+        tracemalloc.start()
+        estimator.fit(rows, rows[:, 0])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Beside the features, tiles of 2 MB and some arrays of n_samples or of landmarks.
+        assert peak <= 2 * 20_000 * 100 * 4 + 12e6

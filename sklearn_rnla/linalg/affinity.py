@@ -99,6 +99,13 @@ class EmbeddingMap:
     degree: np.ndarray
     connected: np.ndarray
 
+    def __getstate__(self):
+        # What is made of the landmarks is made again.
+        return {k: v for k, v in vars(self).items() if k != "columns"}
+
+    def __setstate__(self, state):
+        vars(self).update(state, columns=state["kernel"].at(state["points"]))
+
     def of_rows(self, rows):
         """Return the embedding of rows, and the landmarks of those that have none.
 

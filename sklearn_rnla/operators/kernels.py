@@ -358,10 +358,16 @@ class _RBFColumns:
             center = Z.mean(axis=0, dtype=np.float64) if center is None else center
             # A centre in single precision leaves differences that are rounded once.
             self._center = center.astype(Z.dtype)
-            Z = np.subtract(Z, self._center, dtype=np.float64)
-        self._norms = -gamma * squared_row_norms(Z)
-        self._Z = Z
+        self._points = Z
+        self._norms = -gamma * squared_row_norms(self._Z)
         self._right = {}
+
+    @property
+    def _Z(self):
+        """The landmarks about the centre, which is no copy worth keeping."""
+        if self._sparse:
+            return self._points
+        return np.subtract(self._points, self._center, dtype=np.float64)
 
     def __getstate__(self):
         return self.__dict__ | {"_right": {}}
@@ -374,7 +380,7 @@ class _RBFColumns:
         B = B.toarray() if sp.issparse(B) else B
         # Rows whose norms are known are those of a kernel matrix, whose columns are wanted.
         order = "C" if norms is None else "F"
-        K = np.empty((len(B), len(self._Z)), dtype, order)
+        K = np.empty((len(B), len(self._points)), dtype, order)
         for part in consecutive(len(B), tile_rows(B.shape[1], 8)):
             self._evaluate(B[part], K[part], None if norms is None else norms[part])
         return _exp(K)
@@ -417,7 +423,7 @@ class _RBFColumns:
 
     def _columns(self, dtype):
         if dtype not in self._right:
-            columns = np.empty((self._Z.shape[1] + 2, len(self._Z)), dtype)
+            columns = np.empty((self._points.shape[1] + 2, len(self._points)), dtype)
             columns[:-2] = 2 * self.gamma * self._Z.T
             columns[-2] = 1
             columns[-1] = self._norms
