@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
@@ -286,6 +288,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             self.error_estimate_ = found.evidence.trace_error
             self.dual_coef_ = self._shaped(found.evidence.dual)
             self.n_landmarks_ = len(found.Z)
+            if self.optimizer is not None:
+                asked = 2 if self.kernel is None else self.kernel.n_dims
+                for message in at_bounds(self.kernel_, asked):
+                    warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
     def _check_rows(self, X, *, reset):
@@ -310,12 +316,22 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             raise ValueError(
                 f"n_targets={self.n_targets}, but y has {n_targets} target(s)."
             )
-        Y = y.reshape(len(y), -1)
+        Y = y.reshape(len(y), -1).copy()
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
         if self.normalize_y:
-            std = Y.std(axis=0)
-            self._y_mean, self._y_std = Y.mean(axis=0), np.where(std > 0, std, 1.0)
-        return ((Y - self._y_mean) / self._y_std).reshape(y.shape)
+            # In units in which squares neither overflow nor vanish.
+            unit = np.exp2(np.frexp(np.abs(Y).max(axis=0))[1] - 1.0)
+            unit[unit == 0] = 1.0
+            mean, std = (Y / unit).mean(axis=0), (Y / unit).std(axis=0)
+            Y, std = Y / unit - mean, np.where(std > 0, std, 1.0)
+            self._y_mean, self._y_std = unit * mean, unit * std
+            Y = Y / std
+        elif not np.isfinite(np.vdot(Y, Y)):
+            raise ValueError(
+                f"y reaches {np.abs(Y).max():.1e}, and variances of such numbers overflow: "
+                "set normalize_y=True, or scale y."
+            )
+        return Y.reshape(y.shape)
 
     def _check_alpha(self, rows):
         if np.size(self.alpha) == 1:
@@ -375,7 +391,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             std = np.sqrt(variance + noise) * self._y_std
             return self._mean(mean), self._shaped(std)
         cov = self._evidence.covariance(np.asarray(rows.in_memory(), np.float64))
-        return self._mean(mean), self._shaped(np.multiply.outer(cov, self._y_std**2))
+        cov = np.multiply.outer(cov, self._y_std) * self._y_std
+        return self._mean(mean), self._shaped(cov)
 
     def _mean(self, mean):
         if isinstance(mean, np.ndarray) and not np.isfinite(mean).all():
@@ -481,3 +498,23 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
+
+
+def at_bounds(kernel, n_params):
+    """Yield a message for each of the first parameters that ends at one of its bounds.
+
+    The others are those of noise that was added, and whose bounds are no user's.
+    """
+    free = [h for h in kernel.hyperparameters if not h.fixed]
+    elements = [(h.name, i) for h in free for i in range(h.n_elements)]
+    near = np.isclose(kernel.bounds, kernel.theta[:, np.newaxis])
+    for (name, i), bounds, (low, high) in list(
+        zip(elements, np.exp(kernel.bounds), near, strict=True)
+    )[:n_params]:
+        if low or high:
+            side, bound = ("lower", bounds[0]) if low else ("upper", bounds[1])
+            yield (
+                f"Element {i} of the parameter {name} of the kernel ends at its {side} "
+                f"bound, {bound:.3g}: {'decrease' if low else 'increase'} the bound, which "
+                "may find a greater likelihood, or fix the parameter."
+            )

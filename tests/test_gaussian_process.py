@@ -1,7 +1,11 @@
 """NystroemGaussianProcessRegressor against the exact process, and by itself."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -365,3 +369,54 @@ def test_the_likelihood_at_other_parameters_is_that_of_the_landmarks():
     np.testing.assert_allclose(gpr.kernel_.theta, other)
     with pytest.raises(ValueError, match="theta"):
         gpr.log_marginal_likelihood(eval_gradient=True)
+
+
+@pytest.mark.parametrize("m", [30, 100], ids=["landmarks", "exact"])
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (
+            ConstantKernel(1e-3, (1e-4, 1e-2)) * RBF() + NOISE,
+            "constant_value .* bound, 0.01",
+        ),
+        (1.0 * RBF([9.0, 9.0], (8.0, 1e2)) + NOISE, "Element 0 .* lower bound, 8"),
+        (RBF() + WhiteKernel(10.0, (5.0, 20.0)), "noise_level .* lower bound, 5"),
+    ],
+)
+def test_parameters_that_end_at_a_bound_earn_a_warning(kernel, message, m):
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 6, (100, 2))
+    y = np.sin(2 * rows[:, 0]) + 0.1 * rng.standard_normal(100)
+    gpr = NystroemGaussianProcessRegressor(kernel, n_landmarks=m, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gpr.fit(rows, y)
+    said = [w for w in caught if w.category is ConvergenceWarning]
+    assert any(re.search(message, str(w.message)) for w in said)
+    assert all(w.filename == __file__ for w in said)
+
+
+def test_bounds_of_noise_that_was_added_earn_no_warning():
+    rows = np.linspace(0, 6, 100)[:, np.newaxis]
+    kernel = RBF(1.0)
+    gpr = NystroemGaussianProcessRegressor(kernel, n_landmarks=30, random_state=0)
+    gpr.fit(rows, np.sin(rows[:, 0]))
+    assert gpr.kernel_.n_dims == 2
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, 530, 1000])
+def test_normalised_targets_may_have_any_unit(exponent):
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 6, (100, 1))
+    y = np.sin(rows[:, 0]) + 0.1 * rng.standard_normal(100)
+    gpr = NystroemGaussianProcessRegressor(normalize_y=True, n_landmarks=30, random_state=0)
+    expected = gpr.fit(rows, y).predict(rows, return_std=True)
+    found = gpr.fit(rows, np.ldexp(y, exponent)).predict(rows, return_std=True)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.ldexp(one, -exponent), other, rtol=1e-6)
+
+
+def test_targets_whose_variance_overflows_are_refused():
+    rows = np.linspace(0, 6, 100)[:, np.newaxis]
+    with pytest.raises(ValueError, match=r"y reaches 1.0e\+160.* normalize_y=True"):
+        NystroemGaussianProcessRegressor().fit(rows, 1e160 * np.cos(rows[:, 0]))

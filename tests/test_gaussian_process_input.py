@@ -106,6 +106,7 @@ def test_few_rows_are_enough(n):
     assert np.isfinite(std).all()
 
 
+@pytest.mark.filterwarnings("ignore:Element:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 @pytest.mark.parametrize("normalize_y", [False, True])
 def test_a_constant_target_is_predicted(constant, normalize_y):
@@ -114,6 +115,7 @@ def test_a_constant_target_is_predicted(constant, normalize_y):
     np.testing.assert_allclose(predicted, constant, atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:Element:sklearn.exceptions.ConvergenceWarning")
 def test_repeated_rows_do_no_harm():
     repeated = np.repeat(X[:30], 5, axis=0)
     gpr = Regressor(KERNEL, n_landmarks=100, random_state=0)
