@@ -97,7 +97,8 @@ class NystroemKernel(
         Relative trace error: the share of the trace of the kernel matrix that its
         approximation misses. It is exact for "rpcholesky" and "greedy" if the landmarks
         were chosen among all samples, and estimated from 2000 samples otherwise. For an
-        indefinite kernel it is the relative Frobenius error on 400 samples.
+        indefinite kernel it is the relative Frobenius error, estimated from 400 samples.
+        Half of these are the samples that may have the largest errors.
     n_features_in_ : int
         Number of features of the input.
     feature_names_in_ : ndarray of shape (n_features_in_,)

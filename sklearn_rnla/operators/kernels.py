@@ -230,6 +230,8 @@ class Kernel(KernelSource):
     @property
     def indefinite(self):
         """Whether the kernel is known to have negative eigenvalues on some data."""
+        if self.name == "polynomial":
+            return (self.params.get("coef0") or 0) < 0
         return self.name in _INDEFINITE
 
     @property
