@@ -178,6 +178,9 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.n_landmarks_ = nystroem.points.shape[0]
         self.error_estimate_ = nystroem.error_estimate
         self._kernel, self._columns = kernel, model.columns
+        # Predictions are in the precision of the data, unless this lacks their unit.
+        largest, single = np.abs(Y).max(initial=0.0), np.finfo(np.float32)
+        self._in_double = largest > single.max / 2**20 or 0 < largest < single.tiny * 2**20
         if not search.converged:
             warnings.warn(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
@@ -201,13 +204,15 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         rows = check_kernel_rows(self, X, reset=False)
         dual = self.dual_coef_.reshape(len(self.dual_coef_), -1)
+        dtype = np.dtype(np.float64) if self._in_double else rows.dtype
         return rows.map(
             predictions,
             self._columns,
             dual,
             np.atleast_1d(self.intercept_),
-            rows.dtype,
+            dtype,
             n_columns=dual.shape[1],
+            dtype=dtype,
         )
 
     def __sklearn_tags__(self):

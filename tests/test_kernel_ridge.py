@@ -311,3 +311,13 @@ def test_targets_far_from_zero_lose_nothing_to_their_mean():
         expected = ridge.fit(X, Y).predict(NEW)
         shifted = ridge.fit(X, Y + 1e6).predict(NEW) - 1e6
         np.testing.assert_allclose(shifted, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("exponent", [-565, 515])
+def test_predictions_from_single_precision_keep_a_unit_that_it_lacks(exponent):
+    rows = X.astype(np.float32)
+    ridge = NystroemRidge(0.1, gamma=0.3, random_state=0)
+    expected = ridge.fit(rows, Y).predict(rows)
+    assert expected.dtype == np.float32
+    scaled = ridge.fit(rows, np.ldexp(Y, exponent)).predict(rows)
+    np.testing.assert_allclose(np.ldexp(scaled, -exponent), expected, rtol=1e-4)
