@@ -321,3 +321,12 @@ def test_predictions_from_single_precision_keep_a_unit_that_it_lacks(exponent):
     assert expected.dtype == np.float32
     scaled = ridge.fit(rows, np.ldexp(Y, exponent)).predict(rows)
     np.testing.assert_allclose(np.ldexp(scaled, -exponent), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("params", [{"solver": "direct"}, {"solver": "cg"}], ids=str)
+def test_a_kernel_that_contains_the_constant_leaves_the_mean_to_the_intercept(params):
+    # With hardly a penalty, kernel and intercept compete for the constant.
+    ridge = NystroemRidge(1e-8, kernel="polynomial", n_landmarks=60, **params)
+    y = X[:, 0] + X[:, 1] ** 2
+    predicted = ridge.fit(X, y + 1e3).predict(NEW) - 1e3
+    np.testing.assert_allclose(predicted, NEW[:, 0] + NEW[:, 1] ** 2, atol=1e-4)

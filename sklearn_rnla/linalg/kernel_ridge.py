@@ -207,7 +207,9 @@ def kernel_ridge(
             dual, sums, search = solve_all_rows(A, F, V, both, rows.weight, iterate)
         else:
             dual, sums, search = solve_cg(rows, nystroem, V, both, iterate, rng)
-        dual, intercept = _with_intercept(rows, dual, sums, len(alphas), of_ones)
+        rounding = max(search.residual, np.finfo(rows.dtype).eps)
+        rounding *= float(weighted_sums(rows, np.ones(len(Y))))
+        dual, intercept = _with_intercept(dual, sums, len(alphas), of_ones, rounding)
     if not np.isfinite(dual).all():
         raise ValueError("Input X contains NaN, infinity or a value too large.")
     return KernelRidgeModel(
@@ -263,12 +265,11 @@ def _penalties_of_targets(rows, nystroem, targets, normal, penalties, F):
     return np.broadcast_to(alphas, (n_targets,)).astype(np.float64)
 
 
-def _with_intercept(rows, dual, sums, n_targets, of_ones):
+def _with_intercept(dual, sums, n_targets, of_ones, rounding):
     """Return coefficients and intercepts that minimise over a constant, too.
 
     Parameters
     ----------
-    rows : RowMatrix
     dual : ndarray of shape (m, n_targets + n_penalties)
         Coefficients of the targets and, after them, of targets of ones.
     sums : ndarray of shape (n_targets + n_penalties,)
@@ -277,6 +278,8 @@ def _with_intercept(rows, dual, sums, n_targets, of_ones):
     n_targets : int
     of_ones : ndarray of int of shape (n_targets,)
         Which of the ones has the penalty of a target.
+    rounding : float
+        What is left of the ones is an error of the solution up to here.
 
     Returns
     -------
@@ -287,7 +290,6 @@ def _with_intercept(rows, dual, sums, n_targets, of_ones):
         return dual, np.zeros(n_targets)
     left = sums[n_targets:][of_ones]
     # If the kernel reproduces the constant itself, nothing is left for an intercept.
-    rounding = np.finfo(rows.dtype).eps * weighted_sums(rows, np.ones((rows.shape[0], 1)))
     known = left > rounding
     intercept = np.where(known, sums[:n_targets] / np.where(known, left, 1.0), 0.0)
     return dual[:, :n_targets] - dual[:, n_targets:][:, of_ones] * intercept, intercept

@@ -11,6 +11,9 @@ from ..operators.rows import add_states
 from ..operators.tiles import consecutive
 from .ritz import descending_eigh
 
+# Residuals of about this many penalties and targets together are in memory at a time.
+_COLUMNS = 256
+
 
 @dataclass(frozen=True)
 class LeaveOneOut:
@@ -24,8 +27,8 @@ class LeaveOneOut:
         Eigenvectors of the Gram matrix of the features, as rows.
     shrinkage : ndarray of shape (rank, n_alphas)
         Inverses of its eigenvalues plus the penalties.
-    coef : ndarray of shape (rank, n_alphas, n_targets)
-        Coefficients of the rotated features.
+    products : ndarray of shape (rank, n_targets)
+        Of the rotated features and the targets: with the shrinkage, the coefficients.
     share : float
         What a row of weight one has of the mean; zero without an intercept.
     floor : float
@@ -35,7 +38,7 @@ class LeaveOneOut:
     mean: np.ndarray
     rotation: np.ndarray
     shrinkage: np.ndarray
-    coef: np.ndarray
+    products: np.ndarray
     share: float
     floor: float
 
@@ -47,8 +50,7 @@ class LeaveOneOut:
         values = np.where(values > floor * values[0], values, 0.0)[:, np.newaxis]
         total = values + alphas
         shrinkage = np.where(total > 0, 1 / np.where(total > 0, total, 1.0), 0.0)
-        coef = shrinkage[:, :, np.newaxis] * (rotation @ FY)[:, np.newaxis]
-        return cls(mean, rotation, shrinkage, coef, share, floor)
+        return cls(mean, rotation, shrinkage, rotation @ FY, share, floor)
 
     def squares(self, F, Y, weight):
         """Return the sums of squared leave-one-out errors: ndarray of shape (n_alphas,).
@@ -63,13 +65,15 @@ class LeaveOneOut:
             Weights of the rows.
         """
         rotated = (F - self.mean) @ self.rotation.T
-        n_alphas = self.shrinkage.shape[1]
         own = np.square(rotated) @ self.shrinkage + self.share
         if weight is not None:
             own *= weight[:, np.newaxis]
-        fitted = rotated @ self.coef.reshape(len(self.coef), -1)
-        residual = Y[:, np.newaxis] - fitted.reshape(len(F), n_alphas, -1)
-        squares = np.einsum("iaj,iaj->ia", residual, residual)
+        squares = np.empty_like(own)
+        for some in consecutive(own.shape[1], max(1, _COLUMNS // Y.shape[1])):
+            coef = self.shrinkage[:, some, np.newaxis] * self.products[:, np.newaxis]
+            fitted = rotated @ coef.reshape(len(coef), -1)
+            residual = Y[:, np.newaxis] - fitted.reshape(len(F), -1, Y.shape[1])
+            squares[:, some] = np.einsum("iaj,iaj->ia", residual, residual)
         # A row that is fitted whatever its target is has an error of zero over zero, which
         # must not recommend a penalty.
         left = 1.0 - own
