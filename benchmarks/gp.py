@@ -251,7 +251,7 @@ def growth(report, quick, *, size):
 def _ours(X, y, m, *, method="variational", seed=0):
     """Fit ours and return a `Posterior`."""
     model = NystroemGaussianProcessRegressor(
-        start_kernel(X.shape[1]), method=method, n_components=m, random_state=seed
+        start_kernel(X.shape[1]), method=method, n_landmarks=m, random_state=seed
     ).fit(X, y)
     return Posterior(partial(model.predict, return_std=True), model.n_iter_)
 
@@ -260,7 +260,7 @@ def _unoptimised(X, y, m):
     """Return a model of given parameters, and others to evaluate at."""
     kernel = start_kernel(X.shape[1])
     model = NystroemGaussianProcessRegressor(
-        kernel, optimizer=None, n_components=m, random_state=0
+        kernel, optimizer=None, n_landmarks=m, random_state=0
     ).fit(X, y)
     return model, kernel.theta + 0.1
 

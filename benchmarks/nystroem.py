@@ -186,9 +186,9 @@ def ridge(report, quick):
         return float(np.sqrt(np.mean((model.predict(test) - y[is_test]) ** 2)))
 
     def pipeline(approximation):
-        return make_pipeline(approximation, Ridge(alpha, fit_intercept=False))
+        return make_pipeline(approximation, Ridge(alpha))
 
-    ours = partial(NystroemRidge, alpha, gamma=gamma, n_components=k, random_state=0)
+    ours = partial(NystroemRidge, alpha, gamma=gamma, n_landmarks=k, random_state=0)
     models = {
         "NystroemRidge": ours(),
         "NystroemRidge, uniform": ours(landmarks="uniform"),
@@ -214,7 +214,7 @@ def million(report, quick):
     gamma = 0.5 / d
     for solver in ("cg", "direct"):
         model = NystroemRidge(
-            1e-3, gamma=gamma, n_components=k, solver=solver, tol=1e-4, random_state=0
+            1e-3, gamma=gamma, n_landmarks=k, solver=solver, tol=1e-4, random_state=0
         )
         with MemoryWatch() as watch:
             runs = race({"fit": partial(model.fit, X, y)}, rounds=0, patience=0)
@@ -243,7 +243,13 @@ def centers(report, quick):
     exact = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma).fit(X, y).predict(X[:1000])
     methods = {
         "NystroemRidge, all": NystroemRidge(
-            alpha, gamma=gamma, centers="all", n_components=k, tol=1e-10, random_state=0
+            alpha,
+            gamma=gamma,
+            exact=True,
+            fit_intercept=False,
+            n_landmarks=k,
+            tol=1e-10,
+            random_state=0,
         ),
         "KernelRidge": KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma),
     }
@@ -275,7 +281,7 @@ def classification(report, quick):
         gamma = 1 / X.shape[1]
         models = {
             "NystroemRidgeClassifier": NystroemRidgeClassifier(
-                0.1, gamma=gamma, n_components=k, random_state=0
+                0.1, gamma=gamma, n_landmarks=k, random_state=0
             ),
             **{
                 f"{type(features).__name__} + LogisticRegression": make_pipeline(
@@ -310,13 +316,14 @@ def growth(report, quick):
         for factor in (1, 2) if quick else (1, 2, 4, 8, 16) if name == "n" else (1, 2, 4):
             size = base | {name: base[name] * factor}
             X, y = _smooth(size["n"], 20, np.float32)
-            make = {"gamma": 0.025, "n_components": size["m"], "random_state": 0}
+            make = {"gamma": 0.025, "random_state": 0}
+            model = NystroemKernel(n_components=size["m"], **make)
             fits = {
-                "select": NystroemKernel(**make).fit,
-                "NystroemRidge": NystroemRidge(1e-3, **make).fit,
+                "select": model.fit,
+                "NystroemRidge": NystroemRidge(1e-3, n_landmarks=size["m"], **make).fit,
             }
             methods = {label: partial(fit, X, y) for label, fit in fits.items()}
-            model = NystroemKernel(**make).fit(X)
+            model.fit(X)
             methods["transform"] = partial(model.transform, X)
             runs = race(methods, rounds=rounds(quick, 3), patience=5.0, memory=False)
             times = {f"{label} ms": 1e3 * run.seconds for label, run in runs.items()}

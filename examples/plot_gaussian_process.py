@@ -55,7 +55,7 @@ kernel = (
     + WhiteKernel(0.05)
 )
 gpr = NystroemGaussianProcessRegressor(
-    kernel, n_components=300, normalize_y=True, random_state=0
+    kernel, n_landmarks=300, normalize_y=True, random_state=0
 )
 gpr.fit(days[known, np.newaxis], load[known])
 print(gpr.kernel_)

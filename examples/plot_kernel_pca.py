@@ -88,7 +88,7 @@ plt.show()
 # The way back, from components to images, is a regression: of images on components. Here
 # it learns clean images, so that what it returns is less noisy than what came in.
 
-back = NystroemRidge(0.1, gamma="scale", n_components=300, random_state=0)
+back = NystroemRidge(0.1, gamma="scale", n_landmarks=300, random_state=0)
 back.fit(recipe.transform(train), clean)
 restored = back.predict(recipe.transform(test))
 

@@ -115,14 +115,14 @@ plt.show()
 # What classifiers make of it, on digits that they have not seen. The features go into a
 # logistic regression, which gives probabilities.
 # :class:`~sklearn_rnla.NystroemRidgeClassifier` solves a least squares problem with such
-# features, and chooses its penalty by generalised cross-validation.
+# features, and chooses its penalty by leave-one-out errors.
 
 gamma = 0.05
 alphas = np.logspace(-5, 0, 11)
 kinds = {
     "NystroemRidgeClassifier": (
         lambda k, seed: NystroemRidgeClassifier(
-            alphas, gamma=gamma, n_components=k, random_state=seed
+            alphas=alphas, gamma=gamma, n_landmarks=k, random_state=seed
         ),
         {"color": "#d55e00", "marker": "P"},
     ),

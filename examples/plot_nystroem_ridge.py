@@ -44,21 +44,21 @@ def map_error(model):
 
 
 # %%
-# Given several values of ``alpha``, the estimator takes the one of least generalised
-# cross-validation error (GCV). All come from one eigendecomposition, so that the search
-# costs little more than one fit. On the right is what each of them would have led to.
+# Given several ``alphas``, the estimator takes the one of least leave-one-out error. All
+# come from one eigendecomposition, so that the search costs little more than one fit. On
+# the right is what each of them would have led to.
 
 gamma = 6.0
 alphas = np.logspace(-5, 2, 15)
 
 
-def fit(alpha, **parameters):
+def fit(alpha=1.0, **parameters):
     """Fit the regression on landmarks."""
-    parameters = {"n_components": 160, "random_state": 0} | parameters
+    parameters = {"n_landmarks": 160, "random_state": 0} | parameters
     return NystroemRidge(alpha, gamma=gamma, **parameters).fit(X, target)
 
 
-ridge = fit(alphas)
+ridge = fit(alphas=alphas)
 errors = [map_error(fit(alpha)) for alpha in alphas]
 print(f"alpha: {ridge.alpha_:.1e}")
 print(f"error of the kernel: {ridge.error_estimate_:.1e}")
@@ -78,7 +78,7 @@ for ax in axes[:2]:
 axes[2].loglog(alphas, errors, "o-", color="#0072b2", ms=4)
 axes[2].axvline(ridge.alpha_, color="#d55e00", ls="--")
 axes[2].annotate(
-    "chosen by GCV ",
+    "chosen ",
     (ridge.alpha_, 0.95),
     xycoords=("data", "axes fraction"),
     color="#d55e00",
@@ -89,13 +89,13 @@ axes[2].set(xlabel="alpha", ylabel="RMSE on the map", title="the penalty")
 plt.show()
 
 # %%
-# KernelRidge needs the kernel of all pairs of samples. With ``centers="all"`` NystroemRidge
-# has the same solution by conjugate gradients, and keeps n x n_components numbers instead
-# of n x n.
+# KernelRidge needs the kernel of all pairs of samples. With ``exact=True`` NystroemRidge
+# has the same solution by conjugate gradients, and keeps n x n_landmarks numbers instead
+# of n x n. KernelRidge has no intercept.
 
 alpha = ridge.alpha_
 exact = KernelRidge(alpha=alpha, kernel="rbf", gamma=gamma).fit(X, target)
-every = fit(alpha, centers="all", tol=1e-9)
+every = fit(alpha, exact=True, fit_intercept=False, tol=1e-9)
 difference = np.abs(every.predict(grid) - exact.predict(grid)).max()
 print(f"largest difference from KernelRidge: {difference:.0e}")
 print(f"iterations: {every.n_iter_}")
@@ -114,7 +114,7 @@ fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for landmarks, style in styles.items():
     errors = [
         [
-            map_error(fit(alpha, n_components=k, landmarks=landmarks, random_state=seed))
+            map_error(fit(alpha, n_landmarks=k, landmarks=landmarks, random_state=seed))
             for seed in range(9)
         ]
         for k in sizes

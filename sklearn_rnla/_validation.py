@@ -228,8 +228,8 @@ def check_n_recommended(n):
         raise ValueError(f"n={n!r} must be an int of at least 1.")
 
 
-def check_penalties(alpha):
-    """Return the penalties `alpha` as float64, of whatever shape.
+def check_penalties(alpha, name="alpha"):
+    """Return the penalties of the parameter `name` as float64, of whatever shape.
 
     Raises
     ------
@@ -239,9 +239,9 @@ def check_penalties(alpha):
     try:
         alphas = np.asarray(alpha, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"alpha={alpha!r} must be numbers.") from error
+        raise ValueError(f"{name}={alpha!r} must be numbers.") from error
     if not (np.isfinite(alphas).all() and np.all(alphas >= 0)):
-        raise ValueError(f"alpha={alpha!r} must be finite and at least 0 in all entries.")
+        raise ValueError(f"{name}={alpha!r} must be finite and at least 0 in all entries.")
     return alphas
 
 
@@ -417,15 +417,19 @@ def _scale_gamma(rows):
     return 1.0 / (rows.shape[1] * variance) if variance > 0 else 1.0
 
 
-def check_landmarks(landmarks, n_components, *, tol=0.0, takes_points=True):
+def check_landmarks(
+    landmarks, n_landmarks, *, name="n_landmarks", tol=0.0, takes_points=True
+):
     """Return the landmarks that a user asks for.
 
     Parameters
     ----------
     landmarks : str or array-like
         A method, or landmarks of the user's own.
-    n_components : int, float or None
+    n_landmarks : int, float or None
         Most landmarks, or the share of the trace they are to capture.
+    name : str
+        The parameter it was given as.
     tol : float
         Relative trace error at which to stop.
     takes_points : bool
@@ -446,11 +450,11 @@ def check_landmarks(landmarks, n_components, *, tol=0.0, takes_points=True):
         Where the landmarks do not come one after another, but are to stop at an error; or
         need samples, where there is a kernel matrix.
     """
-    k, stop = n_components, f"tol={tol}"
+    k, stop = n_landmarks, f"tol={tol}"
     if isinstance(k, Integral):
         k = int(k)
     elif k is not None:
-        stop, tol, k = f"n_components={k}", max(tol, 1 - k), None
+        stop, tol, k = f"{name}={k}", max(tol, 1 - k), None
     if isinstance(landmarks, str):
         if landmarks == "kmeans" and not takes_points:
             raise ValueError("landmarks='kmeans' needs samples, not a precomputed kernel.")

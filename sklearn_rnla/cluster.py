@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -23,6 +28,10 @@ from .linalg.nystroem.spectral_embedding import eigengap, spectral_clusters
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")
+
+# Eigenvalues closer to one than this are those of groups that share no affinity: rounding
+# in single precision.
+_SEPARATE = 1e-5
 
 # Share of the samples without a degree that is no matter of a few outliers.
 _LOST_SHARE = 0.1
@@ -50,6 +59,9 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     gamma : float, "scale" or None, default=1.0
         Parameter of the rbf, laplacian, polynomial, sigmoid and chi2 kernels. "scale"
         means ``1 / (n_features * X.var())``; None means ``1 / n_features``, or 1 for chi2.
+        The default is that of scikit-learn and suits features of spread 1, and few of
+        them. A warning is issued where it leaves samples without any affinity to others;
+        "scale" is a better start then.
     affinity : str or callable, default="rbf"
         A name of ``sklearn.metrics.pairwise.PAIRWISE_KERNEL_FUNCTIONS``; a kernel of
         ``sklearn.gaussian_process.kernels``; or a function of two samples. Its values
@@ -98,6 +110,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None for "kmeans" and for an array of
         points.
+    n_landmarks_ : int
+        Number of landmarks.
     error_estimate_ : float
         Relative trace error of the affinity, as in `NystroemKernel`.
     n_features_in_ : int
@@ -255,6 +269,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self.eigenvalues_ = clusters.spectrum.eigenvalues
         self.n_clusters_hint_ = eigengap(self.eigenvalues_)
         self.components_ = nystroem.points
+        self.n_landmarks_ = nystroem.points.shape[0]
         self.component_indices_ = nystroem.indices
         self.error_estimate_ = nystroem.error_estimate
         self._rule = clusters.rule
@@ -312,17 +327,30 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
     def _doubts(self, clusters, n_components):
         """Yield the messages that the user is warned with."""
         n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
+        n_groups = np.count_nonzero(self.eigenvalues_ > 1 - _SEPARATE)
+        widen = (
+            "Scale the features to the same spread, or widen the kernel: gamma='scale' "
+            f"fits it to the data (now gamma={self.gamma!r}; less is wider)."
+        )
+        if not isinstance(self.affinity, str):
+            widen = "Scale the features to the same spread, or widen the kernel."
         if clusters.n_lost > _LOST_SHARE * n_samples:
             yield (
                 f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
                 "were given the label of the nearest one. Increase n_landmarks (now "
-                f"{self.n_landmarks}) or widen the kernel (for rbf, decrease gamma)."
+                f"{self.n_landmarks}). {widen}"
             )
-        if self.n_clusters < n_alone < n_samples:
+        if n_alone > self.n_clusters:
             yield (
                 f"{n_alone} of {n_samples} samples are similar to no other sample, and use "
-                f"up the n_clusters={self.n_clusters} clusters. Widen the kernel (for rbf, "
-                "decrease gamma) or remove these samples."
+                f"up the n_clusters={self.n_clusters} clusters. {widen} If they are "
+                "outliers, remove them."
+            )
+        elif n_groups > self.n_clusters:
+            yield (
+                f"The samples fall into {n_groups} groups that share no affinity, and "
+                f"which of them are the n_clusters={self.n_clusters} clusters is "
+                f"arbitrary. Increase n_clusters. {widen}"
             )
         if rank < n_components:
             yield (

@@ -6,12 +6,17 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
-from ._fitting import fitting, progress
+from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel_rows,
@@ -65,7 +70,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
           the input;
         - "dtc": maximises the likelihood of the approximate prior alone [3]_.
 
-    n_components : int, default=300
+    n_landmarks : int, default=300
         Largest number of landmarks. With as many landmarks as samples, the parameters are
         those of the exact process, which takes n_samples x n_samples numbers.
     landmarks : str or array-like, default="rpcholesky"
@@ -102,6 +107,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None if they were moved, for "kmeans",
         and for an array of points.
+    n_landmarks_ : int
+        Number of landmarks.
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
         Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
     error_estimate_ : float
@@ -154,7 +161,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     >>> X = rng.uniform(0, 10, size=(2000, 1))
     >>> y = np.sin(X[:, 0]) + 0.1 * rng.normal(size=2000)
     >>> gpr = NystroemGaussianProcessRegressor(
-    ...     1.0 * RBF() + WhiteKernel(), n_components=50, random_state=0
+    ...     1.0 * RBF() + WhiteKernel(), n_landmarks=50, random_state=0
     ... ).fit(X, y)
     >>> mean, std = gpr.predict([[2.0], [100.0]], return_std=True)
     >>> mean.round(2)
@@ -172,7 +179,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         "copy_X_train": ["boolean"],
         "n_targets": [Interval(Integral, 1, None, closed="left"), None],
         "method": [StrOptions(set(METHODS))],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
         "landmarks": KERNEL_CONSTRAINTS["landmarks"],
         "reselect_landmarks": ["boolean"],
         "n_landmark_steps": [Interval(Integral, 0, None, closed="left")],
@@ -192,7 +199,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         copy_X_train=True,
         n_targets=None,
         method="variational",
-        n_components=300,
+        n_landmarks=300,
         landmarks="rpcholesky",
         reselect_landmarks=True,
         n_landmark_steps=100,
@@ -208,7 +215,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.copy_X_train = copy_X_train
         self.n_targets = n_targets
         self.method = method
-        self.n_components = n_components
+        self.n_landmarks = n_landmarks
         self.landmarks = landmarks
         self.reselect_landmarks = reselect_landmarks
         self.n_landmark_steps = n_landmark_steps
@@ -241,7 +248,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         y = check_target(self, rows, y, numeric=True)
         self.X_train_ = self._kept(X, rows)
         self.y_train_ = self._normalized(y)
-        landmarks, k, _ = check_landmarks(self.landmarks, self.n_components)
+        landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
         problem = GaussianProcessProblem(
             rows=rows,
             Y=self.y_train_.reshape(len(y), -1),
@@ -276,6 +283,11 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.log_marginal_likelihood_value_ = found.evidence.value
         self.error_estimate_ = found.evidence.trace_error
         self.dual_coef_ = self._shaped(found.evidence.dual)
+        self.n_landmarks_ = len(found.Z)
+        if self.optimizer is not None:
+            asked = 2 if self.kernel is None else self.kernel.n_dims
+            for message in at_bounds(self.kernel_, asked):
+                warn_user(message, ConvergenceWarning)
         return self
 
     def _check_rows(self, X, *, reset):
@@ -300,12 +312,22 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             raise ValueError(
                 f"n_targets={self.n_targets}, but y has {n_targets} target(s)."
             )
-        Y = y.reshape(len(y), -1)
+        Y = y.reshape(len(y), -1).copy()
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
         if self.normalize_y:
-            std = Y.std(axis=0)
-            self._y_mean, self._y_std = Y.mean(axis=0), np.where(std > 0, std, 1.0)
-        return ((Y - self._y_mean) / self._y_std).reshape(y.shape)
+            # In units in which squares neither overflow nor vanish.
+            unit = np.exp2(np.frexp(np.abs(Y).max(axis=0))[1] - 1.0)
+            unit[unit == 0] = 1.0
+            mean, std = (Y / unit).mean(axis=0), (Y / unit).std(axis=0)
+            Y, std = Y / unit - mean, np.where(std > 0, std, 1.0)
+            self._y_mean, self._y_std = unit * mean, unit * std
+            Y = Y / std
+        elif not np.isfinite(np.vdot(Y, Y)):
+            raise ValueError(
+                f"y reaches {np.abs(Y).max():.1e}, and variances of such numbers overflow: "
+                "set normalize_y=True, or scale y."
+            )
+        return Y.reshape(y.shape)
 
     def _check_alpha(self, rows):
         if np.size(self.alpha) == 1:
@@ -353,6 +375,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         rows = self._check_rows(X, reset=False)
         if not hasattr(self, "X_train_"):
             return self._predict_by_prior(rows.in_memory(), return_std, return_cov)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._predict(rows, return_std, return_cov)
+
+    def _predict(self, rows, return_std, return_cov):
         if not (return_std or return_cov):
             return self._mean(self._evidence.predict(rows))
         found = self._evidence.predict_with_variance(rows)
@@ -361,9 +387,15 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             std = np.sqrt(variance + noise) * self._y_std
             return self._mean(mean), self._shaped(std)
         cov = self._evidence.covariance(np.asarray(rows.in_memory(), np.float64))
-        return self._mean(mean), self._shaped(np.multiply.outer(cov, self._y_std**2))
+        cov = np.multiply.outer(cov, self._y_std) * self._y_std
+        return self._mean(mean), self._shaped(cov)
 
     def _mean(self, mean):
+        if isinstance(mean, np.ndarray) and not np.isfinite(mean).all():
+            raise ValueError(
+                f"Predictions are NaN or infinite: kernel={self.kernel_} must be finite "
+                "for all pairs of samples and landmarks."
+            )
         return self._shaped(mean * self._y_std + self._y_mean)
 
     def _shaped(self, values):
@@ -462,3 +494,23 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
+
+
+def at_bounds(kernel, n_params):
+    """Yield a message for each of the first parameters that ends at one of its bounds.
+
+    The others are those of noise that was added, and whose bounds are no user's.
+    """
+    free = [h for h in kernel.hyperparameters if not h.fixed]
+    elements = [(h.name, i) for h in free for i in range(h.n_elements)]
+    near = np.isclose(kernel.bounds, kernel.theta[:, np.newaxis])
+    for (name, i), bounds, (low, high) in list(
+        zip(elements, np.exp(kernel.bounds), near, strict=True)
+    )[:n_params]:
+        if low or high:
+            side, bound = ("lower", bounds[0]) if low else ("upper", bounds[1])
+            yield (
+                f"Element {i} of the parameter {name} of the kernel ends at its {side} "
+                f"bound, {bound:.3g}: {'decrease' if low else 'increase'} the bound, which "
+                "may find a greater likelihood, or fix the parameter."
+            )

@@ -10,7 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, RealNotInt
+from ._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    RealNotInt,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -19,7 +23,7 @@ from ._validation import (
     check_landmarks,
 )
 from .linalg.nystroem.features import nystroem_features
-from .operators.feature_map import features
+from .operators.feature_map import FeatureMap, features
 
 
 class NystroemKernel(
@@ -91,7 +95,8 @@ class NystroemKernel(
         Relative trace error: the share of the trace of the kernel matrix that its
         approximation misses. It is exact for "rpcholesky" and "greedy" if the landmarks
         were chosen among all samples, and estimated from 2000 samples otherwise. For an
-        indefinite kernel it is the relative Frobenius error on 400 samples.
+        indefinite kernel it is the relative Frobenius error, estimated from 400 samples.
+        Half of these are the samples that may have the largest errors.
     n_features_in_ : int
         Number of features of the input.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -255,6 +260,7 @@ class NystroemKernel(
         landmarks, k, tol = check_landmarks(
             self.landmarks,
             self.n_components,
+            name="n_components",
             tol=self.tol,
             takes_points=kernel.takes_points,
         )
@@ -271,16 +277,36 @@ class NystroemKernel(
         )
         self.components_ = result.points
         self.component_indices_ = result.indices
-        self.normalization_ = result.feature_map.W.astype(rows.dtype)
+        self.normalization_ = result.feature_map.W.astype(rows.dtype, copy=False)
         self.n_components_ = len(self.normalization_)
         self.error_estimate_ = result.error_estimate
-        self._feature_map = result.feature_map
+        self._kernel, self._feature_map = kernel, result.feature_map
         return rows, result.cholesky
 
     def _features(self, rows):
         return rows.map(
             features, self._feature_map, rows.dtype, n_columns=self.n_components_
         )
+
+    def __getstate__(self):
+        # What the landmarks and the normalization make is made again.
+        state = super().__getstate__().copy()
+        if "_feature_map" in state:
+            feature_map = state.pop("_feature_map")
+            state["normalization_"] = feature_map.W
+            state["_triangular"] = feature_map.triangular
+            state["_dtype"] = self.normalization_.dtype
+        return state
+
+    def __setstate__(self, state):
+        state = state.copy()
+        if "_triangular" in state:
+            kernel = state["_kernel"].among(state["component_indices_"])
+            W, triangular = state["normalization_"], state.pop("_triangular")
+            columns = kernel.at(state["components_"])
+            state["_feature_map"] = FeatureMap(columns, W, triangular)
+            state["normalization_"] = W.astype(state.pop("_dtype"), copy=False)
+        super().__setstate__(state)
 
     @property
     def _n_features_out(self):

@@ -14,7 +14,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
+from ._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    RealNotInt,
+    StrOptions,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     KernelSpec,
@@ -26,7 +31,7 @@ from ._validation import (
     check_target,
 )
 from .linalg.nystroem.features import nystroem_features
-from .linalg.nystroem.ridge import kernel_ridge
+from .linalg.nystroem.ridge import Penalties, kernel_ridge
 from .operators.feature_map import predictions
 
 
@@ -35,13 +40,14 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "alphas": ["array-like", None],
         **KERNEL_CONSTRAINTS,
-        "n_components": [
+        "n_landmarks": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
             None,
         ],
-        "centers": [StrOptions({"landmarks", "all"})],
+        "exact": ["boolean"],
         "fit_intercept": ["boolean"],
         "solver": [StrOptions({"auto", "direct", "cg"})],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -54,15 +60,16 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self,
         alpha=1.0,
         *,
+        alphas=None,
         kernel="rbf",
         gamma=None,
         degree=None,
         coef0=None,
         kernel_params=None,
-        n_components=300,
+        n_landmarks=300,
         landmarks="rpcholesky",
-        centers="landmarks",
-        fit_intercept=False,
+        exact=False,
+        fit_intercept=True,
         solver="auto",
         tol=1e-6,
         max_iter=200,
@@ -70,14 +77,15 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         random_state=None,
     ):
         self.alpha = alpha
+        self.alphas = alphas
         self.kernel = kernel
         self.gamma = gamma
         self.degree = degree
         self.coef0 = coef0
         self.kernel_params = kernel_params
-        self.n_components = n_components
+        self.n_landmarks = n_landmarks
         self.landmarks = landmarks
-        self.centers = centers
+        self.exact = exact
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.tol = tol
@@ -85,33 +93,39 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _check_alphas(self):
-        """Return the penalties; raise where they do not fit `centers` or `solver`."""
-        alphas = np.atleast_1d(check_penalties(self.alpha))
+    def _has_many_alphas(self):
+        return self.alphas is None and np.ndim(self.alpha) > 0
+
+    def _check_penalties(self, n_targets):
+        """Return the penalties; raise where they do not fit `exact` or `solver`."""
+        choose = self.alphas is not None
+        name = "alphas" if choose else "alpha"
+        value = getattr(self, name)
+        alphas = np.atleast_1d(check_penalties(value, name))
         if alphas.ndim != 1 or not len(alphas):
+            raise ValueError(f"{name}={value!r} must be numbers in one dimension.")
+        if not choose and len(alphas) not in (1, n_targets):
             raise ValueError(
-                f"alpha={self.alpha!r} must be a number or numbers in one dimension, "
-                "not empty."
+                f"alpha={value!r} must be a number, or one for each of the "
+                f"n_targets={n_targets} targets. To choose one, pass alphas."
             )
-        if self.centers == "all":
+        if self.exact:
             if not np.all(alphas > 0):
-                raise ValueError(
-                    f"alpha={self.alpha!r} must be positive with centers='all'."
-                )
+                raise ValueError(f"{name}={value!r} must be positive with exact=True.")
             if self.solver == "direct":
                 raise ValueError(
                     "solver='direct' would form an n_samples x n_samples matrix with "
-                    "centers='all': use sklearn.kernel_ridge.KernelRidge, or solver='cg'."
+                    "exact=True: use sklearn.kernel_ridge.KernelRidge, or solver='cg'."
                 )
-        elif self.solver == "cg" and len(alphas) > 1:
+        elif self.solver == "cg" and choose and len(alphas) > 1:
             raise ValueError(
-                "solver='cg' solves for one alpha: to search several, use 'direct'."
+                "solver='cg' solves for one alpha: to choose among alphas, use 'direct'."
             )
-        return alphas
+        return Penalties(alphas, choose and len(alphas) > 1)
 
     def _fit_targets(self, rows, Y):
         """Solve for the columns of Y, float64, and set the fitted attributes."""
-        alphas = self._check_alphas()
+        penalties = self._check_penalties(Y.shape[1])
         if self.kernel == "precomputed":
             raise ValueError(
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
@@ -126,7 +140,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         )
         samples = rows.with_weight(None)
         kernel = check_kernel(spec, samples)
-        landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_components)
+        landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "iteration")
         nystroem = nystroem_features(
@@ -144,8 +158,8 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             kernel,
             nystroem,
             Y,
-            alphas,
-            centers=self.centers,
+            penalties,
+            exact=self.exact,
             solver=self.solver,
             fit_intercept=self.fit_intercept,
             tol=self.tol,
@@ -156,30 +170,46 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         )
         self.components_, self.component_indices_ = model.points, model.indices
         self.dual_coef_, self.intercept_ = model.dual, model.intercept
-        self.alpha_, search = model.solution.alpha, model.solution.search
+        self.alpha_ = model.alphas if self._has_many_alphas() else float(model.alphas[0])
+        search = model.search
         self.solver_, self.n_iter_ = model.solver, search.n_iter
+        self.n_landmarks_ = nystroem.points.shape[0]
         self.error_estimate_ = nystroem.error_estimate
-        self._columns = model.columns
+        self._kernel, self._columns = kernel, model.columns
+        # Predictions are in the precision of the data, unless this lacks their unit.
+        largest, single = np.abs(Y).max(initial=0.0), np.finfo(np.float32)
+        self._in_double = largest > single.max / 2**20 or 0 < largest < single.tiny * 2**20
         if not search.converged:
             warn_user(
                 f"The relative residual is {search.residual:.1e} after {search.n_iter} "
                 f"iterations, above tol={self.tol}. Increase max_iter (now "
-                f"{self.max_iter}), or n_components (now {self.n_components}) for a better "
+                f"{self.max_iter}), or n_landmarks (now {self.n_landmarks}) for a better "
                 "preconditioner.",
                 ConvergenceWarning,
             )
+
+    def __getstate__(self):
+        # What is made of the centres is made again.
+        return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "_kernel"):
+            self._columns = self._kernel.at(self.components_)
 
     def _predict(self, X):
         check_is_fitted(self)
         rows = check_kernel_rows(self, X, reset=False)
         dual = self.dual_coef_.reshape(len(self.dual_coef_), -1)
+        dtype = np.dtype(np.float64) if self._in_double else rows.dtype
         return rows.map(
             predictions,
             self._columns,
             dual,
             np.atleast_1d(self.intercept_),
-            rows.dtype,
+            dtype,
             n_columns=dual.shape[1],
+            dtype=dtype,
         )
 
     def __sklearn_tags__(self):
@@ -198,9 +228,12 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
 
     Parameters
     ----------
-    alpha : float or array-like of shape (n_alphas,), default=1.0
-        Penalty, as in `KernelRidge`. If several are given, the one with the least
-        generalised cross-validation error is chosen, as in `RidgeCV`.
+    alpha : float or array-like of shape (n_targets,), default=1.0
+        Penalty, as in `KernelRidge`: one for all targets, or one for each.
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalties to choose from, in the place of `alpha`. The one with the least
+        leave-one-out error, summed over the targets, is used for all targets, as in
+        `RidgeCV`. The landmarks are the same whichever sample is left out.
     kernel : str or callable, default="rbf"
         As in `NystroemKernel`, except that "precomputed" is not supported.
     gamma : float or "scale", default=None
@@ -211,20 +244,21 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         Parameter of the polynomial and sigmoid kernels. None means 1.
     kernel_params : dict, default=None
         Further parameters of a callable kernel.
-    n_components : int, float or None, default=300
-        Number of landmarks, as in `NystroemKernel`. With ``centers="all"``, the rank of
-        the preconditioner.
+    n_landmarks : int, float or None, default=300
+        Number of landmarks, as `n_components` of `NystroemKernel`. With ``exact=True``,
+        the rank of the preconditioner.
     landmarks : str or array-like, default="rpcholesky"
         How landmarks are chosen, as in `NystroemKernel`.
-    centers : {"landmarks", "all"}, default="landmarks"
-        Whether the solution is a combination of the kernel at the landmarks, or at all
-        samples as in `KernelRidge`. The latter is found by conjugate gradients [3]_.
-    fit_intercept : bool, default=False
+    exact : bool, default=False
+        Whether the solution is a combination of the kernel at all samples, as in
+        `KernelRidge`, and not only at the landmarks. It is found by conjugate gradients
+        [3]_.
+    fit_intercept : bool, default=True
         Whether to add a constant that is not penalised. `KernelRidge` has none.
     solver : {"auto", "direct", "cg"}, default="auto"
         - "direct": normal equations in the basis of the Nystroem features;
         - "cg": preconditioned conjugate gradients [2]_, which make one pass over the data
-          for each iteration and keep nothing of size n_samples x n_components;
+          for each iteration and keep nothing of size n_samples x n_landmarks;
         - "auto": the cheaper of the two by a count of flops.
 
     tol : float, default=1e-6
@@ -244,19 +278,21 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     intercept_ : float or ndarray of shape (n_targets,)
         The constant, which is 0.0 with ``fit_intercept=False``.
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, or all samples with ``centers="all"``.
+        The landmarks, or all samples with ``exact=True``.
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None for "kmeans" and for an array of
         points.
-    alpha_ : float
-        The penalty used.
+    n_landmarks_ : int
+        Number of landmarks; with ``exact=True``, of those that precondition.
+    alpha_ : float or ndarray of shape (n_targets,)
+        The penalty used: one for each target if `alpha` is an array.
     n_iter_ : int
         Conjugate gradient iterations; 1 for "direct".
     solver_ : str
         The solver used.
     error_estimate_ : float
         Relative trace error of the kernel on the landmarks, as in `NystroemKernel`. With
-        ``centers="all"`` it is that of the preconditioner, while the kernel is exact.
+        ``exact=True`` it is that of the preconditioner, while the kernel is exact.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -289,8 +325,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     >>> from sklearn.datasets import load_diabetes
     >>> from sklearn_rnla import NystroemRidge
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> ridge = NystroemRidge(alpha=[0.01, 0.1, 1], gamma=10, random_state=0)
-    >>> ridge.fit(X, y - y.mean()).predict(X).shape
+    >>> ridge = NystroemRidge(alphas=[0.01, 0.1, 1], gamma=10, random_state=0)
+    >>> ridge.fit(X, y).predict(X).shape
     (442,)
     """
 
@@ -356,9 +392,10 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
 
     Parameters
     ----------
-    alpha : float or array-like of shape (n_alphas,), default=1.0
-        Penalty. If several are given, the one with the least generalised
-        cross-validation error is chosen.
+    alpha : float or array-like of shape (n_scores,), default=1.0
+        Penalty: one for all scores, or one for each.
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalties to choose from by leave-one-out errors, as in `NystroemRidge`.
     kernel : str or callable, default="rbf"
         As in `NystroemKernel`, except that "precomputed" is not supported.
     gamma : float or "scale", default=None
@@ -369,14 +406,15 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         Parameter of the polynomial and sigmoid kernels. None means 1.
     kernel_params : dict, default=None
         Further parameters of a callable kernel.
-    n_components : int, float or None, default=300
-        Number of landmarks, as in `NystroemKernel`. With ``centers="all"``, the rank of
-        the preconditioner.
+    n_landmarks : int, float or None, default=300
+        Number of landmarks, as `n_components` of `NystroemKernel`. With ``exact=True``,
+        the rank of the preconditioner.
     landmarks : str or array-like, default="rpcholesky"
         How landmarks are chosen, as in `NystroemKernel`.
-    centers : {"landmarks", "all"}, default="landmarks"
-        Whether the solution is a combination of the kernel at the landmarks, or at all
-        samples as in `KernelRidge`. The latter is found by conjugate gradients [3]_.
+    exact : bool, default=False
+        Whether the solution is a combination of the kernel at all samples, as in
+        `KernelRidge`, and not only at the landmarks. It is found by conjugate gradients
+        [3]_.
     fit_intercept : bool, default=True
         Whether to add a constant that is not penalised.
     solver : {"auto", "direct", "cg"}, default="auto"
@@ -402,12 +440,14 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     intercept_ : ndarray of shape (n_scores,)
         The constant, which is zero with ``fit_intercept=False``.
     components_ : ndarray or sparse matrix of shape (n_landmarks, n_features_in_)
-        The landmarks, or all samples with ``centers="all"``.
+        The landmarks, or all samples with ``exact=True``.
     component_indices_ : ndarray of shape (n_landmarks,) or None
         Indices of the landmarks among the samples. None for "kmeans" and for an array of
         points.
-    alpha_ : float
-        The penalty used.
+    n_landmarks_ : int
+        Number of landmarks; with ``exact=True``, of those that precondition.
+    alpha_ : float or ndarray of shape (n_targets,)
+        The penalty used: one for each target if `alpha` is an array.
     n_iter_ : int
         Conjugate gradient iterations; 1 for "direct".
     solver_ : str
@@ -452,14 +492,15 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         self,
         alpha=1.0,
         *,
+        alphas=None,
         kernel="rbf",
         gamma=None,
         degree=None,
         coef0=None,
         kernel_params=None,
-        n_components=300,
+        n_landmarks=300,
         landmarks="rpcholesky",
-        centers="landmarks",
+        exact=False,
         fit_intercept=True,
         solver="auto",
         tol=1e-6,
@@ -470,14 +511,15 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     ):
         super().__init__(
             alpha=alpha,
+            alphas=alphas,
             kernel=kernel,
             gamma=gamma,
             degree=degree,
             coef0=coef0,
             kernel_params=kernel_params,
-            n_components=n_components,
+            n_landmarks=n_landmarks,
             landmarks=landmarks,
-            centers=centers,
+            exact=exact,
             fit_intercept=fit_intercept,
             solver=solver,
             tol=tol,

@@ -166,7 +166,7 @@ def test_a_seed_decides_and_threads_do_not(assign_labels):
 def test_the_eigengap_of_separate_groups_is_their_number():
     for k in (2, 3, 5):
         rows = make_blobs(200, centers=10 * np.eye(k), random_state=0)[0]
-        fitted = NystroemSpectralClustering(2, gamma=0.1, random_state=0).fit(rows)
+        fitted = NystroemSpectralClustering(5, gamma=0.1, random_state=0).fit(rows)
         assert fitted.n_clusters_hint_ == k
         assert np.all(fitted.eigenvalues_[:k] > 0.95)
         assert np.all(np.diff(fitted.eigenvalues_) <= 0)
@@ -366,3 +366,24 @@ def test_more_outliers_than_clusters_earn_a_warning():
     clustering = NystroemSpectralClustering(2, gamma=5, random_state=0)
     with pytest.warns(UserWarning, match="20 of 220 samples are similar to no other"):
         clustering.fit(np.vstack([groups, outliers]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("affinity", ["rbf", "laplacian"])
+@pytest.mark.parametrize(("n", "n_features", "spread"), [(150, 4, 100), (250, 2000, 1)])
+def test_samples_that_are_all_isolated_earn_a_warning_and_scale_is_the_remedy(
+    n, n_features, spread, affinity, dtype
+):
+    rows, groups = make_blobs(n, n_features, centers=3, random_state=0)
+    rows = (spread * rows).astype(dtype)
+    clustering = NystroemSpectralClustering(3, affinity=affinity, random_state=0)
+    with pytest.warns(UserWarning, match=r"similar to no other.* gamma='scale'.* gamma=1"):
+        clustering.fit(rows)
+    clustering.set_params(gamma="scale").fit(rows)
+    assert same_partition(clustering.labels_, groups)
+
+
+def test_more_groups_without_affinity_than_clusters_earn_a_warning():
+    pairs = np.repeat(100 * np.random.default_rng(0).standard_normal((60, 3)), 2, axis=0)
+    with pytest.warns(UserWarning, match=r"fall into 60 groups .* n_clusters=3"):
+        NystroemSpectralClustering(3, random_state=0).fit(pairs)

@@ -1,7 +1,11 @@
 """NystroemGaussianProcessRegressor against the exact process, and by itself."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import (
     RBF,
@@ -79,7 +83,7 @@ def test_with_every_row_as_landmark_it_is_the_exact_process(kernel, method, y):
 def test_variance_lies_between_nothing_and_that_of_the_prior(method, m, seed):
     kernel = 1.5 * RBF(0.5) + NOISE
     gpr = NystroemGaussianProcessRegressor(
-        kernel, n_components=m, method=method, optimizer=None, random_state=seed
+        kernel, n_landmarks=m, method=method, optimizer=None, random_state=seed
     ).fit(X, Y)
     far = np.vstack([X, NEW, NEW + 1000])
     mean, std = gpr.predict(far, return_std=True)
@@ -93,7 +97,7 @@ def test_the_parameters_found_are_those_of_the_exact_process():
     X, y = sample_of_prior(300, 0)
     kernel = ConstantKernel(1.0) * RBF(1.0) + WhiteKernel(1.0)
     exact = GaussianProcessRegressor(kernel).fit(X, y)
-    ours = NystroemGaussianProcessRegressor(kernel, n_components=60, random_state=0)
+    ours = NystroemGaussianProcessRegressor(kernel, n_landmarks=60, random_state=0)
     ours.fit(X, y)
     np.testing.assert_allclose(ours.kernel_.theta, exact.kernel_.theta, atol=0.05)
     value = exact.log_marginal_likelihood_value_
@@ -104,7 +108,7 @@ def test_the_parameters_found_are_those_of_the_exact_process():
 def test_intervals_of_a_model_that_is_true_cover_what_they_say(method):
     X, y = sample_of_prior(1500, 1)
     gpr = NystroemGaussianProcessRegressor(
-        RBF() + WhiteKernel(), n_components=60, method=method, random_state=0
+        RBF() + WhiteKernel(), n_landmarks=60, method=method, random_state=0
     ).fit(X[:500], y[:500])
     mean, std = gpr.predict(X[500:], return_std=True)
     covered = np.mean(np.abs(y[500:] - mean) <= 1.96 * std)
@@ -116,7 +120,7 @@ def test_more_landmarks_raise_the_bound():
     X, y = sample_of_prior(400, 2)
     bounds = [
         NystroemGaussianProcessRegressor(
-            RBF(0.7) + WhiteKernel(0.1), optimizer=None, n_components=m, random_state=0
+            RBF(0.7) + WhiteKernel(0.1), optimizer=None, n_landmarks=m, random_state=0
         )
         .fit(X, y)
         .log_marginal_likelihood_value_
@@ -130,7 +134,7 @@ def test_choosing_landmarks_again_does_not_lower_the_bound(seed):
     kernel = RBF(20.0) + WhiteKernel(1.0)
     bounds = [
         NystroemGaussianProcessRegressor(
-            kernel, n_components=15, reselect_landmarks=again, random_state=seed
+            kernel, n_landmarks=15, reselect_landmarks=again, random_state=seed
         )
         .fit(X, y)
         .log_marginal_likelihood_value_
@@ -143,7 +147,7 @@ def test_landmarks_that_move_raise_the_bound_where_they_are_too_few(seed):
     X, y = sample_of_prior(400, seed)
     stay, move = (
         NystroemGaussianProcessRegressor(
-            RBF() + WhiteKernel(), n_components=8, n_landmark_steps=n, random_state=seed
+            RBF() + WhiteKernel(), n_landmarks=8, n_landmark_steps=n, random_state=seed
         ).fit(X, y)
         for n in (0, 50)
     )
@@ -154,14 +158,14 @@ def test_landmarks_that_move_raise_the_bound_where_they_are_too_few(seed):
 
 def test_landmarks_stay_where_nothing_is_to_be_gained():
     X, y = sample_of_prior(400, 0)
-    for params in ({"n_components": 100}, {"n_components": 8, "method": "fitc"}):
+    for params in ({"n_landmarks": 100}, {"n_landmarks": 8, "method": "fitc"}):
         gpr = NystroemGaussianProcessRegressor(RBF() + WhiteKernel(), **params)
         assert gpr.fit(X, y).component_indices_ is not None
 
 
 def test_noise_is_learned_where_the_kernel_has_none():
     X, y = sample_of_prior(500, 3, noise=0.2)
-    gpr = NystroemGaussianProcessRegressor(RBF(), n_components=60, random_state=0).fit(X, y)
+    gpr = NystroemGaussianProcessRegressor(RBF(), n_landmarks=60, random_state=0).fit(X, y)
     assert isinstance(gpr.kernel_.k2, WhiteKernel)
     # A variance of 500 values: five standard deviations of it are 32 %.
     assert abs(gpr.kernel_.k2.noise_level / 0.2 - 1) < 0.32
@@ -194,7 +198,7 @@ def test_landmarks_of_ones_own_stay():
 
 def test_samples_have_the_mean_and_covariance_of_the_posterior():
     gpr = NystroemGaussianProcessRegressor(
-        1.0 * RBF() + NOISE, optimizer=None, n_components=20, random_state=0
+        1.0 * RBF() + NOISE, optimizer=None, n_landmarks=20, random_state=0
     ).fit(X, Y)
     mean, cov = gpr.predict(NEW[:4], return_cov=True)
     drawn = gpr.sample_y(NEW[:4], 20000, random_state=0)
@@ -279,7 +283,7 @@ def test_the_gradient_is_that_of_the_exact_process_where_landmarks_depend(
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_the_scale_of_the_target_does_not_matter_to_the_default_kernel(scale):
     X, y = sample_of_prior(200, 5)
-    gpr = NystroemGaussianProcessRegressor(n_components=50, random_state=0)
+    gpr = NystroemGaussianProcessRegressor(n_landmarks=50, random_state=0)
     assert gpr.fit(X, scale * y).score(X, scale * y) > 0.8
 
 
@@ -289,7 +293,7 @@ def test_a_kernel_of_ones_own_is_given_noise():
             return super().__call__(X, Y, eval_gradient)
 
     X, y = sample_of_prior(150, 6)
-    gpr = NystroemGaussianProcessRegressor(1.0 * Own(), n_components=30, random_state=0)
+    gpr = NystroemGaussianProcessRegressor(1.0 * Own(), n_landmarks=30, random_state=0)
     assert isinstance(gpr.fit(X, y).kernel_.k2, WhiteKernel)
     with_alpha = NystroemGaussianProcessRegressor(1.0 * Own(), alpha=np.full(150, 0.1))
     assert with_alpha.fit(X, y).kernel_.n_dims == 2
@@ -332,7 +336,7 @@ def test_restarts_find_what_a_bad_start_does_not():
     kernel = ExpSineSquared(1.0, 7.3, "fixed", (0.5, 8.0)) + NOISE
     bounds = [
         NystroemGaussianProcessRegressor(
-            kernel, n_components=40, n_restarts_optimizer=n, random_state=0
+            kernel, n_landmarks=40, n_restarts_optimizer=n, random_state=0
         )
         .fit(X, y)
         .log_marginal_likelihood_value_
@@ -344,7 +348,7 @@ def test_restarts_find_what_a_bad_start_does_not():
 def test_a_seed_gives_one_answer_with_any_number_of_threads(seed):
     X, y = sample_of_prior(900, seed)
     one, two = (
-        NystroemGaussianProcessRegressor(n_components=40, random_state=seed, n_jobs=n)
+        NystroemGaussianProcessRegressor(n_landmarks=40, random_state=seed, n_jobs=n)
         .fit(X, y)
         .predict(X, return_std=True)
         for n in (1, 2)
@@ -353,7 +357,7 @@ def test_a_seed_gives_one_answer_with_any_number_of_threads(seed):
 
 
 def test_the_likelihood_at_other_parameters_is_that_of_the_landmarks():
-    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, n_components=20)
+    gpr = NystroemGaussianProcessRegressor(1.0 * RBF() + NOISE, n_landmarks=20)
     gpr.fit(X, Y)
     value = gpr.log_marginal_likelihood()
     assert value == gpr.log_marginal_likelihood_value_
@@ -365,3 +369,54 @@ def test_the_likelihood_at_other_parameters_is_that_of_the_landmarks():
     np.testing.assert_allclose(gpr.kernel_.theta, other)
     with pytest.raises(ValueError, match="theta"):
         gpr.log_marginal_likelihood(eval_gradient=True)
+
+
+@pytest.mark.parametrize("m", [30, 100], ids=["landmarks", "exact"])
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (
+            ConstantKernel(1e-3, (1e-4, 1e-2)) * RBF() + NOISE,
+            "constant_value .* bound, 0.01",
+        ),
+        (1.0 * RBF([9.0, 9.0], (8.0, 1e2)) + NOISE, "Element 0 .* lower bound, 8"),
+        (RBF() + WhiteKernel(10.0, (5.0, 20.0)), "noise_level .* lower bound, 5"),
+    ],
+)
+def test_parameters_that_end_at_a_bound_earn_a_warning(kernel, message, m):
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 6, (100, 2))
+    y = np.sin(2 * rows[:, 0]) + 0.1 * rng.standard_normal(100)
+    gpr = NystroemGaussianProcessRegressor(kernel, n_landmarks=m, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gpr.fit(rows, y)
+    said = [w for w in caught if w.category is ConvergenceWarning]
+    assert any(re.search(message, str(w.message)) for w in said)
+    assert all(w.filename == __file__ for w in said)
+
+
+def test_bounds_of_noise_that_was_added_earn_no_warning():
+    rows = np.linspace(0, 6, 100)[:, np.newaxis]
+    kernel = RBF(1.0)
+    gpr = NystroemGaussianProcessRegressor(kernel, n_landmarks=30, random_state=0)
+    gpr.fit(rows, np.sin(rows[:, 0]))
+    assert gpr.kernel_.n_dims == 2
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, 530, 1000])
+def test_normalised_targets_may_have_any_unit(exponent):
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0, 6, (100, 1))
+    y = np.sin(rows[:, 0]) + 0.1 * rng.standard_normal(100)
+    gpr = NystroemGaussianProcessRegressor(normalize_y=True, n_landmarks=30, random_state=0)
+    expected = gpr.fit(rows, y).predict(rows, return_std=True)
+    found = gpr.fit(rows, np.ldexp(y, exponent)).predict(rows, return_std=True)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.ldexp(one, -exponent), other, rtol=1e-6)
+
+
+def test_targets_whose_variance_overflows_are_refused():
+    rows = np.linspace(0, 6, 100)[:, np.newaxis]
+    with pytest.raises(ValueError, match=r"y reaches 1.0e\+160.* normalize_y=True"):
+        NystroemGaussianProcessRegressor().fit(rows, 1e160 * np.cos(rows[:, 0]))

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from sklearn.gaussian_process.kernels import RBF, CompoundKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, CompoundKernel, DotProduct, WhiteKernel
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -57,9 +57,9 @@ def test_every_source_gives_the_same_answer(make, target, tmp_path):
 
 
 def test_parameters_are_learned_from_dask_arrays():
-    lazy = Regressor(KERNEL, n_components=30, random_state=0)
+    lazy = Regressor(KERNEL, n_landmarks=30, random_state=0)
     lazy.fit(da.from_array(X, chunks=(40, 3)), y)
-    eager = Regressor(KERNEL, n_components=30, random_state=0).fit(X, y)
+    eager = Regressor(KERNEL, n_landmarks=30, random_state=0).fit(X, y)
     np.testing.assert_allclose(lazy.kernel_.theta, eager.kernel_.theta, atol=0.01)
     assert isinstance(lazy.predict(da.from_array(X)), da.Array)
 
@@ -84,7 +84,7 @@ def test_names_of_features_are_kept():
 
 
 def test_a_pickle_predicts_the_same():
-    gpr = Regressor(KERNEL, n_components=20, random_state=0).fit(X, y)
+    gpr = Regressor(KERNEL, n_landmarks=20, random_state=0).fit(X, y)
     again = pickle.loads(pickle.dumps(gpr))
     for a, b in zip(
         again.predict(X, return_cov=True), gpr.predict(X, return_cov=True), strict=True
@@ -93,7 +93,7 @@ def test_a_pickle_predicts_the_same():
 
 
 def test_it_is_a_step_of_a_pipeline_and_of_a_search():
-    pipeline = make_pipeline(StandardScaler(), Regressor(n_components=20, random_state=0))
+    pipeline = make_pipeline(StandardScaler(), Regressor(n_landmarks=20, random_state=0))
     grid = {"nystroemgaussianprocessregressor__method": ["variational", "fitc"]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
     assert search.best_score_ > 0.9
@@ -106,17 +106,19 @@ def test_few_rows_are_enough(n):
     assert np.isfinite(std).all()
 
 
+@pytest.mark.filterwarnings("ignore:Element:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 @pytest.mark.parametrize("normalize_y", [False, True])
 def test_a_constant_target_is_predicted(constant, normalize_y):
-    gpr = Regressor(n_components=20, normalize_y=normalize_y, random_state=0)
+    gpr = Regressor(n_landmarks=20, normalize_y=normalize_y, random_state=0)
     predicted = gpr.fit(X, np.full(150, constant)).predict(X)
     np.testing.assert_allclose(predicted, constant, atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:Element:sklearn.exceptions.ConvergenceWarning")
 def test_repeated_rows_do_no_harm():
     repeated = np.repeat(X[:30], 5, axis=0)
-    gpr = Regressor(KERNEL, n_components=100, random_state=0)
+    gpr = Regressor(KERNEL, n_landmarks=100, random_state=0)
     gpr.fit(repeated, np.repeat(y[:30], 5))
     assert len(gpr.components_) <= 30
     np.testing.assert_allclose(gpr.predict(X[:30]), y[:30], atol=0.2)
@@ -169,7 +171,7 @@ BAD = [
     ({"alpha": np.ones(3)}, (X, y), r"alpha has shape \(3,\).*n_samples=150"),
     ({"alpha": -np.ones(150)}, (X, y), "alpha must be finite and at least 0"),
     ({"method": "vfe"}, (X, y), "'method' parameter"),
-    ({"n_components": 0}, (X, y), "'n_components' parameter"),
+    ({"n_landmarks": 0}, (X, y), "'n_landmarks' parameter"),
     ({"landmarks": "best"}, (X, y), "'landmarks' parameter"),
     ({"landmarks": np.ones((2, 5))}, (X, y), "landmarks have 5 features, but X has 3"),
     ({"n_targets": 2}, (X, y), "n_targets=2, but y has 1"),
@@ -191,3 +193,19 @@ def test_what_is_wrong_is_named(params, args, message):
 def test_asking_for_both_std_and_cov_is_refused():
     with pytest.raises(RuntimeError, match="At most one"):
         Regressor(**FIXED).fit(X, y).predict(X, return_std=True, return_cov=True)
+
+
+@pytest.mark.parametrize("n", [20, 150], ids=["landmarks", "exact"])
+@pytest.mark.parametrize("optimizer", ["fmin_l_bfgs_b", None])
+def test_a_kernel_that_is_nan_for_some_pairs_is_named_and_refused(n, optimizer):
+    gpr = Regressor(DotProduct() ** 0.5, n_landmarks=n, optimizer=optimizer, alpha=0.1)
+    with pytest.raises(ValueError, match=r"kernel.*DotProduct.* finite and positive"):
+        gpr.fit(X - 0.5, y)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"return_std": True}, {"return_cov": True}])
+def test_a_kernel_that_is_nan_for_new_rows_alone_is_refused_by_predict(wanted):
+    kernel = DotProduct(1e-9, "fixed") ** 1.5
+    gpr = Regressor(kernel, n_landmarks=5, alpha=0.1).fit(X[:, :1], y)
+    with pytest.raises(ValueError, match=r"kernel=DotProduct.* must be finite"):
+        gpr.predict(X[:, :1] - 0.5, **wanted)

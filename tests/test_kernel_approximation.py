@@ -540,3 +540,57 @@ def test_an_interrupted_fit_leaves_the_previous_state(method, error, monkeypatch
         getattr(kernel, method)(X[:, :3])
     assert vars(kernel).keys() == before.keys()
     assert all(vars(kernel)[key] is before[key] for key in before)
+
+
+def far_rows(kind, n, rng):
+    rows = rng.standard_normal((n, 6))
+    if kind == "one outlier":
+        rows[rng.integers(n)] *= 300
+    elif kind == "outliers":
+        rows[rng.integers(n, size=5)] *= rng.uniform(5, 1000, (5, 1))
+    elif kind == "heavy tails":
+        rows = rng.lognormal(0, 2, (n, 6))
+    return rows
+
+
+EACH_KIND = pytest.mark.parametrize(
+    "kind", ["plain", "one outlier", "outliers", "heavy tails"]
+)
+
+
+@EACH_KIND
+@pytest.mark.parametrize(
+    ("kernel", "params"),
+    [
+        ("sigmoid", {}),
+        ("sigmoid", {"gamma": 0.01}),
+        ("sigmoid", {"gamma": 0.01, "coef0": 0}),
+        ("additive_chi2", {}),
+        ("polynomial", {"degree": 3, "coef0": -1}),
+    ],
+    ids=str,
+)
+def test_the_error_of_an_indefinite_kernel_covers_that_of_few_far_rows(
+    kernel, params, kind, seed
+):
+    rows = far_rows(kind, 1000, np.random.default_rng(seed))
+    rows = np.abs(rows) if kernel == "additive_chi2" else rows
+    features = NystroemKernel(kernel, n_components=30, random_state=seed, **params)
+    F = features.fit(rows).transform(rows)
+    K = pairwise_kernels(rows, metric=kernel, **params)
+    truth = np.linalg.norm(K - F @ F.T) / np.linalg.norm(K)
+    assert features.error_estimate_ == pytest.approx(truth, rel=0.25, abs=1e-9)
+
+
+@EACH_KIND
+@pytest.mark.parametrize("landmarks", ["uniform", "kmeans", "leverage"])
+@pytest.mark.parametrize("kernel", ["linear", "polynomial"])
+def test_the_trace_error_covers_that_of_few_far_rows(kernel, landmarks, kind, seed):
+    rows = far_rows(kind, 4000, np.random.default_rng(seed))
+    features = NystroemKernel(
+        kernel, n_components=4, landmarks=landmarks, random_state=seed
+    ).fit(rows)
+    captured = np.sum(features.transform(rows) ** 2)
+    trace = (rows**2).sum() if kernel == "linear" else ((rows**2).sum(1) / 6 + 1) ** 3
+    truth = 1 - captured / np.sum(trace)
+    assert features.error_estimate_ == pytest.approx(truth, rel=0.1, abs=1e-9)

@@ -7,6 +7,13 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    CompoundKernel,
+    DotProduct,
+    Matern,
+    WhiteKernel,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV
@@ -322,3 +329,100 @@ def test_other_widths_values_and_unfitted_estimators_are_refused():
     positive = NystroemKernel("chi2", n_components=10, random_state=0).fit(np.abs(X))
     with pytest.raises(ValueError, match="negative values"):
         positive.transform(X)
+
+
+def root_of_product(x, y):
+    return np.sqrt(x @ y) if x @ y >= 0 else np.nan
+
+
+@pytest.mark.parametrize("landmarks", [*METHODS, [0, 1, 2, 3]])
+@pytest.mark.parametrize(
+    ("kernel", "name", "params"),
+    [
+        ("poly", "'polynomial'", {"degree": 2.5, "coef0": 0}),
+        (root_of_product, "root_of_product", {}),
+        (DotProduct() ** 0.5, "DotProduct", {}),
+    ],
+)
+def test_a_kernel_that_is_nan_for_some_pairs_is_named_and_refused(
+    landmarks, kernel, name, params
+):
+    nystroem = NystroemKernel(kernel, landmarks=landmarks, n_components=20, **params)
+    with pytest.raises(ValueError, match=f"{name}.* is NaN or infinite"):
+        nystroem.fit(X)
+
+
+def test_a_kernel_that_is_nan_for_new_rows_alone_is_refused_by_transform():
+    nystroem = NystroemKernel("poly", degree=2.5, coef0=0, n_components=5)
+    nystroem.fit(np.abs(X) + 0.1)
+    with pytest.raises(ValueError, match=r"'polynomial'.* is NaN or infinite"):
+        nystroem.transform(NEW)
+
+
+@pytest.mark.parametrize("landmarks", METHODS)
+@pytest.mark.parametrize(
+    "noisy",
+    [
+        lambda kernel: kernel + WhiteKernel(0.5),
+        lambda kernel: WhiteKernel(0.1) + (kernel + WhiteKernel(0.5)) * 1.0,
+        lambda kernel: kernel * (1.0 + WhiteKernel(2.0)),
+    ],
+)
+def test_noise_is_no_part_of_a_kernel(landmarks, noisy):
+    params = {"n_components": 30, "landmarks": landmarks, "random_state": 0}
+    plain = NystroemKernel(RBF(2.0), **params).fit(X)
+    fitted = NystroemKernel(noisy(RBF(2.0)), **params).fit(X)
+    same_kernel(fitted.transform(NEW), plain.transform(NEW), 1e6)
+    assert fitted.error_estimate_ == pytest.approx(plain.error_estimate_, abs=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [CompoundKernel([RBF(), RBF()]), None])
+def test_a_kernel_of_several_outputs_is_refused(kernel):
+    kernel = kernel or RBF() * CompoundKernel([RBF(), RBF()])
+    with pytest.raises(ValueError, match="CompoundKernel has several outputs"):
+        NystroemKernel(kernel).fit(X)
+
+
+@pytest.mark.parametrize("kernel", ["chi2", "additive_chi2", "laplacian", "rbf"])
+def test_rows_need_not_be_writeable(kernel):
+    rows = np.abs(X)
+    rows.setflags(write=False)
+    params = {"n_components": 10, "random_state": 0}
+    expected = NystroemKernel(kernel, **params).fit_transform(np.abs(X))
+    fitted = NystroemKernel(kernel, **params).fit(rows)
+    same_kernel(fitted.transform(rows), expected)
+
+
+@pytest.mark.parametrize("kernel", ["laplacian", "rbf", "poly", "cosine", RBF(), Matern()])
+def test_sparse_rows_may_have_indices_of_64_bits(kernel):
+    rows = sp.csr_array(X)
+    rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    params = {"n_components": 10, "random_state": 0}
+    expected = NystroemKernel(kernel, **params).fit(X)
+    fitted = NystroemKernel(kernel, **params).fit(rows)
+    same_kernel(fitted.transform(rows), expected.transform(X), 1e6)
+    assert fitted.__sklearn_tags__().input_tags.sparse
+
+
+def test_a_function_that_fails_on_sparse_rows_is_told_what_they_are():
+    def intersection(x, y):
+        return np.minimum(x, y).sum() if x[0] > 0 else 0.0
+
+    with pytest.raises(TypeError, match=r"intersection.* sparse .*\(1, n_features\)"):
+        NystroemKernel(intersection).fit(sp.csr_array(X))
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, da.from_array, Lazy])
+def test_no_threads_at_all_are_refused(make):
+    with pytest.raises(ValueError, match="n_jobs=0 has no meaning"):
+        NystroemKernel(n_jobs=0).fit(make(X))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[["a"], ["b"]], np.array([["a"], ["b"]], dtype=object), da.from_array([["a"], ["b"]])],
+    ids=["list", "objects", "dask"],
+)
+def test_strings_are_refused(rows):
+    with pytest.raises(ValueError, match=r"convert string|Numbers are needed"):
+        NystroemKernel().fit(rows)

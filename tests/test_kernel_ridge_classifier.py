@@ -46,7 +46,7 @@ def test_scores_are_ridge_on_coded_classes(y, solver, fit_intercept, weight):
 
 def test_with_a_linear_kernel_it_is_the_ridge_classifier():
     for y in (BINARY, CLASSES):
-        ours = NystroemRidgeClassifier(0.5, kernel="linear", n_components=4).fit(X, y)
+        ours = NystroemRidgeClassifier(0.5, kernel="linear", n_landmarks=4).fit(X, y)
         theirs = RidgeClassifier(0.5).fit(X, y)
         assert_close_to_scale(
             ours.decision_function(X), theirs.decision_function(X), float, 1e5
@@ -101,7 +101,7 @@ def test_balanced_weights_raise_the_recall_of_a_rare_class():
 
 def test_the_penalty_is_chosen_as_in_the_regression():
     alphas = np.logspace(-4, 2, 7)
-    params = {**PARAMS, "alpha": alphas, "fit_intercept": True}
+    params = {**PARAMS, "alphas": alphas}
     coded = np.where(CLASSES[:, None] == np.arange(3), 1.0, -1.0)
     chosen = NystroemRidgeClassifier(**params).fit(X, CLASSES).alpha_
     assert chosen == NystroemRidge(**params).fit(X, coded).alpha_
@@ -154,7 +154,7 @@ def test_bad_input_is_refused_with_the_reason(params, y, message):
 
 def test_too_few_iterations_warn_with_the_residual():
     classifier = NystroemRidgeClassifier(
-        1e-3, n_components=5, centers="all", max_iter=1, random_state=0
+        1e-3, n_landmarks=5, exact=True, max_iter=1, random_state=0
     )
     with pytest.warns(
         ConvergenceWarning, match=r"residual is .* max_iter \(now 1\)"
@@ -177,7 +177,7 @@ def test_clones_and_pickles_are_alike():
 def test_all_rows_as_centers_classify_digits():
     rows, y = load_digits(return_X_y=True)
     rows, y = rows[:600], y[:600]
-    classifier = NystroemRidgeClassifier(0.1, gamma=1e-3, centers="all", n_components=100)
+    classifier = NystroemRidgeClassifier(0.1, gamma=1e-3, exact=True, n_landmarks=100)
     classifier.set_params(random_state=0).fit(rows[::2], y[::2])
     assert classifier.score(rows[1::2], y[1::2]) > 0.9
 

@@ -34,7 +34,7 @@ SOURCES = {
     "memmap": lambda folder: on_disk(X, folder),
     "dask": lambda _: da.from_array(X, chunks=(40, 3)),
 }
-WAYS = [{"solver": "direct"}, {"solver": "cg"}, {"centers": "all"}]
+WAYS = [{"solver": "direct"}, {"solver": "cg"}, {"exact": True}]
 
 
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
@@ -60,7 +60,7 @@ def test_every_target_gives_the_same_answer(make):
 
 def test_landmarks_are_drawn_from_every_source_alike():
     fitted = [
-        NystroemRidge(n_components=20, random_state=0).fit(make(X), y)
+        NystroemRidge(n_landmarks=20, random_state=0).fit(make(X), y)
         for make in (np.asarray, sp.csr_array, da.from_array)
     ]
     for other in fitted:
@@ -130,12 +130,12 @@ def test_repeated_rows_and_landmarks_do_no_harm(params):
 
 @pytest.mark.parametrize("params", WAYS, ids=str)
 def test_one_row_is_enough(params):
-    ridge = NystroemRidge(0.5, **params).fit(X[:1], y[:1])
+    ridge = NystroemRidge(0.5, fit_intercept=False, **params).fit(X[:1], y[:1])
     np.testing.assert_allclose(ridge.predict(X[:1]), y[:1] / 1.5)
 
 
 def test_more_landmarks_than_rows_are_all_rows():
-    ridge = NystroemRidge(kernel="laplacian", n_components=10_000).fit(X, y)
+    ridge = NystroemRidge(kernel="laplacian", n_landmarks=10_000).fit(X, y)
     assert sorted(ridge.component_indices_) == list(range(150))
 
 
@@ -174,21 +174,25 @@ def test_values_that_are_not_finite_are_refused(params, make, value):
         ({"alpha": [1, np.inf]}, (X, y), r"alpha=\[1, inf\] must be finite"),
         ({"alpha": []}, (X, y), r"alpha=\[\] must .*(empty|one)"),
         ({"alpha": [[1.0]]}, (X, y), r"alpha=\[\[1.0\]\] must .*dimension"),
+        ({"alpha": [1, 2]}, (X, y), r"alpha=\[1, 2\] must .* n_targets=1 .* pass alphas"),
+        ({"alphas": 1}, (X, y), "'alphas' parameter"),
+        ({"alphas": []}, (X, y), r"alphas=\[\] must"),
+        ({"alphas": [1, -1]}, (X, y), r"alphas=\[1, -1\] must be .* at least 0"),
         ({"alpha": ["a"]}, (X, y), "alpha"),
-        ({"centers": "all", "alpha": 0}, (X, y), "alpha=0 must be positive .*'all'"),
+        ({"exact": True, "alpha": 0}, (X, y), "alpha=0 must be positive .*exact"),
         (
-            {"centers": "all", "alpha": [0, 1]},
+            {"exact": True, "alphas": [0, 1]},
             (X, y),
-            r"alpha=\[0, 1\] must be positive .*'all'",
+            r"alphas=\[0, 1\] must be positive .*exact",
         ),
         (
-            {"centers": "all", "solver": "direct"},
+            {"exact": True, "solver": "direct"},
             (X, y),
-            "solver='direct' .* centers='all': use sklearn.kernel_ridge.KernelRidge",
+            "solver='direct' .* exact=True: use sklearn.kernel_ridge.KernelRidge",
         ),
-        ({"solver": "cg", "alpha": [1, 2]}, (X, y), "solver='cg' .* one alpha.* 'direct'"),
+        ({"solver": "cg", "alphas": [1, 2]}, (X, y), "solver='cg' .* one alpha.* 'direct'"),
         ({"solver": "lsqr"}, (X, y), "'solver' parameter"),
-        ({"centers": "some"}, (X, y), "'centers' parameter"),
+        ({"exact": "some"}, (X, y), "'exact' parameter"),
         ({"tol": 0}, (X, y), "'tol' parameter"),
         ({"max_iter": 0}, (X, y), "'max_iter' parameter"),
         ({"fit_intercept": "yes"}, (X, y), "'fit_intercept' parameter"),
@@ -197,8 +201,8 @@ def test_values_that_are_not_finite_are_refused(params, make, value):
         ({"kernel": "chi2"}, (X - 1, y), "negative"),
         ({"kernel": np.dot, "gamma": 1.0}, (X, y), "gamma cannot be used with a callable"),
         ({"gamma": 0}, (X, y), "'gamma' parameter"),
-        ({"n_components": 0}, (X, y), "'n_components' parameter"),
-        ({"n_components": 0.9, "landmarks": "kmeans"}, (X, y), "n_components=0.9"),
+        ({"n_landmarks": 0}, (X, y), "'n_landmarks' parameter"),
+        ({"n_landmarks": 0.9, "landmarks": "kmeans"}, (X, y), "n_landmarks=0.9"),
         ({"landmarks": "best"}, (X, y), "'landmarks' parameter"),
         ({"landmarks": [150]}, (X, y), "landmarks must be indices of the n_samples=150"),
         ({"landmarks": X[:5, :2]}, (X, y), "landmarks have 2 features, but X has 4"),
@@ -238,7 +242,7 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("error", [StoppedError, KeyboardInterrupt])
-@pytest.mark.parametrize("interrupted", ["solve_cg", "with_intercept"])
+@pytest.mark.parametrize("interrupted", ["solve_cg", "_with_intercept"])
 @pytest.mark.parametrize("estimator", [NystroemRidge, NystroemRidgeClassifier])
 def test_an_interrupted_fit_leaves_the_previous_state(
     estimator, interrupted, error, monkeypatch

@@ -1,9 +1,15 @@
 """Kernel estimators as steps of what scikit-learn builds around them."""
 
+import io
+import pickle
+import tracemalloc
+
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits, make_circles, make_friedman1
 from sklearn.kernel_ridge import KernelRidge
@@ -13,7 +19,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklearn_rnla import NystroemKernel, NystroemRidge, NystroemRidgeClassifier
+from sklearn_rnla import (
+    NystroemKernel,
+    NystroemRidge,
+    NystroemRidgeClassifier,
+    NystroemSpectralClustering,
+)
 from tests.invariants import assert_close_to_scale
 
 X, Y = make_friedman1(200, n_features=5, noise=0.1, random_state=0)
@@ -56,9 +67,9 @@ def test_more_kernel_features_classify_digits_better(seed):
 
 
 def test_ridge_on_kernel_features_is_kernel_ridge_on_the_same_landmarks(seed):
-    params = {"gamma": 0.5, "n_components": 50, "random_state": seed}
-    one = NystroemRidge(0.1, **params).fit(X, Y)
-    two = make_pipeline(NystroemKernel(**params), Ridge(0.1, fit_intercept=False))
+    params = {"gamma": 0.5, "random_state": seed}
+    one = NystroemRidge(0.1, n_landmarks=50, **params).fit(X, Y)
+    two = make_pipeline(NystroemKernel(n_components=50, **params), Ridge(0.1))
     assert_close_to_scale(one.predict(X), two.fit(X, Y).predict(X), float, 1e6)
 
 
@@ -85,12 +96,11 @@ def test_it_regresses_on_a_frame_of_mixed_columns():
     assert score(NystroemRidge(0.1, gamma=1, random_state=0)) > 0.9 > score(Ridge(0.1))
 
 
-@pytest.mark.parametrize("centers", ["landmarks", "all"])
-def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(centers):
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(exact):
     grid = {"alpha": [1e-3, 1e-1, 10]}
-    ours = GridSearchCV(
-        NystroemRidge(gamma=0.5, n_components=200, centers=centers), grid, cv=3
-    ).fit(X, Y)
+    ridge = NystroemRidge(gamma=0.5, n_landmarks=200, exact=exact, fit_intercept=False)
+    ours = GridSearchCV(ridge, grid, cv=3).fit(X, Y)
     theirs = GridSearchCV(KernelRidge(kernel="rbf", gamma=0.5), grid, cv=3).fit(X, Y)
     assert ours.best_params_ == theirs.best_params_
     np.testing.assert_allclose(
@@ -102,8 +112,9 @@ def test_a_grid_search_over_penalties_scores_as_kernel_ridge_does(centers):
 
 def test_a_search_of_its_own_is_about_as_good_as_the_grid_search():
     alphas = np.logspace(-4, 1, 6)
-    ridge = NystroemRidge(alphas, gamma=0.5, n_components=100, random_state=0)
-    grid = GridSearchCV(ridge, {"alpha": alphas}, cv=5).fit(X, Y)
+    ridge = NystroemRidge(alphas=alphas, gamma=0.5, n_landmarks=100, random_state=0)
+    fixed = clone(ridge).set_params(alphas=None)
+    grid = GridSearchCV(fixed, {"alpha": alphas}, cv=5).fit(X, Y)
     own = cross_val_score(ridge, X, Y, cv=5).mean()
     assert 1 - own <= 1.2 * (1 - grid.best_score_)
 
@@ -111,8 +122,8 @@ def test_a_search_of_its_own_is_about_as_good_as_the_grid_search():
 @pytest.mark.parametrize(
     ("estimator", "y"),
     [
-        (NystroemRidge(0.1, n_components=50, random_state=0), Y),
-        (NystroemRidgeClassifier(0.1, n_components=50, random_state=0), Y > 14),
+        (NystroemRidge(0.1, n_landmarks=50, random_state=0), Y),
+        (NystroemRidgeClassifier(0.1, n_landmarks=50, random_state=0), Y > 14),
     ],
 )
 def test_weights_are_routed_through_a_pipeline(estimator, y):
@@ -132,3 +143,51 @@ def test_weights_are_routed_through_a_pipeline(estimator, y):
     np.testing.assert_array_equal(pipeline.predict(X), expected)
     ignored = estimator.fit(scaled, y).predict(scaled)
     assert not np.array_equal(ignored, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NystroemKernel(n_components=60, random_state=0),
+        NystroemKernel("laplacian", n_components=60, random_state=0),
+        NystroemRidge(n_landmarks=60, random_state=0),
+        NystroemRidge(exact=True, random_state=0),
+        NystroemRidgeClassifier(n_landmarks=60, random_state=0),
+        NystroemSpectralClustering(3, gamma="scale", n_landmarks=60, random_state=0),
+    ],
+    ids=str,
+)
+def test_what_can_be_made_again_is_not_pickled(estimator, dtype):
+    rows = np.random.default_rng(0).standard_normal((600, 40)).astype(dtype)
+    fitted = clone(estimator).fit(rows, rows[:, 0] > 0)
+    use = fitted.transform if hasattr(fitted, "transform") else fitted.predict
+    public = sum(
+        value.nbytes for value in vars(fitted).values() if isinstance(value, np.ndarray)
+    )
+    # The root of the landmarks' kernel is in float64 whatever the data are.
+    root = 60 * 60 * 8 if hasattr(fitted, "normalization_") else 0
+    use(rows)
+    stored = io.BytesIO()
+    joblib.dump(fitted, stored)
+    for size in (len(pickle.dumps(fitted)), len(stored.getvalue())):
+        assert size <= public + root + 60 * 40 * rows.itemsize + 10_000
+    stored.seek(0)
+    for other in (pickle.loads(pickle.dumps(fitted)), joblib.load(stored)):
+        again = other.transform if hasattr(fitted, "transform") else other.predict
+        np.testing.assert_array_equal(again(rows), use(rows))
+
+
+@pytest.mark.parametrize("n_features", [20, 400])
+def test_choosing_landmarks_takes_the_memory_of_the_features(n_features):
+    rows = np.random.default_rng(0).standard_normal((20_000, n_features), np.float32)
+    for estimator in (
+        NystroemKernel(n_components=100, random_state=0),
+        NystroemRidge(n_landmarks=100, random_state=0),
+    ):
+        tracemalloc.start()
+        estimator.fit(rows, rows[:, 0])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # Beside the features, tiles of 2 MB and some arrays of n_samples or of landmarks.
+        assert peak <= 2 * 20_000 * 100 * 4 + 12e6

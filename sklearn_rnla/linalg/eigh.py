@@ -17,7 +17,7 @@ from .._random import draw_seed, stream
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
 from .._validation import check_rank
-from ..operators.psd_matrix import check_square
+from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
 from .singular.choice import block_width
@@ -113,7 +113,7 @@ def randomized_eigh(
     >>> randomized_eigh(np.diag([1.0, -5.0, 3.0]), 2, random_state=0).eigenvalues
     array([-5.,  3.])
     """
-    check_square(A)
+    A = check_psd(A)
     if not isinstance(A, LinearOperator):
         A = check_array(
             A, accept_sparse=("csr", "csc"), dtype=[np.float64, np.float32], input_name="A"
@@ -142,7 +142,6 @@ def randomized_eigh(
             f"{largest / scale:.1e} of the largest eigenvalue, above tol={tol}. Increase "
             f"max_products (now {max_products}), n_oversamples, or tol.",
             ConvergenceWarning,
-            # Above the function that validates parameters.
         )
     V = complete_rows(V, k, rng)
     V = svd_flip(None, V[:k].copy(), u_based_decision=False)[1]

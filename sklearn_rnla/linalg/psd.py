@@ -10,7 +10,7 @@ import numpy as np
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
-from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_square
+from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
 from .nystroem.pivoted_cholesky import (
@@ -56,7 +56,7 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         Only its diagonal and the columns of the pivots are read. An operator needs a
         method ``diagonal()``.
     n_components : int
@@ -122,7 +122,7 @@ def nystroem_eigh(
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         The matrix.
     n_components : int
         Number k of eigenpairs, at most n.
@@ -170,7 +170,7 @@ def nystroem_eigh(
     >>> result.eigenvalues
     array([9., 4.])
     """
-    check_square(A)
+    A = check_psd(A)
     n, k = A.shape[0], int(n_components)
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")
@@ -250,7 +250,7 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
 
     Parameters
     ----------
-    A : KernelMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : KernelMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         Positive semidefinite.
     alpha : float
         The ridge.

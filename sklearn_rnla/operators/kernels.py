@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +12,10 @@ import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
-from .passes import scale_rows
+from .._sklearn import assert_all_finite
+from .passes import row_squared_norms, scale_rows
 from .psd_matrix import ExplicitMatrix, KernelMatrix
+from .tiles import consecutive, tile_rows
 
 # Single precision is trusted with an exponent if its rounding error is at most this for
 # pairs whose kernel value does not vanish.
@@ -37,10 +40,13 @@ class KernelSource(ABC):
     takes_points : bool
         Whether the kernel is defined for any two points. A kernel matrix is defined for
         the samples alone.
+    description : str
+        The kernel as errors name it.
     """
 
     indefinite = False
     takes_points = True
+    description: str
 
     def matrix(self, X, n_jobs=None):
         """Return the kernel matrix of rows in memory, a `PSDMatrix`."""
@@ -58,7 +64,6 @@ class KernelSource(ABC):
         """
         return self
 
-    @abstractmethod
     def at(self, Z, center=None):
         """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
 
@@ -72,8 +77,18 @@ class KernelSource(ABC):
         Returns
         -------
         callable
-            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m).
+            ``columns(B, dtype)`` is an ndarray of shape (n_rows, m). It raises ValueError
+            where a value is NaN or infinite.
         """
+        columns = self._columns(Z, center)
+        if isinstance(columns, _RBFColumns) and not sp.issparse(Z):
+            # An exponential of what is never positive, of data that are finite.
+            return columns
+        return _FiniteColumns(columns, self)
+
+    @abstractmethod
+    def _columns(self, Z, center):
+        """Return what `at` returns, whose values are not checked yet."""
 
     def __call__(self, B, Z):
         """Return ``k(B, Z)`` whole, in float64."""
@@ -83,7 +98,6 @@ class KernelSource(ABC):
         )
         return self.at(Z)(B, np.float64)
 
-    @abstractmethod
     def diagonal(self, B):
         """Return ``k(b, b)`` for each row.
 
@@ -95,8 +109,48 @@ class KernelSource(ABC):
         Returns
         -------
         ndarray of shape (n_rows,)
-            In float64.
+            In float64. ValueError is raised where a value is NaN or infinite.
         """
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = self._variances(B)
+        _check_values(values, self, B)
+        return values
+
+    @abstractmethod
+    def _variances(self, B):
+        """Return what `diagonal` returns, whose values are not checked yet."""
+
+
+@dataclass(frozen=True)
+class _FiniteColumns:
+    """Columns of a kernel, which are checked as they are evaluated.
+
+    A value that is not finite would spread to all features, and to all coefficients.
+    """
+
+    columns: Callable
+    kernel: KernelSource
+
+    def __call__(self, B, dtype):
+        with np.errstate(invalid="ignore", over="ignore"):
+            K = self.columns(B, dtype)
+        _check_values(K, self.kernel, B)
+        return K
+
+
+def _check_values(K, kernel, B):
+    """Raise ValueError where the values of a kernel on rows B are not all finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Sums by BLAS are fast, but may overflow without any infinity.
+        sums = K @ np.ones(K.shape[-1], K.dtype)
+        finite = np.isfinite(sums).all() or np.isfinite(K).all()
+    if not finite:
+        assert_all_finite(B, input_name="X")
+        raise ValueError(
+            f"The {kernel.description} is NaN or infinite for some of the samples: a "
+            "kernel must be finite and positive semidefinite on all of them. Choose "
+            "another kernel or other parameters, or scale the data."
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +168,7 @@ class PrecomputedKernel(KernelSource):
 
     indices: np.ndarray | None = None
     takes_points = False
+    description = "precomputed kernel"
 
     def matrix(self, X, n_jobs=None):
         return ExplicitMatrix(X, n_jobs)
@@ -121,13 +176,13 @@ class PrecomputedKernel(KernelSource):
     def among(self, indices):
         return PrecomputedKernel(indices)
 
-    def at(self, Z, center=None):
+    def _columns(self, Z, center):
         return _ChosenColumns(slice(None) if self.indices is None else self.indices)
 
     def __call__(self, B, Z):
         return self.at(Z)(B, np.float64)
 
-    def diagonal(self, B):
+    def _variances(self, B):
         return np.diagonal(self(B, B))
 
 
@@ -150,7 +205,8 @@ class Kernel(KernelSource):
     ----------
     metric : str or callable
         A name of scikit-learn's ``PAIRWISE_KERNEL_FUNCTIONS``, a kernel object of
-        ``sklearn.gaussian_process.kernels``, or a function of two samples.
+        ``sklearn.gaussian_process.kernels`` without its noise, or a function of two
+        samples.
     params : dict
         Its parameters; what a named kernel does not take is left out.
     """
@@ -174,16 +230,32 @@ class Kernel(KernelSource):
     @property
     def indefinite(self):
         """Whether the kernel is known to have negative eigenvalues on some data."""
+        if self.name == "polynomial":
+            return (self.params.get("coef0") or 0) < 0
         return self.name in _INDEFINITE
 
-    def at(self, Z, center=None):
+    @property
+    def description(self):
+        """The kernel as errors name it."""
+        return f"kernel {self.metric!r}" + (f" with {self.params}" if self.params else "")
+
+    def _columns(self, Z, center):
         if self.name == "rbf":
             return _RBFColumns(Z, self._gamma(Z), center)
         if self.name in _INNER_PRODUCT_KERNELS:
             return _InnerProductColumns(Z, self)
+        if is_kernel_object(self.metric):
+            return _CovarianceColumns(self._covariance.at(_dense(Z)))
         return _PairwiseColumns(Z, self)
 
-    def diagonal(self, B):
+    @property
+    def _covariance(self):
+        """The kernel object without its noise, which is no part of a kernel of points."""
+        from .covariance import covariance
+
+        return covariance(self.metric)
+
+    def _variances(self, B):
         if self.name in _ONE_ON_THE_DIAGONAL:
             return np.ones(B.shape[0])
         if self.name == "additive_chi2":
@@ -194,10 +266,25 @@ class Kernel(KernelSource):
             values = self._gamma(B) * row_squared_norms(B)
             return _INNER_PRODUCT_KERNELS[self.metric](values, self.params)
         if is_kernel_object(self.metric):
-            return self.metric.diag(B)
+            return self._covariance.diagonal(_dense(B))
         # A sparse row has two dimensions, as `pairwise_kernels` passes it.
-        rows = B if isinstance(B, np.ndarray) else (B[[i]] for i in range(B.shape[0]))
-        return np.array([float(self.metric(b, b, **self.params)) for b in rows])
+        if isinstance(B, np.ndarray):
+            return np.array([float(self.metric(b, b, **self.params)) for b in B])
+        rows = (B[[i]] for i in range(B.shape[0]))
+        with self.explained():
+            return np.array([float(self.metric(b, b, **self.params)) for b in rows])
+
+    @contextmanager
+    def explained(self):
+        """Say what a function is given, where it fails on sparse rows."""
+        try:
+            yield
+        except Exception as error:
+            raise TypeError(
+                f"The {self.description} failed on sparse rows, which it is given as "
+                f"sparse matrices of shape (1, n_features): {error} Pass dense data, or a "
+                "kernel that takes these."
+            ) from error
 
     def _gamma(self, X):
         if "gamma" not in KERNEL_PARAMS[self.metric]:
@@ -208,13 +295,6 @@ class Kernel(KernelSource):
 def is_kernel_object(metric):
     """Whether `metric` is one of ``sklearn.gaussian_process.kernels``; imports nothing."""
     return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
-
-
-def row_squared_norms(B):
-    """Return the squared norms of the rows, in float64."""
-    if isinstance(B, np.ndarray):
-        return np.einsum("ij,ij->i", B, B, dtype=np.float64)
-    return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
 
 
 def _linear(values, params):
@@ -277,43 +357,75 @@ class _RBFColumns:
         if self._sparse:
             self._center = None
         else:
-            self._center = Z.mean(axis=0, dtype=np.float64) if center is None else center
-            Z = Z - self._center
-        self._norms = -gamma * row_squared_norms(Z)
-        self._Z = Z
+            center = Z.mean(axis=0, dtype=np.float64) if center is None else center
+            # A centre in single precision leaves differences that are rounded once.
+            self._center = center.astype(Z.dtype)
+        self._points = Z
+        self._norms = -gamma * row_squared_norms(self._Z)
         self._right = {}
+
+    @property
+    def _Z(self):
+        """The landmarks about the centre, which is no copy worth keeping."""
+        if self._sparse:
+            return self._points
+        return np.subtract(self._points, self._center, dtype=np.float64)
 
     def __getstate__(self):
         return self.__dict__ | {"_right": {}}
 
-    def __call__(self, B, dtype):
+    def __call__(self, B, dtype, norms=None):
         dtype = np.dtype(dtype)
         if self._sparse:
             return self._of_sparse(B, dtype)
         # A sparse row is dense once the centre of the landmarks is subtracted.
         B = B.toarray() if sp.issparse(B) else B
-        rows = np.empty((len(B), B.shape[1] + 2))
-        np.subtract(B, self._center, out=rows[:, :-2])
-        np.multiply(row_squared_norms(rows[:, :-2]), -self.gamma, out=rows[:, -2])
-        rows[:, -1] = 1
-        K = rows.astype(dtype, copy=False) @ self._columns(dtype)
+        # Rows whose norms are known are those of a kernel matrix, whose columns are wanted.
+        order = "C" if norms is None else "F"
+        K = np.empty((len(B), len(self._points)), dtype, order)
+        for part in consecutive(len(B), tile_rows(B.shape[1], 8)):
+            self._evaluate(B[part], K[part], None if norms is None else norms[part])
+        return _exp(K)
+
+    def norms(self, B):
+        """Return ``-gamma ||b - center||^2`` of dense rows, which a call may be given."""
+        tiles = (B[part] for part in consecutive(len(B), tile_rows(B.shape[1], 8)))
+        norms = [self._norms_of(self._centered(tile, B.dtype)) for tile in tiles]
+        return np.concatenate([np.empty(0), *norms])
+
+    def _norms_of(self, centered):
+        # Converted first: a sum that converts on its way takes longer.
+        return -self.gamma * row_squared_norms(centered.astype(np.float64, copy=False))
+
+    def _centered(self, B, dtype, more=0):
+        """Return rows less the centre, in single precision if all are, and free columns."""
+        single = self._center.dtype == B.dtype == dtype == np.float32
+        rows = np.empty((len(B), B.shape[1] + more), np.float32 if single else np.float64)
+        np.subtract(B, self._center, out=rows[:, : B.shape[1]])
+        return rows
+
+    def _evaluate(self, B, K, norms):
+        """Write the exponents to K."""
+        rows = self._centered(B, K.dtype, more=2)
+        norms = self._norms_of(rows[:, :-2]) if norms is None else norms
+        rows[:, -2], rows[:, -1] = norms, 1
+        np.matmul(rows.astype(K.dtype, copy=False), self._columns(K.dtype), out=K)
         # First what single precision loses is computed in double, then what that loses,
         # too, from the differences.
-        if dtype != np.float64:
-            far_rows, far_columns = far = self._far(rows[:, -2], dtype)
+        if K.dtype != np.float64:
+            far_rows, far_columns = far = self._far(norms, K.dtype)
             if far_columns.size:
                 double = self._columns(np.dtype(np.float64))[:, far_columns[0]]
-                K[far] = rows[far_rows[:, 0]] @ double
-        far_rows, far_columns = far = self._far(rows[:, -2], np.float64)
+                K[far] = rows[far_rows[:, 0]].astype(np.float64) @ double
+        far_rows, far_columns = far = self._far(norms, np.float64)
         if far_columns.size:
             K[far] = -self.gamma * cdist(
                 rows[far_rows[:, 0], :-2], self._Z[far_columns[0]], "sqeuclidean"
             )
-        return _exp(K)
 
     def _columns(self, dtype):
         if dtype not in self._right:
-            columns = np.empty((self._Z.shape[1] + 2, len(self._Z)), dtype)
+            columns = np.empty((self._points.shape[1] + 2, len(self._points)), dtype)
             columns[:-2] = 2 * self.gamma * self._Z.T
             columns[-2] = 1
             columns[-1] = self._norms
@@ -380,13 +492,43 @@ def _unit_rows(Z):
     return scale_rows(Z, scale[:, np.newaxis])
 
 
+@dataclass(frozen=True)
+class _CovarianceColumns:
+    """Values of a kernel object, which takes dense rows."""
+
+    columns: Callable
+
+    def __call__(self, B, dtype):
+        return self.columns(_dense(B), dtype)
+
+
+def _dense(B):
+    return np.asarray(B.toarray() if sp.issparse(B) else B, np.float64)
+
+
 class _PairwiseColumns:
     """Whatever scikit-learn's `pairwise_kernels` knows."""
 
     def __init__(self, Z, kernel):
         self.kernel = kernel
-        self._Z = Z
+        self._Z = _as_compiled_code_takes_it(Z)
 
     def __call__(self, B, dtype):
-        K = pairwise_kernels(B, self._Z, metric=self.kernel.metric, **self.kernel.params)
+        metric, params = self.kernel.metric, self.kernel.params
+        B = _as_compiled_code_takes_it(B)
+        if callable(metric) and (sp.issparse(B) or sp.issparse(self._Z)):
+            with self.kernel.explained():
+                K = pairwise_kernels(B, self._Z, metric=metric, **params)
+        else:
+            K = pairwise_kernels(B, self._Z, metric=metric, **params)
         return np.asarray(K, dtype=dtype)
+
+
+def _as_compiled_code_takes_it(X):
+    """Return rows with indices of 32 bits, or writeable: scikit-learn's loops ask it."""
+    if not sp.issparse(X):
+        return X if X.flags.writeable else X.copy()
+    if X.indices.dtype == np.int32 or max(X.nnz, *X.shape) > np.iinfo(np.int32).max:
+        return X
+    indices = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return type(X)((X.data, *indices), shape=X.shape)

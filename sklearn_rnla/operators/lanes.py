@@ -27,13 +27,23 @@ def _threadpool_controller():
     return ThreadpoolController()
 
 
+def check_jobs(n_jobs):
+    """Return `n_jobs`, or raise ValueError where it is zero, which has no meaning."""
+    if n_jobs == 0:
+        raise ValueError(
+            "n_jobs=0 has no meaning: it must be None, a number of threads, or -1 for one "
+            "on each core."
+        )
+    return n_jobs
+
+
 def kernel_jobs(n_jobs):
     """Return the threads over tiles of a kernel: as many as BLAS has, unless told.
 
     A tile is a product and a function of it. BLAS would run the product in its threads and
     leave the function to one.
     """
-    if n_jobs is not None:
+    if check_jobs(n_jobs) is not None:
         return n_jobs
     from joblib import effective_n_jobs
 

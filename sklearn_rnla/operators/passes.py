@@ -26,6 +26,13 @@ _CACHED_ENTRIES = 2**18
 _DOT_ENTRIES = 2**16
 
 
+def row_squared_norms(B):
+    """Return the squared norms of the rows, in float64."""
+    if isinstance(B, np.ndarray):
+        return np.einsum("ij,ij->i", B, B, dtype=np.float64)
+    return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
+
+
 def scale_rows(values, factors):
     """Return the rows times `factors`, a column, in the dtype of `values`."""
     factors = factors.astype(values.dtype, copy=False)

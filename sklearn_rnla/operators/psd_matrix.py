@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils.validation import check_array
 
 from .._refusals import refuse_complex, refuse_containers, refuse_masked
 from .lanes import kernel_jobs, run_lanes, split
@@ -86,7 +87,7 @@ class KernelMatrix(PSDMatrix):
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
         self._X = sp.csr_array(X) if sp.issparse(X) else X
-        self._kept = {}
+        self._norms = {}
 
     def diagonal(self):
         return np.concatenate([self.kernel.diagonal(self._X[t]) for t in self.tiles])
@@ -95,20 +96,18 @@ class KernelMatrix(PSDMatrix):
     def _center(self):
         return None if sp.issparse(self._X) else self._X.mean(axis=0, dtype=np.float64)
 
-    def _at(self, tile):
-        """Return the kernel columns of a tile's rows: kept where those are dense."""
-        if sp.issparse(self._X):
-            return self.kernel.at(self._X[tile])
-        if tile.start not in self._kept:
-            self._kept[tile.start] = self.kernel.at(self._X[tile], self._center)
-        return self._kept[tile.start]
-
     def columns(self, indices):
-        Z = self._X[indices]
-        if sp.issparse(Z):
-            at = self.kernel.at(Z)
+        at = self.kernel.at(self._X[indices], self._center)
+        if not hasattr(at, "norms") or sp.issparse(self._X):
             return lambda tile: at(self._X[tile], self.dtype).T
-        return lambda tile: self._at(tile)(Z, self.dtype)
+
+        def of_tile(tile):
+            # The norms about the centre are the same for all columns.
+            if tile.start not in self._norms:
+                self._norms[tile.start] = at.norms(self._X[tile])
+            return at(self._X[tile], self.dtype, self._norms[tile.start]).T
+
+        return of_tile
 
     def submatrix(self, indices):
         Z = self._X[indices]
@@ -131,7 +130,7 @@ class KernelMatrix(PSDMatrix):
         def of_tile(tile):
             # By symmetry, kernel values with earlier rows serve twice.
             out = np.zeros(V.shape)
-            at, V_tile = self._at(tile), V[tile]
+            at, V_tile = self.kernel.at(self._X[tile], self._center), V[tile]
             size = tile_rows(tile.stop - tile.start, self.dtype.itemsize)
             for rows in consecutive(tile.start, size):
                 K = at(self._X[rows], self.dtype)
@@ -190,17 +189,35 @@ class OperatorMatrix(PSDMatrix):
         return every[:, indices].astype(np.float64)
 
 
-def check_square(A):
-    """Raise TypeError where `A` is no matrix, ValueError where not square or not real."""
-    refuse_masked(A, "A")
-    refuse_containers(A, "A")
+def check_psd(A):
+    """Return a square matrix of real numbers; an operator, or what is on disk, as it is.
+
+    Raises
+    ------
+    TypeError
+        When `A` is no matrix.
+    ValueError
+        When it is not square, or not of real numbers.
+    """
+    if not (isinstance(A, PSDMatrix | np.memmap) or hasattr(A, "matmat")):
+        refuse_masked(A, "A")
+        refuse_containers(A, "A")
+        if not hasattr(A, "dask"):
+            # Of a large matrix a few columns are read: NaN is looked for in these.
+            A = check_array(
+                A,
+                accept_sparse=("csr", "csc"),
+                dtype=[np.float64, np.float32],
+                ensure_all_finite=False,
+                input_name="A",
+            )
     if len(getattr(A, "shape", ())) != 2:
         raise TypeError(f"A of type {type(A).__name__} must be a two-dimensional matrix.")
     if A.shape[0] != A.shape[1]:
         raise ValueError(f"A of shape {A.shape} must be square.")
-    # An operator need not know its dtype.
-    if getattr(A, "dtype", None) is not None:
-        working_dtype(A.dtype)
+    # An operator may not know its dtype.
+    working_dtype(np.float64 if A.dtype is None else A.dtype)
+    return A
 
 
 def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
@@ -208,7 +225,7 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
 
     Parameters
     ----------
-    A : PSDMatrix, ndarray, sparse matrix or LinearOperator of shape (n, n)
+    A : PSDMatrix, array-like, sparse matrix or LinearOperator of shape (n, n)
         An operator needs a method ``diagonal()`` besides ``matmat``.
     n_jobs : int, default=None
         Threads over tiles.
@@ -225,9 +242,9 @@ def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
     ValueError
         When `A` is not square.
     """
+    A = check_psd(A)
     if isinstance(A, PSDMatrix):
         return A
-    check_square(A)
     if isinstance(A, np.ndarray) or sp.issparse(A):
         return ExplicitMatrix(A, n_jobs)
     missing = [name for name in ("matmat", "diagonal") if not hasattr(A, name)]

@@ -20,7 +20,7 @@ from .._refusals import (
     refuse_masked,
     refuse_not_finite,
 )
-from .lanes import MAX_LANES, run_lanes, split
+from .lanes import MAX_LANES, check_jobs, run_lanes, split
 from .stacking import stack_rows
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
@@ -386,7 +386,7 @@ class LocalRowMatrix(RowMatrix):
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self.weight = weight
-        self.n_jobs = n_jobs
+        self.n_jobs = check_jobs(n_jobs)
         self.block_rows = block_rows
         blocks = split(shape[0], block_rows)
         self._lanes = [blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from ...operators.covariance import Covariance, covariance
-from ...operators.kernels import KernelSource
+from ...operators.covariance import covariance
+from ...operators.kernels import Kernel
 from ..nystroem.features import nystroem_features
 from .evidence import evidence
 from .exact import exact_evidence
@@ -18,19 +17,6 @@ from .exact import exact_evidence
 # Noise that is learned starts at this share of the variance of y, or of that of the kernel
 # if it is less. It stays above a share of its start and below a multiple of the variance.
 _NOISE_START, _NOISE_BOUNDS = 0.1, (1e-5, 10.0)
-
-
-@dataclass(frozen=True)
-class PriorKernel(KernelSource):
-    """The covariance as a kernel that landmarks are chosen by: without noise."""
-
-    covariance: Covariance
-
-    def at(self, Z, center=None):
-        return self.covariance.at(np.asarray(Z, np.float64))
-
-    def diagonal(self, B):
-        return self.covariance.diagonal(np.asarray(B, np.float64))
 
 
 class GaussianProcessProblem(NamedTuple):
@@ -104,7 +90,7 @@ class GaussianProcessProblem(NamedTuple):
         """Return landmarks chosen under a kernel: points and indices."""
         nystroem = nystroem_features(
             self.rows.with_weight(None),
-            PriorKernel(covariance(kernel)),
+            Kernel(kernel),
             self.k,
             self.landmarks,
             n_jobs=self.n_jobs,
@@ -114,22 +100,25 @@ class GaussianProcessProblem(NamedTuple):
 
     def evidence(self, kernel, Z, *, gradient=False, by_points=False):
         """Return the evidence of a kernel on landmarks Z."""
-        return evidence(
-            self.rows,
-            self.Y,
-            covariance(kernel),
-            Z,
-            alpha=self.alpha,
-            method=self.method,
-            gradient=gradient,
-            by_points=by_points,
-        )
+        # What is not finite is told by the evidence itself.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return evidence(
+                self.rows,
+                self.Y,
+                covariance(kernel),
+                Z,
+                alpha=self.alpha,
+                method=self.method,
+                gradient=gradient,
+                by_points=by_points,
+            )
 
     def exact_evidence(self, kernel, *, gradient=False):
         """Return the evidence with every row as a landmark."""
         X = np.asarray(self.rows.in_memory(), np.float64)
         node = covariance(kernel)
-        return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
 
 
 def starting_kernel(problem, kernel, *, optimized, learn_noise):

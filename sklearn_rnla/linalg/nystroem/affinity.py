@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
 from ...operators.feature_map import add_gram, features, gram_rows
-from ...operators.kernels import KernelSource, row_squared_norms
+from ...operators.kernels import KernelSource
+from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
 from ...operators.tiles import consecutive, tile_rows
 
@@ -97,6 +98,13 @@ class EmbeddingMap:
     numerators: np.ndarray
     degree: np.ndarray
     connected: np.ndarray
+
+    def __getstate__(self):
+        # What is made of the landmarks is made again.
+        return {k: v for k, v in vars(self).items() if k != "columns"}
+
+    def __setstate__(self, state):
+        vars(self).update(state, columns=state["kernel"].at(state["points"]))
 
     def of_rows(self, rows):
         """Return the embedding of rows, and the landmarks of those that have none.

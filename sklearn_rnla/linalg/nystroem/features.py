@@ -8,6 +8,8 @@ import numpy as np
 
 from ..._sklearn import assert_all_finite
 from ...operators.feature_map import FeatureMap
+from ...operators.passes import row_squared_norms
+from ...operators.rows import add_states
 from .landmarks import Landmarks, choose_landmarks, feature_error, inverse_root
 from .pivoted_cholesky import NotPositiveSemidefiniteError, PivotedCholesky
 
@@ -194,20 +196,95 @@ def _feature_map(kernel, chosen, dtype):
 
 
 def _estimated_error(rows, kernel, feature_map, definite, rng):
-    """Estimate the relative error of features from uniformly sampled rows.
+    """Estimate the relative error of features from some of the rows.
 
     The trace measures what the features leave only where that is positive semidefinite.
     For an indefinite kernel the error is that of the Frobenius norm.
     """
+    return (_trace_error if definite else _frobenius_error)(rows, kernel, feature_map, rng)
+
+
+def _trace_error(rows, kernel, feature_map, rng):
+    """Estimate the relative trace error; the trace itself is that of all rows."""
     n = rows.shape[0]
-    size = min(n, _ERROR_ROWS if definite else _ERROR_ROWS_INDEFINITE)
-    sample = np.sort(rng.choice(n, size=size, replace=False))
+    if n <= _ERROR_ROWS:
+        sample, stands_for = np.arange(n), np.ones(n)
+    else:
+        (parts,) = rows.fold(fold_diagonal, kernel)
+        sample, stands_for = _largest_and_others(np.concatenate(parts), _ERROR_ROWS, rng)
     B = rows.take(sample).in_memory()
     assert_all_finite(B, input_name="X")
+    root = np.sqrt(stands_for)[:, np.newaxis]
+    features = feature_map.of_tile(B, np.float64) * root
+    diagonal = kernel.among(sample).diagonal(B) * stands_for
+    return feature_error(diagonal, features)
+
+
+def _frobenius_error(rows, kernel, feature_map, rng):
+    """Estimate the relative Frobenius error from a square of kernel values."""
+    (parts,) = rows.fold(fold_diagonal_error, kernel, feature_map, rows.dtype)
+    sizes = np.concatenate(parts)
+    sample, stands_for = _largest_and_others(sizes, _ERROR_ROWS_INDEFINITE, rng)
+    # A pair of rows stands for as many pairs as the two do together, an entry of the
+    # diagonal for as many as its row.
+    pairs = np.outer(stands_for, stands_for)
+    np.fill_diagonal(pairs, stands_for)
+    B = rows.take(sample).in_memory()
     features = feature_map.of_tile(B, np.float64)
-    kernel = kernel.among(sample)
-    if definite:
-        return feature_error(kernel.diagonal(B), features)
-    K = kernel(B, B)
-    norm = np.linalg.norm(K)
-    return float(np.linalg.norm(K - features @ features.T) / norm) if norm else 0.0
+    K = kernel.among(sample)(B, B)
+    norm = np.sqrt(np.sum(pairs * K**2))
+    left = np.sqrt(np.sum(pairs * (K - features @ features.T) ** 2))
+    return float(left / norm) if norm else 0.0
+
+
+def _largest_and_others(sizes, k, rng):
+    """Return the rows of largest size, as many others, and what each stands for.
+
+    Few rows may have most of an error, and a uniform sample would miss them.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n,)
+        Large where a row may have a large error.
+    k : int
+        Number of rows.
+    rng : Generator
+
+    Returns
+    -------
+    sample : ndarray of int
+        Indices of rows, in order.
+    stands_for : ndarray
+        The number of rows that each of these represents.
+    """
+    # Of rows of equal size, some at random are the largest.
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    largest, others = order[: k // 2], order[k // 2 :]
+    others_drawn = rng.permutation(others)[: k - len(largest)]
+    sample = np.concatenate([largest, others_drawn])
+    stands_for = np.ones(len(sample))
+    stands_for[len(largest) :] = len(others) / max(1, len(others_drawn))
+    place = np.argsort(sample)
+    return sample[place], stands_for[place]
+
+
+def fold_diagonal(state, block, kernel):
+    """Fold the diagonal of the kernel: ``[[k(b, b) of the rows]]``."""
+    rows = np.arange(block.start, block.start + block.values.shape[0])
+    return add_states(state, [[kernel.among(rows).diagonal(block.values)]])
+
+
+def fold_diagonal_error(state, block, kernel, feature_map, dtype):
+    """Fold how far the squared norms of a block's features are from the kernel's diagonal.
+
+    State: ``[[|k(b, b) - F_b F_b^T| of the rows]]``.
+    """
+    for part in feature_map.tiles(block.values.shape[0], dtype):
+        B = block.values[part]
+        assert_all_finite(B, input_name="X")
+        F = feature_map.of_tile(B, dtype)
+        rows = np.arange(block.start + part.start, block.start + part.stop)
+        error = np.abs(kernel.among(rows).diagonal(B) - row_squared_norms(F))
+        state = add_states(state, [[error]])
+    return state

@@ -265,6 +265,8 @@ def _factor(A, k, pivots, tol, floor, report):
         # What is left of A between the proposals, in double: pivots are told by it.
         F_S = F[:r, S].astype(np.float64)
         G = A.submatrix(S) - F_S.T @ F_S
+        if not np.isfinite(G).all():
+            raise ValueError("A contains NaN or infinity.")
         accepted, L = _accept(G, pivots.order(weight, S, G), floor)
         # Where the residual is rounding, it stays part of the error but is no pivot.
         open_[S[np.diagonal(G) <= floor]] = False
@@ -324,7 +326,11 @@ def _accept(G, following, floor):
     diagonal = np.diagonal(G).copy()
     columns = np.zeros((len(G), len(G)), order="F")
     accepted = []
-    while (step := following(diagonal, columns[:, : len(accepted)])) is not None:
+    # Each turn accepts or rejects one of the proposals.
+    for _ in range(len(G)):
+        step = following(diagonal, columns[:, : len(accepted)])
+        if step is None:
+            break
         # Rejection: a proposal drawn in proportion to the diagonal d of before is kept with
         # probability (what is left of its entry) / d, which leaves pivots drawn one by one.
         p, threshold = step

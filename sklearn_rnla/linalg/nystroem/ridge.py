@@ -7,16 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._refusals import refuse_not_finite
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
 from ...operators.lanes import one_blas_thread
 from ...operators.rows import add_states
 from ...operators.tiles import consecutive, tile_rows
 from ..dense.pcg import PCG, pcg
-from ..dense.rank import rounding_of
-from ..dense.ritz import descending_eigh
 from ..dense.triangular import inverse_cholesky
+from .leave_one_out import fold_leave_one_out, least_loo_alpha
 
 # The choice of solver counts on this many iterations. The preconditioner sees a sample of
 # this many rows for each landmark.
@@ -28,27 +26,6 @@ _FUNCTION_FLOPS = 400
 
 # The Gram matrix of a factor is summed over this many rows at a time.
 _GRAM_ROWS = 8192
-
-
-class KernelRidgeSolution(NamedTuple):
-    """Coefficients of a kernel ridge regression, and how they were found.
-
-    Attributes
-    ----------
-    dual : ndarray of shape (m, n_targets)
-        Of the kernel at the centres. The targets may include the ones of an intercept.
-    sums : ndarray of shape (n_targets,)
-        Weighted sums over the rows of the targets less the predictions.
-    alpha : float
-        The penalty, chosen where several were given.
-    search : PCG
-        How the iteration ended: without one, after a step that was exact.
-    """
-
-    dual: np.ndarray
-    sums: np.ndarray
-    alpha: float
-    search: PCG
 
 
 class KernelRidgeModel(NamedTuple):
@@ -66,10 +43,12 @@ class KernelRidgeModel(NamedTuple):
         Predictions are ``k(B, points) dual + intercept``.
     intercept : ndarray of shape (n_targets,)
         Zero where none was asked for.
+    alphas : ndarray of shape (n_targets,)
+        The penalties.
     solver : {"direct", "cg"}
         The one used.
-    solution : KernelRidgeSolution
-        What it returned.
+    search : PCG
+        How the iteration ended: without one, after a step that was exact.
     """
 
     points: object
@@ -77,8 +56,68 @@ class KernelRidgeModel(NamedTuple):
     columns: object
     dual: np.ndarray
     intercept: np.ndarray
+    alphas: np.ndarray
     solver: str
-    solution: KernelRidgeSolution
+    search: PCG
+
+
+class Penalties(NamedTuple):
+    """The penalties asked for.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (n_alphas,) or (n_targets,)
+        Penalties to choose from, or those of the targets.
+    choose : bool
+        Whether one of them is to be chosen for all targets.
+    """
+
+    alphas: np.ndarray
+    choose: bool
+
+
+class NormalEquations(NamedTuple):
+    """Normal equations of features F, about their mean where there is an intercept.
+
+    Attributes
+    ----------
+    gram : ndarray of shape (rank, rank)
+        ``F^T W F``.
+    products : ndarray of shape (rank, n_targets)
+        ``F^T W Y``.
+    mean : ndarray of shape (rank,)
+        The weighted mean of the features; zero without an intercept.
+    share : float
+        What a row of weight one has of the mean; zero without an intercept.
+    """
+
+    gram: np.ndarray
+    products: np.ndarray
+    mean: np.ndarray
+    share: float
+
+
+class _Targets(NamedTuple):
+    """Targets of unit scale.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_rows, n_targets)
+        In float64; about the mean where there is an intercept.
+    mean : ndarray of shape (n_targets,)
+        In the unit of `scale`.
+    scale : ndarray of shape (n_targets,)
+        Powers of two, so that nothing is rounded.
+    """
+
+    values: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def shares(self):
+        """The values as shares of the largest scale, which sums over targets need."""
+        return self.values * (self.scale / self.scale.max(initial=np.finfo(float).tiny))
 
 
 def kernel_ridge(
@@ -86,9 +125,9 @@ def kernel_ridge(
     kernel,
     nystroem,
     Y,
-    alphas,
+    penalties,
     *,
-    centers,
+    exact,
     solver,
     fit_intercept,
     tol,
@@ -112,10 +151,10 @@ def kernel_ridge(
         Features of the rows: those of the model, or of the preconditioner.
     Y : ndarray of shape (n_rows, n_targets)
         In float64.
-    alphas : ndarray of shape (n_alphas,)
-        Penalties; of several, the one of least generalised cross-validation error.
-    centers : {"landmarks", "all"}
-        Which rows are centres.
+    penalties : Penalties
+        Of several to choose from, the one of least leave-one-out error is taken.
+    exact : bool
+        Whether all rows are centres, and not only the landmarks.
     solver : {"auto", "direct", "cg"}
         On landmarks: "auto" is the cheaper one. On all rows, it is "cg" always.
     fit_intercept : bool
@@ -140,68 +179,128 @@ def kernel_ridge(
     ValueError
         Where the data are not finite.
     """
-    if fit_intercept:
-        Y = np.column_stack([Y, np.ones(len(Y))])
+    targets = _of_unit_scale(rows, Y, centered=fit_intercept)
     iterate = partial(pcg, tol=tol, max_iter=max_iter, report=report)
-    if centers == "all":
+    if exact:
         # Landmarks precondition only.
         points, indices, solver = rows.in_memory(), np.arange(rows.shape[0]), "cg"
         columns, A = kernel.at(points), kernel.matrix(points, n_jobs)
-        F = features_of_rows(rows, nystroem)
-        normal = gram_of_features(F, Y, rows.weight) if len(alphas) > 1 else None
-        alpha = choose_alpha(rows, normal, Y, alphas, intercept=fit_intercept)
-        solution = solve_all_rows(A, F, Y, alpha, rows.weight, iterate)
     else:
         points, indices = nystroem.points, nystroem.indices
         columns = nystroem.feature_map.columns
         if solver == "auto":
-            solver = cheaper_solver(rows, nystroem, Y.shape[1], alphas)
-        if solver == "direct":
-            solution = solve_direct(rows, nystroem, Y, alphas, intercept=fit_intercept)
+            solver = cheaper_solver(rows, nystroem, Y.shape[1], penalties)
+    F = features_of_rows(rows, nystroem) if exact else None
+    normal = None
+    if solver == "direct" or penalties.choose:
+        normal = normal_equations(rows, nystroem, targets, fit_intercept, penalties, F)
+    alphas = _penalties_of_targets(rows, nystroem, targets, normal, penalties, F)
+    if solver == "direct":
+        dual, intercept, search = solve_direct(nystroem, normal, alphas)
+    else:
+        # The intercept follows from a target of ones, one for each of the penalties.
+        distinct, of_ones = np.unique(alphas, return_inverse=True)
+        both = np.concatenate([alphas, distinct]) if fit_intercept else alphas
+        ones = np.ones((len(Y), len(both) - len(alphas)))
+        V = np.column_stack([targets.values, ones])
+        if exact:
+            dual, sums, search = solve_all_rows(A, F, V, both, rows.weight, iterate)
         else:
-            solution = solve_cg(rows, nystroem, Y, float(alphas[0]), iterate, rng)
-    dual, intercept = solution.dual, np.zeros(Y.shape[1])
-    refuse_not_finite(dual)
-    if fit_intercept:
-        dual, intercept = with_intercept(dual, solution.sums)
+            dual, sums, search = solve_cg(rows, nystroem, V, both, iterate, rng)
+        rounding = max(search.residual, np.finfo(rows.dtype).eps)
+        rounding *= float(weighted_sums(rows, np.ones(len(Y))))
+        dual, intercept = _with_intercept(dual, sums, len(alphas), of_ones, rounding)
+    if not np.isfinite(dual).all():
+        raise ValueError("Input X contains NaN, infinity or a value too large.")
     return KernelRidgeModel(
         points=points,
         indices=indices,
         columns=columns,
-        dual=dual,
-        intercept=intercept,
+        dual=dual * targets.scale,
+        intercept=(intercept + targets.mean) * targets.scale,
+        alphas=alphas,
         solver=solver,
-        solution=solution,
+        search=search,
     )
 
 
-def with_intercept(dual, sums):
+def _of_unit_scale(rows, Y, *, centered):
+    """Return targets whose squares neither overflow nor vanish, column by column."""
+    scale = _powers_of_two(Y)
+    Y, mean = Y / scale, np.zeros(Y.shape[1])
+    if centered:
+        mean = weighted_sums(rows, Y) / weighted_sums(rows, np.ones((len(Y), 1)))
+        Y = Y - mean
+        more = _powers_of_two(Y)
+        Y, mean, scale = Y / more, mean / more, scale * more
+    return _Targets(Y, mean, scale)
+
+
+def _powers_of_two(Y):
+    """Return the scale of each column: one where that is zero."""
+    largest = np.abs(Y).max(axis=0, initial=0.0)
+    return np.where(largest > 0, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
+
+
+def _penalties_of_targets(rows, nystroem, targets, normal, penalties, F):
+    """Return the penalty of each target, chosen where that is asked for."""
+    n_targets = targets.values.shape[1]
+    alphas = penalties.alphas
+    if penalties.choose:
+        Y = targets.shares
+        weight = None if rows.weight is None else rows.weight.astype(np.float64)
+        F = nystroem.cholesky.factor if nystroem.cholesky is not None else F
+
+        def squares_of(loo):
+            if F is None:
+                fold = rows.fold
+                return fold(fold_leave_one_out, nystroem.feature_map, loo, Y, rows.dtype)[0]
+            return sum(
+                loo.squares(F[part], Y[part], None if weight is None else weight[part])
+                for part in consecutive(len(F), _GRAM_ROWS)
+            )
+
+        products = normal.products * (targets.scale / targets.scale.max())
+        alphas = least_loo_alpha(alphas, normal._replace(products=products), squares_of)
+    return np.broadcast_to(alphas, (n_targets,)).astype(np.float64)
+
+
+def _with_intercept(dual, sums, n_targets, of_ones, rounding):
     """Return coefficients and intercepts that minimise over a constant, too.
 
     Parameters
     ----------
-    dual : ndarray of shape (m, n_targets + 1)
-        Coefficients of the targets and, last, of a target of ones.
-    sums : ndarray of shape (n_targets + 1,)
+    dual : ndarray of shape (m, n_targets + n_penalties)
+        Coefficients of the targets and, after them, of targets of ones.
+    sums : ndarray of shape (n_targets + n_penalties,)
         Weighted sums of what they leave: the constant b brings those of the targets less
         b times the ones' to zero.
+    n_targets : int
+    of_ones : ndarray of int of shape (n_targets,)
+        Which of the ones has the penalty of a target.
+    rounding : float
+        What is left of the ones is an error of the solution up to here.
 
     Returns
     -------
     dual : ndarray of shape (m, n_targets)
     intercept : ndarray of shape (n_targets,)
     """
+    if dual.shape[1] == n_targets:
+        return dual, np.zeros(n_targets)
+    left = sums[n_targets:][of_ones]
     # If the kernel reproduces the constant itself, nothing is left for an intercept.
-    intercept = sums[:-1] / sums[-1] if sums[-1] > 0 else np.zeros(len(sums) - 1)
-    return dual[:, :-1] - np.outer(dual[:, -1], intercept), intercept
+    known = left > rounding
+    intercept = np.where(known, sums[:n_targets] / np.where(known, left, 1.0), 0.0)
+    return dual[:, :n_targets] - dual[:, n_targets:][:, of_ones] * intercept, intercept
 
 
-def cheaper_solver(rows, nystroem, n_targets, alphas):
+def cheaper_solver(rows, nystroem, n_targets, penalties):
     """Return "direct" or "cg", by a count of flops.
 
-    Conjugate gradients solve for one penalty, and without any converge too slowly.
+    Conjugate gradients do not choose a penalty, and without any converge too slowly.
     """
-    if len(alphas) > 1 or alphas[0] == 0:
+    if penalties.choose or not np.all(penalties.alphas > 0):
         return "direct"
     rank, m = nystroem.feature_map.shape
     n, n_features = rows.shape
@@ -221,34 +320,63 @@ def features_of_rows(rows, nystroem):
     return rows.map(features, feature_map, rows.dtype, n_columns=feature_map.shape[0])
 
 
-def normal_equations(rows, nystroem, Y):
-    """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]`` of the features F of all rows.
+def normal_equations(rows, nystroem, targets, fit_intercept, penalties, F=None):
+    """Return the normal equations of the features of all rows.
 
-    In one pass, or from the factor that the choice of landmarks left behind. Sums are in
-    float64, and the basis is that of the features: in single precision the equations of
-    the kernel columns themselves would break down.
+    In one pass, or from features that are there already. Sums are in float64, and the
+    basis is that of the features: in single precision the equations of the kernel columns
+    themselves would break down. Where a penalty is chosen, products are in float64, too,
+    because small ones are compared by what rounding in single precision would bury.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+    nystroem : NystroemFeatures
+    targets : _Targets
+    fit_intercept : bool
+        Whether to take the features about their mean.
+    penalties : Penalties
+    F : ndarray of shape (n_rows, rank), default=None
+        The features, where they are there; those of the choice of landmarks otherwise.
+
+    Returns
+    -------
+    NormalEquations
     """
-    if nystroem.cholesky is not None:
-        return gram_of_features(nystroem.cholesky.factor, Y, rows.weight)
-    return rows.fold(fold_feature_gram, nystroem.feature_map, Y, rows.dtype)
+    Y = np.column_stack([targets.values, np.ones(len(targets.values))])
+    dtype = np.float64 if penalties.choose else rows.dtype
+    F = nystroem.cholesky.factor if nystroem.cholesky is not None else F
+    if F is not None:
+        gram, products, squares = gram_of_features(F, Y, rows.weight, dtype)
+    else:
+        gram, products, squares = rows.fold(
+            fold_feature_gram, nystroem.feature_map, Y, rows.dtype, dtype
+        )
+    products, total, sums = products[:, :-1], squares[-1], products[:, -1]
+    if not fit_intercept:
+        return NormalEquations(gram, products, np.zeros(len(gram)), 0.0)
+    moments = Moments(total, sums, gram).about_mean()
+    return NormalEquations(moments.squares, products, moments.mean, 1 / total)
 
 
-def gram_of_features(F, Y, weight):
-    """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]``, summed in float64."""
+def gram_of_features(F, Y, weight, dtype):
+    """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]``, in products of a dtype."""
     state = None
     for part in consecutive(len(F), _GRAM_ROWS):
-        state = add_gram(state, F[part], Y[part], None if weight is None else weight[part])
+        of_part = None if weight is None else weight[part]
+        state = add_gram(state, F[part].astype(dtype, copy=False), Y[part], of_part)
     return state
 
 
-def fold_feature_gram(state, block, feature_map, Y, dtype):
+def fold_feature_gram(state, block, feature_map, Y, dtype, of_products):
     """Fold the normal equations of the features F: ``[F^T F, F^T Y, diag(Y^T Y)]``.
 
     F is made as many rows at a time as pay for adding its Gram matrix, in float64, to
-    the sum.
+    the sum. The products are of the dtype `of_products`.
     """
     for part in consecutive(block.values.shape[0], gram_rows(feature_map.shape[0])):
         F = features(block.values[part], feature_map, dtype)
+        F = F.astype(of_products, copy=False)
         weight = None if block.weight is None else block.weight[part]
         targets = Y[block.start + part.start : block.start + part.stop]
         state = add_gram(state, F, targets, weight)
@@ -273,55 +401,34 @@ def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
     return add_states(state, [out])
 
 
-def solve_direct(rows, nystroem, Y, alphas, *, intercept=False):
+def solve_direct(nystroem, normal, alphas):
     """Solve by the normal equations.
 
     Parameters
     ----------
-    rows : RowMatrix
     nystroem : NystroemFeatures
-    Y : ndarray of shape (n_rows, n_targets)
-        In float64.
-    alphas : ndarray
-        Penalties; of several, the one of least generalised cross-validation error.
-    intercept : bool
-        Whether the last column of Y is the ones of an intercept.
+    normal : NormalEquations
+    alphas : ndarray of shape (n_targets,)
 
     Returns
     -------
-    KernelRidgeSolution
+    dual : ndarray of shape (m, n_targets)
+        Coefficients of the kernel at the landmarks.
+    intercept : ndarray of shape (n_targets,)
+    search : PCG
 
     Notes
     -----
-    2 n m^2 flops, or n m^2 where the features are there already, and m^3 / 3; with
-    several penalties an eigendecomposition, some 10 m^3.
+    2 n m^2 flops for the equations, or n m^2 where the features are there already, and
+    m^3 / 3 for each penalty. Where one is chosen, an eigendecomposition of some 10 m^3 and
+    n m^2 more for the errors of the rows.
     """
-    G, FY, YY = normal_equations(rows, nystroem, Y)
-    alpha = choose_alpha(rows, [G, FY, YY], Y, alphas, intercept=intercept)
-    coef = solve_shifted(G, FY, alpha)
-    return KernelRidgeSolution(
-        dual=nystroem.feature_map.W.T @ coef,
-        sums=weighted_sums(rows, Y) - FY[:, -1] @ coef,
-        alpha=alpha,
-        search=PCG(coef, n_iter=1, residual=0.0, converged=True),
-    )
-
-
-def choose_alpha(rows, normal, Y, alphas, *, intercept):
-    """Choose among the penalties, by normal equations that only several of them need."""
-    if len(alphas) == 1:
-        return float(alphas[0])
-    if intercept:
-        normal = centered_targets(*normal, weighted_sums(rows, Y))
-    return least_gcv_alpha(*normal, rows.n_samples - intercept, alphas)
-
-
-def centered_targets(G, FY, YY, sums):
-    """Return the normal equations about the means; drop the target of ones."""
-    mean = sums[:-1] / sums[-1]
-    F1, FY = FY[:, -1], FY[:, :-1]
-    centered = Moments(sums[-1], F1, G).about_mean().squares
-    return centered, FY - np.outer(F1, mean), YY[:-1] - sums[-1] * mean**2
+    coef = np.empty_like(normal.products)
+    for alpha in np.unique(alphas):
+        mine = alphas == alpha
+        coef[:, mine] = solve_shifted(normal.gram, normal.products[:, mine], alpha)
+    search = PCG(coef, n_iter=1, residual=0.0, converged=True)
+    return nystroem.feature_map.W.T @ coef, -normal.mean @ coef, search
 
 
 def weighted_sums(rows, Y):
@@ -340,43 +447,25 @@ def solve_shifted(G, B, alpha):
     return inverse.T @ (inverse @ B)
 
 
-def least_gcv_alpha(G, FY, YY, n, alphas):
-    """Choose the penalty of least generalised cross-validation error.
+def shifted_solver(H, alphas):
+    """Return the function that solves ``(H + alphas_j I) X_j = R_j``, column by column."""
+    distinct, places = np.unique(alphas, return_inverse=True)
+    inverses = []
+    for alpha in distinct:
+        shifted = H.copy()
+        shifted.flat[:: len(H) + 1] += alpha
+        inverses.append(inverse_cholesky(shifted))
 
-    Golub, Heath & Wahba (1979): ``n ||y - H y||^2 / (n - tr H)^2``, summed over targets,
-    for all penalties from one eigendecomposition.
+    def solve(R):
+        X = np.empty_like(R)
+        for j, inverse in enumerate(inverses):
+            X[:, places == j] = inverse.T @ (inverse @ R[:, places == j])
+        return X
 
-    Parameters
-    ----------
-    G, FY, YY
-        The normal equations; about the means where there is an intercept.
-    n : int
-        Degrees of freedom of the data.
-    alphas : ndarray
-
-    Returns
-    -------
-    float
-    """
-    values, U = descending_eigh(G)
-    rounding = rounding_of(G.shape)
-    values = np.where(values > rounding * values[0], values, 0.0)
-    squared = (U @ FY) ** 2
-    # The residual that no feature explains is the same for all penalties.
-    safe = np.where(values > 0, values, 1.0)[:, np.newaxis]
-    explained = np.where(values[:, np.newaxis] > 0, squared / safe, 0.0)
-    rest = np.maximum(YY.sum() - explained.sum(), 0.0)
-    errors = []
-    for alpha in alphas:
-        shrunk = alpha / (values + alpha) if alpha > 0 else (values == 0).astype(float)
-        residual = rest + float((shrunk[:, np.newaxis] ** 2 * explained).sum())
-        freedom = n - float((1 - shrunk).sum())
-        # Without degrees of freedom left, zero over zero must not recommend a penalty.
-        errors.append(residual / freedom**2 if freedom > rounding * n else np.inf)
-    return float(alphas[int(np.argmin(errors))])
+    return solve
 
 
-def solve_cg(rows, nystroem, Y, alpha, iterate, rng):
+def solve_cg(rows, nystroem, Y, alphas, iterate, rng):
     """Solve the normal equations by conjugate gradients, a pass over the rows each.
 
     Rudi, Carratino & Rosasco (2017), in the basis of the features, where the penalty is
@@ -388,7 +477,7 @@ def solve_cg(rows, nystroem, Y, alpha, iterate, rng):
     rows : RowMatrix
     nystroem : NystroemFeatures
     Y : ndarray of shape (n_rows, n_targets)
-    alpha : float
+    alphas : ndarray of shape (n_targets,)
     iterate : callable
         `pcg`, with what stops it.
     rng : Generator
@@ -396,7 +485,12 @@ def solve_cg(rows, nystroem, Y, alpha, iterate, rng):
 
     Returns
     -------
-    KernelRidgeSolution
+    dual : ndarray of shape (m, n_targets)
+        Coefficients of the kernel at the landmarks.
+    sums : ndarray of shape (n_targets,)
+        Weighted sums over the rows of the targets less the predictions, if the last
+        target is of ones.
+    search : PCG
 
     Notes
     -----
@@ -411,18 +505,16 @@ def solve_cg(rows, nystroem, Y, alpha, iterate, rng):
         return W @ out
 
     def product(V):
-        return alpha * V - fold(V, None)
+        return alphas * V - fold(V, None)
 
     Gs = _sampled_gram(rows, nystroem, rng)
     # Without a penalty to speak of, rounding must not make the preconditioner indefinite.
-    shift = max(alpha, np.finfo(rows.dtype).eps * np.trace(Gs))
-    Gs.flat[:: len(Gs) + 1] += shift if shift > 0 else 1.0
-    inverse = inverse_cholesky(Gs)
+    rounding = np.finfo(rows.dtype).eps * np.trace(Gs)
+    precondition = shifted_solver(Gs, np.maximum(alphas, rounding if rounding else 1.0))
     FY = fold(np.zeros((len(W), Y.shape[1])), Y)
     with one_blas_thread(getattr(rows, "n_jobs", 1)):
-        result = iterate(product, FY, lambda R: inverse.T @ (inverse @ R))
-    dual, sums = W.T @ result.X, weighted_sums(rows, Y) - FY[:, -1] @ result.X
-    return KernelRidgeSolution(dual=dual, sums=sums, alpha=alpha, search=result)
+        search = iterate(product, FY, precondition)
+    return W.T @ search.X, weighted_sums(rows, Y) - FY[:, -1] @ search.X, search
 
 
 def _sampled_gram(rows, nystroem, rng):
@@ -452,12 +544,13 @@ def _sampled_gram(rows, nystroem, rng):
             nystroem.feature_map,
             np.zeros((n, 0)),
             rows.dtype,
+            rows.dtype,
         )[0]
         for chosen, chosen_weight in strata
     )
 
 
-def solve_all_rows(A, F, Y, alpha, weight, iterate):
+def solve_all_rows(A, F, Y, alphas, weight, iterate):
     """Solve ``(K + alpha W^-1) C = Y`` with all rows as centres.
 
     Diaz, Epperly, Frangella, Tropp & Webber (2023): conjugate gradients, preconditioned
@@ -470,14 +563,18 @@ def solve_all_rows(A, F, Y, alpha, weight, iterate):
     F : ndarray of shape (n, rank)
         A factor of most of it.
     Y : ndarray of shape (n, n_targets)
-    alpha : float
+    alphas : ndarray of shape (n_targets,)
     weight : ndarray of shape (n,) or None
     iterate : callable
         `pcg`, with what stops it.
 
     Returns
     -------
-    KernelRidgeSolution
+    dual : ndarray of shape (n, n_targets)
+        Coefficients of the kernel at the rows.
+    sums : ndarray of shape (n_targets,)
+        Weighted sums over the rows of the targets less the predictions.
+    search : PCG
 
     Notes
     -----
@@ -486,19 +583,16 @@ def solve_all_rows(A, F, Y, alpha, weight, iterate):
     # Multiplied by the root of W from both sides, the matrix is symmetric.
     root = np.ones((len(Y), 1)) if weight is None else np.sqrt(weight)[:, np.newaxis]
     F = np.asarray(F, dtype=np.float64) * root
-    inner = F.T @ F
-    inner.flat[:: len(inner) + 1] += alpha
-    half = inverse_cholesky(inner) @ F.T
+    inner = shifted_solver(F.T @ F, alphas)
 
     # The inverse of F F^T + alpha I, by the identity of Woodbury.
     def precondition(R):
-        return (R - half.T @ (half @ R)) / alpha
+        return (R - F @ inner(F.T @ R)) / alphas
 
     with one_blas_thread(A.n_jobs):
-        result = iterate(
-            lambda V: root * A.matmat(root * V) + alpha * V, root * Y, precondition
+        search = iterate(
+            lambda V: root * A.matmat(root * V) + alphas * V, root * Y, precondition
         )
-    dual = root * result.X
+    dual = root * search.X
     # What is left of the targets, weighted, is alpha times the coefficients.
-    sums = alpha * dual.sum(axis=0)
-    return KernelRidgeSolution(dual=dual, sums=sums, alpha=alpha, search=result)
+    return dual, alphas * dual.sum(axis=0), search

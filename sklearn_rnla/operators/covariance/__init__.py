@@ -13,7 +13,6 @@ from functools import singledispatch
 import numpy as np
 from sklearn.gaussian_process import kernels as gp
 
-from ..kernels import is_kernel_object
 from . import profiles
 from .algebra import PowerCovariance, ProductCovariance, SumCovariance
 from .nodes import (
@@ -51,7 +50,7 @@ def covariance(kernel):
     ValueError
         Where a part of it has several outputs.
     """
-    if not is_kernel_object(kernel):
+    if not hasattr(kernel, "clone_with_theta"):
         raise TypeError(
             f"kernel={kernel!r} must be a kernel of sklearn.gaussian_process.kernels."
         )

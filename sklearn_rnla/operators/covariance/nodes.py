@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import row_squared_norms
+from ..passes import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive
 
 # The gradient that scikit-learn returns for a tile takes at most about this many bytes.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..kernels import row_squared_norms
+from ..passes import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns
 

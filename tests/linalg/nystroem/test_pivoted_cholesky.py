@@ -354,8 +354,7 @@ def broken(i, j, value):
         (lambda: rpcholesky(broken(1, 1, np.nan), 1), ValueError, "NaN or infinity"),
         (lambda: rpcholesky(broken(1, 1, np.inf), 1), ValueError, "NaN or infinity"),
         (lambda: rpcholesky(aslinearoperator(np.eye(3)), 1), TypeError, "lacks diagonal"),
-        (lambda: rpcholesky([[1.0]], 1), TypeError, "of type list"),
-        (lambda: rpcholesky(np.ones(3), 1), TypeError, "two-dimensional"),
+        (lambda: rpcholesky(np.ones(3), 1), ValueError, "Expected 2D"),
         (lambda: rpcholesky(np.eye(3), 1, random_state="x"), ValueError, "random_state"),
     ],
 )
@@ -369,3 +368,12 @@ def test_values_off_the_diagonal_that_are_not_finite_are_found_when_read(value):
     A = broken(1, 2, value)
     with pytest.raises(ValueError, match=r"NaN|infinity"):
         rpcholesky(A, 5, random_state=0)
+
+
+@EACH_RULE
+def test_entries_that_are_nan_are_refused_and_no_search_goes_on(rule):
+    A = np.eye(N)
+    A[: N // 2, N // 2 :] = np.nan
+    A[N // 2 :, : N // 2] = np.nan
+    with pytest.raises(ValueError, match="A contains NaN"):
+        factored(A, 50, rule, 0)
