@@ -211,7 +211,7 @@ def test_showing_a_fitted_estimator_computes_nothing(estimator, data):
 
 
 FLAT = with_spectrum(np.arange(1.0, 201) ** -0.3, 2000, 200)
-ALL = {"gamma": 0.3, "n_components": 5, "centers": "all", "random_state": 0}
+ALL = {"gamma": 0.3, "n_landmarks": 5, "exact": True, "random_state": 0}
 
 # One call for each warning of the package.
 WARNING = {
