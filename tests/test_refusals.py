@@ -39,9 +39,9 @@ ESTIMATORS = {
     "CURSelector": lambda X: CURSelector(2).fit(X),
     "CURSelector supervised": lambda X: CURSelector(2, method="supervised").fit(X, Y),
     "MatrixCompleter": lambda X: MatrixCompleter(1).fit(X),
-    "NystroemGaussianProcessRegressor": lambda X: NystroemGaussianProcessRegressor(optimizer=None).fit(
-        X, Y
-    ),
+    "NystroemGaussianProcessRegressor": lambda X: NystroemGaussianProcessRegressor(
+        optimizer=None
+    ).fit(X, Y),
     "NystroemKernel": lambda X: NystroemKernel(n_components=5).fit(X),
     "NystroemRidge": lambda X: NystroemRidge().fit(X, Y),
     "NystroemRidgeClassifier": lambda X: NystroemRidgeClassifier().fit(X, CLASSES),
