@@ -49,7 +49,7 @@ def leverage_scores(
     of : {"rows", "columns"}, default="rows"
         Whose scores.
     method : {"exact", "sketched"}, default="exact"
-        With all singular vectors: "exact" is by QR; "sketched" is sooner for the rows of a
+        With all singular vectors: "exact" is by QR; "sketched" is faster for the rows of a
         tall matrix, each score within some 30 %. Leading singular vectors are always those
         of `randomized_svd`.
     n_jobs : int, default=None

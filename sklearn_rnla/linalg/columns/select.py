@@ -133,7 +133,7 @@ def root_of(A, size, rng) -> Root:
         values = _finite(values.astype(np.float64))
         return _root(A, values - A.moments.mean if A.center else values)
     if n_columns <= size and not A.rows.sparse:
-        # n_columns^2 flops in a product for each row are sooner than scattering it.
+        # n_columns^2 flops in a product for each row are faster than scattering it.
         B = _square_root(A.gram())
         return _root(A, B, lost=np.sqrt(rounding_of(A.shape, A.dtype, A.dtype)))
     S = SparseSign(size, n_rows).sample(rng)

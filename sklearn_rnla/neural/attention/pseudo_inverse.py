@@ -11,7 +11,7 @@ _MOST_STEPS = 40
 _STEPS_OF_CHECKPOINTS = 6
 
 # The iteration starts with the largest singular value taken to this at most: below 2, it
-# converges, and small ones are then resolved sooner.
+# converges, and small ones are then resolved faster.
 _START = 1.9
 
 # Products with a vector that bound the largest singular value.
