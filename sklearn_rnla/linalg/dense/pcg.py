@@ -42,7 +42,9 @@ class PCG(NamedTuple):
         least = np.full(self.X.shape[1], np.inf)
         for i, (steps, ratios) in enumerate(zip(self.steps.T, self.ratios.T, strict=True)):
             inverse = 1 / steps[: np.count_nonzero(steps)]
-            if len(inverse):
+            if len(inverse) == 1:  # LAPACK's routine wants an off-diagonal (SciPy 1.11)
+                least[i] = inverse[0]
+            elif len(inverse):
                 before = ratios[: len(inverse) - 1] * inverse[:-1]
                 diagonal = inverse + np.append(0.0, before)
                 beside = np.sqrt(before * inverse[:-1])
