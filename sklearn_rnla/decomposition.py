@@ -59,8 +59,9 @@ class RandomizedPCA(
         - "subspace": the same without memory of earlier passes: more passes, less memory;
         - "gram": exact, from the Gram matrix of the features or of the samples, whichever
           is smaller;
-        - "one-view": one pass of linear sketches [2]_, less accurate. The choice for an
-          iterator when memory is short; needs an int `n_components`.
+        - "one-view": one pass for the Nystroem approximation of the Gram matrix [2]_, less
+          accurate. The choice for an iterator when memory is short; needs an int
+          `n_components`.
 
     tol : float, default=1e-3
         Excess error at which passes stop: ``||A - A V^T V||_F`` relative to that of the
@@ -140,9 +141,8 @@ class RandomizedPCA(
     ----------
     .. [1] Halko, N., Martinsson, P.-G., & Tropp, J. A. (2011). Finding structure with
        randomness. SIAM Review, 53(2), 217-288.
-    .. [2] Tropp, J. A., Yurtsever, A., Udell, M., & Cevher, V. (2019). Streaming low-rank
-       matrix approximation with an application to scientific simulation. SIAM Journal on
-       Scientific Computing, 41(4), A2430-A2463.
+    .. [2] Tropp, J. A., Yurtsever, A., Udell, M., & Cevher, V. (2017). Fixed-rank
+       approximation of a positive-semidefinite matrix from streaming data. NIPS 30.
     .. [3] Gavish, M., & Donoho, D. L. (2014). The optimal hard threshold for singular
        values is 4/sqrt(3). IEEE Transactions on Information Theory, 60(8), 5040-5053.
     .. [4] Tipping, M. E., & Bishop, C. M. (1999). Probabilistic principal component

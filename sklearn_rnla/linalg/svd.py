@@ -228,9 +228,9 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
 
     Notes
     -----
-    Tropp, Yurtsever, Udell & Cevher (2019). The sketches hold about
-    ``18 n_components n_columns`` numbers; the error of the best rank `n_components` is met
-    up to a factor that falls with its decay.
+    The Nystroem approximation of ``A^T A`` (Tropp, Yurtsever, Udell & Cevher 2017), as good
+    as a randomized SVD without power iteration, and a sketch that corrects its values and
+    estimates its error. Both hold about ``18 n_components n_columns`` numbers.
 
     Examples
     --------

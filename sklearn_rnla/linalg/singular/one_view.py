@@ -1,50 +1,55 @@
-"""One-view SVD: sketches of a matrix that is read once, block by block."""
+"""One-view SVD: what is kept of a matrix that is read once, block by block."""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 
-from ...operators import Moments, passes
+from ...operators import passes
 from ...operators.moments import shift_rows
 from ...operators.rows import add_states
 from ...sketching import Gaussian, SparseSign
-from ..dense.orth import complete_rows
+from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
 from .block_krylov import RightSVD
 
-# Columns of the sketches over rows, whose number a stream does not tell in advance.
+# Columns of a sketch over rows, whose number a stream does not tell in advance.
 _UNBOUNDED = 2**62
 
+# Standard deviations by which the probe may have missed what the range lacks: one-sided,
+# it does so in one of twenty draws.
+_MARGIN = 1.645
 
-def fold_sketches(state, block, left, right, shift):
-    """Fold the linear sketches ``S (B - 1 shift^T)`` and ``(B - 1 shift^T) R``.
+# Sums of squares are known to so many roundings of the whole.
+_ROUNDINGS = 100
 
-    The left sketches are those of the co-range, the core and the error probe. State:
-    ``S A`` for the first and last, ``S Y`` for the second with ``Y = A R``; the moments of
-    Y, with ``Y^T Y``; ``S 1`` for each; the moments about the shift.
+
+def fold_sketches(state, block, Rt, probe, shift):
+    """Fold ``Y^T B``, ``Y^T Y`` and the sum of Y's rows, with ``Y = B R^T``; and a probe.
+
+    B are the weighted rows about `shift`. Sums of squares are in float64: single
+    precision data keep all their digits then.
+
+    State: those three, the probe of B and of a column of ones, the moments.
     """
     values, weight = shift_rows(block.values, shift), block.weight
-    moments = passes.block_moments(values, weight, shift)
-    Y = np.asarray(values @ right, dtype=np.float64)
-    ones = np.ones((len(Y), 1))
+    Y = np.asarray(values @ Rt, dtype=np.float64)
+    values = values.astype(np.float64, copy=False)
     if weight is not None:
-        ones = np.sqrt(weight.astype(np.float64))[:, np.newaxis]
-        Y = Y * ones
+        weight = weight.astype(np.float64)
+    moments = passes.block_moments(values, weight, shift)
+    weighted = Y if weight is None else Y * weight[:, np.newaxis]
+    ones = np.ones((len(Y), 1))
+    part = [(values.T @ weighted).T, Y.T @ weighted, weighted.sum(axis=0)]
+    if weight is not None:
+        ones = np.sqrt(weight)[:, np.newaxis]
         values = passes.scale_rows(values, ones)
-    corange, core, probe = left
-    part = [
-        corange.apply(values, block.start).astype(np.float64),
-        probe.apply(values, block.start).astype(np.float64),
-        core.apply(Y, block.start),
-        Moments(moments.total_weight, (ones * Y).sum(axis=0), Y.T @ Y),
-        *[S.apply(ones, block.start) for S in left],
-        moments,
-    ]
+    part += [probe.apply(values, block.start), probe.apply(ones, block.start), moments]
     return add_states(state, part)
 
 
 def one_view_right_svd(A, k, *, rng):
-    """Compute leading right singular vectors of `A` from one pass of linear sketches.
+    """Compute leading right singular vectors of `A` in one pass.
 
     Parameters
     ----------
@@ -60,71 +65,79 @@ def one_view_right_svd(A, k, *, rng):
 
     Notes
     -----
-    Tropp, Yurtsever, Udell & Cevher (2019), algorithm 4.2 with their sizes: 4 k + 1 for
-    range and co-range, twice that and one for the core. Deviations: sketches over rows
-    are sparse signs; the range sketch Y is never stored, as the right factor needs only
-    ``Y^T Y`` and its core sketch; all sketches are linear, so that the mean found at the
-    end is subtracted from them. A third sketch, independent of the result V, estimates
-    its error: what the best rank k gains over V on the sketch, which in expectation is
-    no less than on A.
+    With a random R of 4 k + 1 orthonormal rows and an orthonormal basis Q of the range of
+    ``A R^T``, ``(A R^T)^T A`` and ``(A R^T)^T A R^T`` give ``Q^T A``: the Nystroem
+    approximation of ``A^T A`` (Tropp, Yurtsever, Udell & Cevher 2017). It finds what the
+    randomized SVD of Halko, Martinsson & Tropp (2011, algorithm 4.1) finds in two passes.
+    The size is that which Tropp et al. (2019, section 4.5) recommend.
+    ``4 n_rows n_features (4 k + 1)`` flops, in memory for ``18 k + 100`` rows of A.
+
+    An independent sketch of 10 k + 100 rows, their probe of the error (section 6), tells of
+    ``E = A - Q Q^T A``: it estimates the Gram matrix of E, whose trace is known exactly.
+    So singular values are those of A along the vectors, not of ``Q^T A``, which are too
+    small. The error estimate is what the best rank k gains over the vectors on the sum of
+    both Gram matrices. In expectation that is no less than on A, as the largest eigenvalues
+    are convex.
     """
     n_features = A.shape[1]
-    width = min(4 * k + 1, n_features)
-    core_size = min(2 * width + 1, n_features)
-    left = [
-        SparseSign(size, _UNBOUNDED).sample(rng)
-        for size in (width, 2 * width + 1, 10 * k + 100)
-    ]
-    right = np.concatenate(
-        [Gaussian(size, n_features).sample(rng).to_dense() for size in (width, core_size)]
-    ).T.astype(A.dtype)
-    (
-        corange,
-        probe,
-        core_Y,
-        moments_Y,
-        ones_corange,
-        ones_core,
-        ones_probe,
-        moments,
-    ) = A.first(lambda: A.fold(fold_sketches, left, right, A.shift))
+    R = Gaussian(min(4 * k + 1, n_features), n_features).sample(rng).to_dense()
+    R = orthonormal_rows(R)
+    probe = SparseSign(10 * k + 100, _UNBOUNDED).sample(rng)
+    Rt = np.ascontiguousarray(R.T, dtype=A.dtype)
+    Z, H, sums, probed, ones, moments = A.first(
+        lambda: A.fold(fold_sketches, Rt, probe, A.shift)
+    )
     A.set_moments(moments)
-    right = right.astype(np.float64)
     if A.center:
-        offset = moments.offset
-        offset_Y = offset @ right
-        corange -= ones_corange * offset
-        probe -= ones_probe * offset
-        core_Y -= ones_core * offset_Y
-        moments_Y = moments_Y.about(offset_Y)
-    P = _range(corange.T)
-    # Q = Y T is orthonormal; what squaring lost is left out.
-    range_gram = moments_Y.squares[:width, :width]
-    values, vectors = np.linalg.eigh(range_gram)
-    keep = slice(len(values) - numerical_rank(values, range_gram.shape), None)
-    T = vectors[:, keep] / np.sqrt(values[keep])
-    core_Q = core_Y[:, :width] @ T
-    Z = core_Y[:, width:]
-    Psi = right[:, width:].T
-    middle = np.linalg.lstsq(core_Q, Z, rcond=None)[0]
-    middle = np.linalg.lstsq(Psi @ P, middle.T, rcond=None)[0].T
-    _, s, rotation = np.linalg.svd(middle, full_matrices=False)
-    V = complete_rows(rotation[:k] @ P.T, k, rng)
-    s = np.concatenate([s[:k], np.zeros(k - len(s[:k]))])
-    return RightSVD(s, V.astype(A.dtype), _excess(probe, V, k), True)
+        Z -= np.outer(sums, moments.offset)
+        H -= np.outer(sums, sums / moments.total_weight)
+        probed -= ones * moments.offset
+    # Q = A R^T T is orthonormal; what squaring lost is left out, and so part of E.
+    values, T = np.linalg.eigh(H)
+    keep = slice(len(values) - numerical_rank(values, H.shape), None)
+    T = T[:, keep] / np.sqrt(values[keep])
+    B = T.T @ Z
+    rest = probed - (probed @ R.T @ T) @ B
+    total = A.moments.squared_norm
+    rest *= _ratio_root(total - passes.squared_norm(B), passes.squared_norm(rest))
+    V = complete_rows(np.linalg.svd(B, full_matrices=False)[2][:k], k, rng)
+    # Of the Gram matrix along V: its part in the range of Q, and the rest.
+    inside, outside = B @ V.T, rest @ V.T
+    outside_gram = outside.T @ outside
+    squares, rotation = np.linalg.eigh(inside.T @ inside + outside_gram)
+    s = np.sqrt(np.maximum(squares[::-1], 0.0))
+    V = (rotation[:, ::-1].T @ V).astype(A.dtype)
+    # The probe may have missed some of the rest.
+    factor = 1 / (1 - _MARGIN * np.sqrt(2 / len(rest)))
+    best = _leading_sum(np.concatenate([B, np.sqrt(factor) * rest]), k)
+    captured = float(np.sum(inside**2) + factor * np.trace(outside_gram))
+    error = 0.0
+    if k < min(n_features, A.shape[0]):
+        error = _excess(total, total - float(s @ s), best - captured)
+    return RightSVD(s, V, error_estimate=error, converged=True)
 
 
-def _range(B):
-    U, s, _ = np.linalg.svd(B, full_matrices=False)
-    return U[:, : numerical_rank(s, B.shape)]
+def _ratio_root(wanted, given):
+    """Return the factor by which a squared norm of `given` becomes `wanted`."""
+    return np.sqrt(max(0.0, wanted) / given) if given > 0 else 0.0
 
 
-def _excess(probe, V, k):
-    """Return the excess error of V over the best rank k on the sketch `probe`."""
-    s2 = np.linalg.svd(probe, compute_uv=False) ** 2
-    total = float(s2.sum())
-    best = float(s2[k:].sum())
-    error = total - float(np.sum((probe @ V.T) ** 2))
-    if error <= np.finfo(V.dtype).eps * total:
+def _leading_sum(M, k):
+    """Return the sum of the k largest squared singular values."""
+    gram = M @ M.T if M.shape[0] < M.shape[1] else M.T @ M
+    n = len(gram)
+    largest = [max(0, n - k), n - 1]
+    return float(scipy.linalg.eigvalsh(gram, subset_by_index=largest).sum())
+
+
+def _excess(total, tail, gain):
+    """Return the relative excess of the root of `tail`, of which `gain` could be spared.
+
+    Neither is known below rounding of the whole: where no more than that is left, the
+    excess is no less than 0.4.
+    """
+    if total == 0:
         return 0.0
-    return max(0.0, float(np.sqrt(error / best)) - 1) if best > 0 else np.inf
+    rounding = _ROUNDINGS * np.finfo(np.float64).eps * total
+    tail, gain = max(tail, rounding), max(gain, rounding)
+    return float(np.sqrt(1 + gain / max(tail - gain, rounding)) - 1)
