@@ -95,6 +95,28 @@ def test_a_failed_batch_leaves_the_state_before_it():
     assert pca.partial_fit(X).n_samples_seen_ == 100
 
 
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("n_features", [30, 700])
+@pytest.mark.parametrize("with_mean", [True, False])
+@pytest.mark.parametrize("far", [0, 2020, 1.7e9])
+def test_batches_below_full_rank_keep_components_apart(
+    container, n_features, with_mean, far, seed
+):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((240, 6)) @ rng.standard_normal((6, n_features))
+    X *= rng.random(n_features) < 0.5
+    X[:, 0] += far
+    pca = RandomizedPCA(9, with_mean=with_mean, whiten=True)
+    for batch in np.split(X, 4):
+        pca.partial_fit(container(batch))
+    s = np.linalg.svd(X - X.mean(axis=0) * with_mean, compute_uv=False)[:9]
+    # The mean is rounded, and so are the data about it.
+    assert_close_to_scale(pca.singular_values_, s, float, max(1e4, far))
+    assert_orthonormal_rows(pca.components_)
+    # Of whitened coordinates the mean square is one: none is rounding.
+    assert np.abs(pca.transform(container(X))).max() < 10
+
+
 def fitted(how, n_components, X, **params):
     return getattr(RandomizedPCA(n_components, **params), how)(X)
 

@@ -11,8 +11,8 @@ from ..._random import stream
 from ...operators import Moments, passes
 from ...operators.moments import full_and_far, shift_rows
 from ...operators.stacking import stack_rows
-from ..dense.orth import complete_rows
-from .block_krylov import RightSVD
+from ..dense.orth import complete_rows, orthonormal_rows
+from .block_krylov import RightSVD, squaring_loses
 from .gram import leading_eigh
 from .rank_rules import FixedRank, VarianceFraction
 
@@ -24,6 +24,9 @@ _LEAST_BATCH = 256
 
 # Singular values of single precision may have lost this share of what they captured.
 _SINGLE_ROUNDING = 1e-5
+
+# Singular values within so many roundings of the largest are zero.
+_ROUNDINGS = 100
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,13 @@ class RowSummary:
         Directions no row reaches are random, with singular value zero.
         """
         s = np.sqrt(np.einsum("ij,ij->i", self.factor, self.factor))
-        s = s[s > 0]
+        s = s[s > _ROUNDINGS * np.finfo(float).eps * s.max(initial=0.0)]
         V = self.factor[: len(s)] / s[:, np.newaxis]
         k = rule(s, self.squared_norm, (self.n_samples, len(self.mean))) or max(1, len(s))
-        V = complete_rows(V, k, stream(0))
-        s = np.concatenate([s, np.zeros(len(V) - len(s))])
-        return k, RightSVD(s, V, self.excess(s, k), True)
+        # What squaring has left of one in another is taken from the smaller.
+        V = complete_rows(orthonormal_rows(V[:k], n_rounds=1), k, stream(0))
+        error, s = self.excess(s, k), np.append(s[:k], np.zeros(max(0, k - len(s))))
+        return k, RightSVD(s, V, error_estimate=error, converged=True)
 
     def excess(self, s, k) -> float:
         """Return a bound on the excess Frobenius error of the leading k."""
@@ -152,6 +156,9 @@ class RowSummary:
                 summary = summary.update(values[rows], part, center=center, n_kept=n_kept)
             return summary
         n_rows = values.shape[0]
+        if sp.issparse(values) and values.shape[1] <= len(self.factor) + n_rows:
+            # No larger than the Gram matrix of the rows, and not squared.
+            values = values.toarray()
         root = np.ones(n_rows) if weight is None else np.sqrt(weight.astype(float))
         added = float(root @ root)
         if added == 0:
@@ -169,17 +176,16 @@ class RowSummary:
         extra = step[np.newaxis][: int(center and self.total_weight > 0)]
         if is_sparse:
             origin = origin if shift is None else origin - shift
-            s2, factor, squares = _stack_sparse(
-                self.factor, values, root, origin, extra, n_kept
-            )
+            dense = np.concatenate([self.factor, extra])
+            s2, factor, squares = _stack_sparse(dense, values, root, origin, n_kept, dtype)
         else:
             batch = (values - origin) * root[:, np.newaxis]
             squares = passes.squared_norm(batch)
             passes.check_finite(squares, dtype)
             n_wanted = n_kept + len(self.dropped)
             stack = _stack_single if dtype == np.float32 else _stack_double
-            s2, V = stack(np.concatenate([self.factor, batch, extra]), n_wanted)
-            factor = np.sqrt(s2[:n_kept, np.newaxis]) * V[:n_kept]
+            stacked = np.concatenate([self.factor, batch, extra])
+            s2, factor = stack(stacked, n_kept, n_wanted)
         squares += float(np.sum(extra**2))
         lost = s2[n_kept : n_kept + len(self.dropped)]
         dropped = self.dropped.copy()
@@ -247,14 +253,14 @@ def _join(blocks):
     return stack_rows([block.values for block in blocks]), weight
 
 
-def _stack_double(stacked, n_wanted):
+def _stack_double(stacked, n_kept, n_wanted):
     if stacked.shape[0] > stacked.shape[1]:
         stacked = passes.stack_qr(None, stacked)
     _, s, V = np.linalg.svd(stacked, full_matrices=False)
-    return s**2, V
+    return s**2, s[:n_kept, np.newaxis] * V[:n_kept]
 
 
-def _stack_single(stacked, n_wanted):
+def _stack_single(stacked, n_kept, n_wanted):
     """Square in double precision: what that loses, single precision data never had."""
     n_rows, n_features = stacked.shape
     tall = n_rows > n_features
@@ -262,24 +268,50 @@ def _stack_single(stacked, n_wanted):
     s2, vectors = leading_eigh(gram, min(n_wanted, len(gram)))
     s2 = np.maximum(s2, 0.0)
     if tall:
-        return s2, vectors
-    s = np.sqrt(s2)
-    return s2, (vectors @ stacked) / np.where(s > 0, s, 1.0)[:, np.newaxis]
+        return s2, np.sqrt(s2[:n_kept, np.newaxis]) * vectors[:n_kept]
+    return s2, _orthogonal(s2, vectors[:n_kept] @ stacked)
 
 
-def _stack_sparse(factor, values, root, origin, extra, n_kept):
-    """Stack without making the batch dense, by the Gram matrix of the stacked rows."""
-    dense = np.concatenate([factor, extra])
+def _orthogonal(squared_values, rows):
+    """Return rows that are orthogonal, of those that would be but for squaring."""
+    if not squaring_loses(squared_values, len(rows), np.float64):
+        return rows
+    _, s, V = np.linalg.svd(rows, full_matrices=False)
+    return s[:, np.newaxis] * V
+
+
+def _stack_sparse(dense, values, root, origin, n_kept, dtype):
+    """Stack without making the batch dense, by the Gram matrix of the stacked rows.
+
+    Where squaring loses values of double precision, by a triangular factor instead, from
+    dense blocks of columns.
+    """
     scaled = values.multiply(root[:, np.newaxis]).tocsr()
-    passes.check_finite(passes.squared_norm(scaled.data), values.dtype)
+    passes.check_finite(passes.squared_norm(scaled.data), dtype)
     shifted = scaled @ origin
     B_B = (scaled @ scaled.T).toarray()
     B_B -= np.outer(shifted, root) + np.outer(root, shifted)
     B_B += np.outer(root, root) * (origin @ origin)
     D_B = (scaled @ dense.T).T - np.outer(dense @ origin, root)
     gram = np.block([[dense @ dense.T, D_B], [D_B.T, B_B]])
-    squared, U = np.linalg.eigh(gram)
-    squared, U = np.maximum(squared[::-1], 0.0), U[:, ::-1][:, :n_kept]
+    s2, U = leading_eigh(gram, len(gram))
+    s2 = np.maximum(s2, 0.0)
+    if dtype == np.float64 and squaring_loses(s2, min(n_kept, len(s2)), dtype):
+        _, s, U = np.linalg.svd(_triangular(dense, scaled, root, origin))
+        s2 = s**2
+    U = U[:n_kept].T
     head, tail = U[: len(dense)], U[len(dense) :]
     new = head.T @ dense + (scaled.T @ tail).T - np.outer(root @ tail, origin)
-    return squared, new, max(0.0, float(np.trace(B_B)))
+    return s2, _orthogonal(s2, new), max(0.0, float(np.trace(B_B)))
+
+
+def _triangular(dense, scaled, root, origin):
+    """Return R of ``X^T = Q R``, X being `dense` over ``scaled - root origin^T``."""
+    n = len(dense) + len(root)
+    factor = None
+    for a in range(0, len(origin), n):
+        part = slice(a, a + n)
+        batch = scaled[:, part].toarray() - np.outer(root, origin[part])
+        block = np.concatenate([dense[:, part], batch]).T
+        factor = passes.stack_qr(factor, block)
+    return factor
