@@ -312,7 +312,8 @@ def block_krylov(
       the iteration ends: see `deflated_svd`.
     """
     basis = RitzBasis(len(start), A.dtype)
-    captured = 0.0
+    # What the first pass gains says nothing of the next.
+    captured = -np.inf
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
         interrupted = report is not None and report()
         # The first pass over the data brings their squared norm with it.
@@ -371,8 +372,8 @@ def _outlook(step, energy, gained, sample, narrower):
     if not len(step.block):
         return _Outlook(0.0, energy.tail)
     if sample is None:
-        # The passes to come will gain less than the last.
-        return _Outlook(gained / (2 * energy.tail), energy.tail)
+        # The passes to come will gain little more than the last.
+        return _Outlook(_SAFETY * gained / (2 * energy.tail), energy.tail)
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
     # A block without the residuals that are rounding is narrower, and its step gains less.

@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...operators.sources import SparseRows
 from ..dense.orth import complete_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import MAX_BLOCKS
-from .block_krylov import block_krylov
+from .block_krylov import block_krylov, refine_values
 from .deflation import deflated_svd
 from .gram import gram_svd
 from .rank_rules import FixedRank
+from .row_gram import WideSparse, row_gram_cost
 from .starts import draw_sample, draw_start, sample_rows
 from .two_sided_krylov import two_sided_krylov
 
@@ -43,11 +45,21 @@ def block_width(k, n_oversamples, shape) -> int:
     return max(k, min(width, *shape))
 
 
+def iterates_on_rows(rows) -> bool:
+    """Whether an iteration works on vectors of n_rows entries, not of n_features.
+
+    That takes twice the passes, as there is no row sample to start from.
+    """
+    return isinstance(rows, SparseRows) and 2 * rows.shape[0] <= rows.shape[1]
+
+
 def pass_cost(rows, width) -> float:
     """Return the cost of a fused pass, in flops at the peak of a square product."""
     if rows.sparse:
-        # Bound by memory: a few per cent of peak.
-        return _PASS_OVERHEAD + 4 * rows.nnz * width * 30
+        # Bound by memory: a few per cent of peak. Orthogonalisation is what many features
+        # cost: twice against three blocks, and the Ritz vectors, at two thirds of peak.
+        orthogonal = 60 * rows.shape[0 if iterates_on_rows(rows) else 1] * width**2
+        return _PASS_OVERHEAD + 4 * rows.nnz * width * 30 + orthogonal
     efficiency = width / (width + 48)
     return _PASS_OVERHEAD + 4 * rows.shape[0] * rows.shape[1] * width / efficiency
 
@@ -57,7 +69,9 @@ def gram_cost(rows) -> float:
     n_rows, n_features = rows.shape
     small = min(n_rows, n_features)
     eigen = 30 * small**3
-    if not rows.sparse or n_rows < n_features:
+    if rows.sparse and n_rows < n_features:
+        return row_gram_cost(rows) + eigen / 3
+    if not rows.sparse:
         return 1.4 * n_rows * n_features * small + eigen
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
@@ -147,7 +161,7 @@ def right_svd(
         See `block_krylov` and `block_width`.
     sketch : str
         What the iteration starts from: "row_sampling" is `coarse_start`, the name of a
-        distribution `sketched_start`.
+        distribution `sketched_start`. Of wide sparse rows, the start is Gaussian.
     rng : Generator
         Source of all randomness.
 
@@ -162,25 +176,32 @@ def right_svd(
     fixed = isinstance(rule, FixedRank)
     # A fixed rank may exceed the rows, where weights stand for repetitions.
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
-    found = None
+    found = side = None
     while (plan := choose(A, k, algorithm, max_passes, n_oversamples)).n_passes:
         if found is None and A.row_energies is not None and report is not None:
             # Their pass counts as well.
             report()
-        n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
-        n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
-        start = draw_start(A, width, k, sketch, n_rows=n_rows, known=found, rng=rng)
-        found = block_krylov(
-            A,
-            start,
-            k,
-            tol=tol,
-            max_passes=plan.n_passes,
-            sample=draw_sample(A, width, n_rows=n_rows, rng=rng),
-            subspace=algorithm == "subspace",
-            report=report,
-        )
+        options = {
+            "tol": tol,
+            "max_passes": plan.n_passes,
+            "subspace": algorithm == "subspace",
+            "report": report,
+        }
+        if iterates_on_rows(A.rows):
+            side = side or WideSparse(A)
+            known = np.zeros((0, A.shape[0])) if found is None else found.components
+            start = complete_rows(known[: plan.width], plan.width, rng)
+            found = block_krylov(side, start, k, **options)
+        else:
+            n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
+            n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
+            start = draw_start(A, width, k, sketch, n_rows=n_rows, known=found, rng=rng)
+            sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
+            found = block_krylov(A, start, k, sample=sample, **options)
         gives_up = plan.abandons(converged=found.converged, stalled=found.stalled)
+        if found.lost and side is not None:
+            # The Gram matrix of few rows is cheap, and exact.
+            break
         if found.lost and not (found.stalled and gives_up):
             options = {"tol": tol, "max_passes": plan.max_passes, "rng": rng}
             found = deflated_svd(A, found.components, k, plan.width, **options)
@@ -190,7 +211,11 @@ def right_svd(
         s = found.singular_values[:k]
         kept = rule(s, A.moments.squared_norm, A.shape)
         if kept is not None or k == limit:
-            V = complete_rows(found.components, k, rng)[:k]
+            V = found.components[:k]
+            if side is not None:
+                # Half a step further than the iteration, to which the values are to fit.
+                s, V = refine_values(A, side.right_vectors(s, V))
+            V = complete_rows(V, k, rng)[:k]
             s = np.concatenate([s, np.zeros(max(0, k - len(s)))])
             return kept or k, found._replace(singular_values=s, components=V)
         # The rule wants more of them: go on from those found, twice as many.
@@ -270,6 +295,6 @@ def _most_values(A):
 def _fits_gram(A):
     """Whether the exact solution works on this source without a dense copy of it."""
     n_rows, n_features = A.shape
-    if n_rows >= n_features:
+    if n_rows >= n_features or isinstance(A.rows, SparseRows):
         return True
     return hasattr(A.rows, "values") and n_rows * n_features <= 2**27

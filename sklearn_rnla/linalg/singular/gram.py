@@ -9,6 +9,7 @@ from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
 from .block_krylov import RightSVD, accurate_values, squaring_loses, storage_excess
+from .row_gram import WideSparse
 
 # Beyond this share of all eigenvectors, or below this size, LAPACK's solver for all of
 # them is faster than the one for some.
@@ -50,13 +51,17 @@ def gram_svd(A, k, *, rng):
     Notes
     -----
     Tall: the n x n Gram matrix in one pass, n_rows n_features^2 flops. Wide and in memory:
-    that of the rows, n_rows^2 n_features flops. Singular values that squaring
-    loses are recovered from a QR factor: of ``A V^T``, or, where the vectors are lost as
-    well, of A itself; not for a stream, which cannot be read again.
+    that of the rows, n_rows^2 n_features flops, fewer where rows are sparse (see
+    `WideSparse`). Singular values that squaring loses are recovered from a QR factor: of
+    ``A V^T``, or, where the vectors are lost as well, of A itself; not for a stream, which
+    cannot be read again.
     """
     n_rows, n_features = A.shape
     wide = n_rows is not None and n_rows < n_features and hasattr(A.rows, "values")
-    s, V = _wide(A, k) if wide else _tall(A, k)
+    if wide:
+        s, V = (_wide_sparse if A.rows.sparse else _wide)(A, k)
+    else:
+        s, V = _tall(A, k)
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
@@ -103,3 +108,16 @@ def _wide(A, k):
         return s[:k], V[:k].astype(A.dtype)
     s = np.sqrt(np.maximum(values, 0.0))
     return s, orthonormal_rows(U[:k] @ B).astype(A.dtype)
+
+
+def _wide_sparse(A, k):
+    """Return what `_wide` does, without a dense copy of sparse rows."""
+    B = WideSparse(A)
+    values, U = leading_eigh(B.gram(), k)
+    if values[0] <= 0:
+        return np.zeros(0), np.zeros((0, A.shape[1]))
+    if squaring_loses(values, min(k, len(values)), np.float64):
+        s, U = _reached(*scipy.linalg.svd(B.triangular_factor(), check_finite=False)[1:])
+    else:
+        s = np.sqrt(np.maximum(values, 0.0))
+    return s[:k], B.right_vectors(s[:k], U[:k])
