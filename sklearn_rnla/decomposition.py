@@ -38,13 +38,15 @@ class RandomizedPCA(
 
     Parameters
     ----------
-    n_components : int, float, "gavish-donoho" or None, default=None
+    n_components : int, float, "gavish-donoho", "mle" or None, default=None
         Number of components to keep:
 
         - int: that many, at most ``min(n_samples, n_features)``;
         - float in (0, 1): the fewest whose share of the variance exceeds it;
         - "gavish-donoho": as many singular values as exceed the optimal hard threshold
           for white noise of unknown level [3]_;
+        - "mle": the most probable number under the probabilistic model [6]_, from the
+          whole spectrum of at least as many samples as features;
         - None: ``min(n_samples, n_features)``, the whole spectrum.
 
     with_mean : bool, default=True
@@ -149,6 +151,7 @@ class RandomizedPCA(
        analysis. Journal of the Royal Statistical Society B, 61(3), 611-622.
     .. [5] Musco, C., & Musco, C. (2015). Randomized block Krylov methods for stronger and
        faster approximate singular value decomposition. NIPS 28.
+    .. [6] Minka, T. P. (2000). Automatic choice of dimensionality for PCA. NIPS 13.
 
     Examples
     --------
@@ -166,7 +169,7 @@ class RandomizedPCA(
         "n_components": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
-            StrOptions({"gavish-donoho"}),
+            StrOptions({"gavish-donoho", "mle"}),
             None,
         ],
         "with_mean": ["boolean"],

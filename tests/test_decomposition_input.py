@@ -141,7 +141,7 @@ def test_values_that_are_not_finite_are_refused(algorithm, value, make):
         ),
         ({"n_components": 0}, (X,), "'n_components' parameter"),
         ({"n_components": 1.5}, (X,), "'n_components' parameter"),
-        ({"n_components": "mle"}, (X,), "'n_components' parameter"),
+        ({"n_components": "most"}, (X,), "'n_components' parameter"),
         ({"algorithm": "arpack"}, (X,), "'algorithm' parameter"),
         ({"tol": -1}, (X,), "'tol' parameter"),
         ({"sketch": "fourier"}, (X,), "'sketch' parameter"),

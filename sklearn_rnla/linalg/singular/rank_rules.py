@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
+from scipy.special import gammaln
 
 
 def rank_rule(n_components, shape):
@@ -12,8 +13,8 @@ def rank_rule(n_components, shape):
 
     Parameters
     ----------
-    n_components : int, float, "gavish-donoho" or None
-        A number, a share of the variance, a threshold, or all.
+    n_components : int, float, "gavish-donoho", "mle" or None
+        A number, a share of the variance, a threshold, the most probable number, or all.
     shape : tuple of int
         Of the matrix; rows of None are not known yet.
 
@@ -25,12 +26,19 @@ def rank_rule(n_components, shape):
     Raises
     ------
     ValueError
-        When a number exceeds the shape.
+        When a number exceeds the shape, or for "mle" of fewer rows than columns.
     """
     n_samples, n_features = shape
     most = n_features if n_samples is None else min(shape)
     if n_components is None:
         return WholeSpectrum(most) if n_samples is None else FixedRank(most)
+    if n_components == "mle":
+        if n_samples is not None and n_samples < n_features:
+            raise ValueError(
+                f"n_components='mle' needs as many samples as features: n_samples="
+                f"{n_samples} is less than n_features={n_features}."
+            )
+        return MinkaRank()
     if isinstance(n_components, str):
         return GavishDonoho()
     if not isinstance(n_components, Integral):
@@ -129,3 +137,57 @@ class GavishDonoho:
         if k == len(s) < small:
             return None
         return max(1, k)
+
+
+class MinkaRank:
+    """Keep the number of components that is most probable given the data.
+
+    Minka (2000), "Automatic choice of dimensionality for PCA": Laplace's approximation of
+    the evidence of probabilistic PCA, from the whole spectrum.
+    """
+
+    first_guess = 2**62
+
+    def __call__(self, s, squared_norm, shape):
+        """Return the number to keep, or None where `s` is not the whole spectrum."""
+        n_samples, n_features = shape
+        if len(s) < n_features or n_samples < n_features:
+            return None
+        evidences = [log_evidence(s**2, k, n_samples) for k in range(1, n_features)]
+        return 1 + int(np.argmax(evidences)) if evidences else 1
+
+
+def log_evidence(spectrum, k, n_samples) -> float:
+    """Return Laplace's approximation of the evidence of k components (Minka, eq. 30).
+
+    Parameters
+    ----------
+    spectrum : ndarray of shape (n_features,)
+        Eigenvalues of the covariance matrix, decreasing, in any unit.
+    k : int
+        Less than n_features.
+    n_samples : int
+    """
+    n, floor = len(spectrum), np.finfo(np.float64).eps ** 2 * spectrum[0]
+    if spectrum[k - 1] <= floor:
+        return -np.inf
+    # Values that are zero are taken as rounding, as they are found to be now and then.
+    spectrum = np.maximum(spectrum, floor)
+    i = np.arange(1, k + 1)
+    prior = gammaln((n - i + 1) / 2) - np.log(np.pi) * (n - i + 1) / 2
+    noise = float(spectrum[k:].sum()) / (n - k)
+    likelihood = np.log(spectrum[:k]).sum() + (n - k) * np.log(noise)
+    n_free = n * k - k * (k + 1) / 2
+    model = np.append(spectrum[:k], np.full(n - k, noise))
+    left, right = np.triu_indices(k, 1, n)
+    gaps = (spectrum[left] - spectrum[right]) * (1 / model[right] - 1 / model[left])
+    with np.errstate(divide="ignore"):
+        curvature = np.log(gaps).sum() + len(left) * np.log(n_samples)
+    return float(
+        prior.sum()
+        - k * np.log(2)
+        - n_samples / 2 * likelihood
+        + np.log(2 * np.pi) * (n_free + k) / 2
+        - curvature / 2
+        - k * np.log(n_samples) / 2
+    )

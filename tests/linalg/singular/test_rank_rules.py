@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import integrate, optimize
+from sklearn.decomposition import PCA
 
 from sklearn_rnla.linalg.singular.rank_rules import (
     FixedRank,
@@ -73,3 +74,21 @@ def test_all_components_are_as_many_as_rows_turn_out_to_be():
     assert rank_rule(None, (None, 7))(s, 3.0, (3, 7)) == 3
     assert rank_rule(0.5, (9, 7))(s, 3.0, (9, 7)) == 2
     assert rank_rule(4, (None, 7))(s, 3.0, (3, 7)) == 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_most_probable_rank_is_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((300, 4)) @ rng.standard_normal((4, 15))
+    X += 0.3 * rng.standard_normal((300, 15))
+    theirs = PCA("mle", svd_solver="full").fit(X).n_components_
+    s = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
+    rule = rank_rule("mle", X.shape)
+    assert rule(s, np.sum(s**2), X.shape) == theirs
+    assert rule(1e-100 * s, 1e-200 * np.sum(s**2), X.shape) == theirs
+    assert rule(s[:9], np.sum(s**2), X.shape) is None
+
+
+def test_the_most_probable_rank_needs_as_many_rows_as_columns():
+    with pytest.raises(ValueError, match=r"'mle' .* n_samples=3 .* n_features=4"):
+        rank_rule("mle", (3, 4))
