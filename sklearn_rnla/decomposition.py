@@ -107,6 +107,10 @@ class RandomizedPCA(
         Number of samples.
     n_samples_seen_ : int
         The same, under the name `IncrementalPCA` has for it.
+    var_ : ndarray of shape (n_features_in_,)
+        Mean square of each feature about `mean_`: the variance that `IncrementalPCA` has,
+        with ``n_samples`` degrees of freedom. Only where all data came by `partial_fit`,
+        or as an iterator with "auto".
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -503,9 +507,14 @@ class RandomizedPCA(
         )
         self._set_results(found, summary.n_rows, 1)
         self._summary = summary
+        if summary.squares is not None:
+            total = max(summary.total_weight, np.finfo(np.float64).tiny)
+            unit = 2.0**self._exponent
+            self.var_ = held(summary.squares / total * unit * unit, found.components.dtype)
 
     def _set_results(self, found, n_rows, n_passes):
         """Name the principal components found."""
+        vars(self).pop("var_", None)
         self.components_ = found.components
         self.singular_values_ = found.singular_values
         self.explained_variance_ = found.explained_variance

@@ -198,3 +198,27 @@ def test_batches_far_from_the_origin_keep_their_variance():
     pca = RandomizedPCA(2, with_mean=False).partial_fit(X[:200]).partial_fit(X[200:])
     variances = (X @ pca.components_.T).var(axis=0)
     np.testing.assert_allclose(pca.explained_variance_, variances, rtol=1e-3)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("n_features", [8, 900])
+def test_the_variances_of_the_features_are_those_of_incremental_pca(container, n_features):
+    X = sp.random(200, n_features, density=0.3, random_state=0).toarray() + 0.0
+    X[:, 0] += 1e4
+    ours, theirs = RandomizedPCA(4), IncrementalPCA(4)
+    for batch in np.split(X, 4):
+        ours.partial_fit(container(batch))
+        theirs.partial_fit(batch)
+    assert_close_to_scale(ours.var_, X.var(axis=0), float, 1e6)
+    assert_close_to_scale(ours.var_, theirs.var_, float, 1e8)
+    assert not hasattr(RandomizedPCA(4).fit(X).partial_fit(X), "var_")
+    assert not hasattr(ours.fit(X), "var_")
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_whitening_of_single_precision_leaves_out_what_is_rounding(container):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4)) @ rng.standard_normal((4, 500))
+    X = container(X.astype(np.float32))
+    pca = RandomizedPCA(8, whiten=True).partial_fit(X[:100]).partial_fit(X[100:])
+    assert np.abs(pca.transform(X)).max() < 10

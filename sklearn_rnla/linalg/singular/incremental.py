@@ -49,6 +49,8 @@ class RowSummary:
         of any k eigenvalues was lowered by at most ``dropped.sum()``.
     n_rows : int
         Number of rows seen.
+    squares : ndarray of shape (n_features,) or None
+        Weighted sums of squares of the columns about the mean; None where not known.
     """
 
     factor: np.ndarray
@@ -57,12 +59,19 @@ class RowSummary:
     squared_norm: float
     dropped: np.ndarray
     n_rows: int
+    squares: np.ndarray | None
 
     @classmethod
     def empty(cls, n_features, k):
         """Return the summary of no rows; `k` triplets are wanted in the end."""
         return cls(
-            np.zeros((0, n_features)), np.zeros(n_features), 0.0, 0.0, np.zeros(k), 0
+            np.zeros((0, n_features)),
+            np.zeros(n_features),
+            0.0,
+            0.0,
+            np.zeros(k),
+            0,
+            np.zeros(n_features),
         )
 
     @classmethod
@@ -87,6 +96,7 @@ class RowSummary:
             moments.squared_norm,
             dropped,
             n_rows,
+            None,
         )
 
     @property
@@ -180,13 +190,13 @@ class RowSummary:
             s2, factor, squares = _stack_sparse(dense, values, root, origin, n_kept, dtype)
         else:
             batch = (values - origin) * root[:, np.newaxis]
-            squares = passes.squared_norm(batch)
-            passes.check_finite(squares, dtype)
+            squares = np.einsum("ij,ij->j", batch, batch)
+            passes.check_finite(squares.sum(), dtype)
             n_wanted = n_kept + len(self.dropped)
             stack = _stack_single if dtype == np.float32 else _stack_double
             stacked = np.concatenate([self.factor, batch, extra])
             s2, factor = stack(stacked, n_kept, n_wanted)
-        squares += float(np.sum(extra**2))
+        squares = squares + np.sum(extra**2, axis=0)
         lost = s2[n_kept : n_kept + len(self.dropped)]
         dropped = self.dropped.copy()
         dropped[: len(lost)] += lost
@@ -194,9 +204,10 @@ class RowSummary:
             factor,
             self.mean + (added / total) * (mean - self.mean),
             total,
-            self.squared_norm + squares,
+            self.squared_norm + float(squares.sum()),
             dropped,
             self.n_rows + n_rows,
+            None if self.squares is None else self.squares + squares,
         )
 
 
@@ -302,7 +313,8 @@ def _stack_sparse(dense, values, root, origin, n_kept, dtype):
     U = U[:n_kept].T
     head, tail = U[: len(dense)], U[len(dense) :]
     new = head.T @ dense + (scaled.T @ tail).T - np.outer(root @ tail, origin)
-    return s2, _orthogonal(s2, new), max(0.0, float(np.trace(B_B)))
+    squares = scaled.multiply(scaled).sum(axis=0) - float(root @ root) * origin**2
+    return s2, _orthogonal(s2, new), np.maximum(squares, 0.0)
 
 
 def _triangular(dense, scaled, root, origin):
