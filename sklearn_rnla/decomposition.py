@@ -328,7 +328,8 @@ class RandomizedPCA(
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        V = self.components_ * _inverse(self._scale())[:, np.newaxis]
+        V = self.components_
+        V = V * _inverse(self._scale(), V.dtype)[:, np.newaxis]
         Vt = np.ascontiguousarray(V.T, dtype=rows.dtype)
         offset = (V.astype(np.float64) @ self.mean_).astype(rows.dtype)
         return rows.map(passes.project, Vt, offset, n_columns=len(V))
@@ -547,7 +548,7 @@ class RandomizedPCA(
         )
 
 
-def _inverse(scale):
-    """Return one over `scale`, zero where that is lost in rounding."""
-    lost = np.arange(len(scale)) >= numerical_rank(scale, (len(scale), len(scale)))
+def _inverse(scale, dtype):
+    """Return one over `scale`, zero where that is lost in the rounding of `dtype`."""
+    lost = np.arange(len(scale)) >= numerical_rank(scale, (len(scale), len(scale)), dtype)
     return np.where(lost, 0.0, 1 / np.where(lost, 1.0, scale))
