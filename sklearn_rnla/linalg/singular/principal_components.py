@@ -163,7 +163,7 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, 
     second_moments, total = s**2 / degrees, moments.squared_norm / degrees
     explained, left = second_moments, 0.0
     if not center:
-        W = V.astype(np.float64)
+        W = V.astype(np.float64, copy=False)
         along = W @ moments.mean
         outside = moments.mean - along @ W
         left = float(outside @ outside)

@@ -78,9 +78,9 @@ class WideSparse:
 
     def __init__(self, A):
         self._A = A
-        values = A.rows.in_memory().astype(np.float64, copy=False)
-        # Not finite ones are found first.
+        # Values that are not finite are found first, and the unit.
         mean = A.moments.mean
+        values = A.rows.in_memory().astype(np.float64, copy=False)
         self._mean = np.zeros(A.shape[1])
         if A.center:
             self._mean = mean if A.shift is None else mean - A.shift

@@ -95,3 +95,12 @@ def test_no_row_is_made_dense():
     tracemalloc.stop()
     # The matrix would take 128 MB as a dense one, the entries take 20 MB.
     assert peak < 60e6
+
+
+def test_a_unit_that_the_first_pass_changes_holds_for_all_products():
+    X = example()
+    X[20, 3] = 1e180
+    A = matrix(X, center=True).in_safe_unit()
+    s, _ = right_svd(A, FixedRank(3), rng=np.random.default_rng(0))[1][:2]
+    unscaled = np.linalg.svd(dense(X / 1e180, True, None), compute_uv=False)
+    np.testing.assert_allclose(s[0] * (A.unit / 1e180), unscaled[0])
