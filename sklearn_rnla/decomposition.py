@@ -41,7 +41,8 @@ class RandomizedPCA(
     n_components : int, float, "gavish-donoho", "mle" or None, default=None
         Number of components to keep:
 
-        - int: that many, at most ``min(n_samples, n_features)``;
+        - int: that many, at most ``min(n_samples, n_features)``; 0 leaves all the variance
+          to the noise;
         - float in (0, 1): the fewest whose share of the variance exceeds it;
         - "gavish-donoho": as many singular values as exceed the optimal hard threshold
           for white noise of unknown level [3]_;
@@ -107,6 +108,8 @@ class RandomizedPCA(
         Number of samples.
     n_samples_seen_ : int
         The same, under the name `IncrementalPCA` has for it.
+    batch_size_ : int
+        Most rows of a block that was read, under the name `IncrementalPCA` has for it.
     var_ : ndarray of shape (n_features_in_,)
         Mean square of each feature about `mean_`: the variance that `IncrementalPCA` has,
         with ``n_samples`` degrees of freedom. Only where all data came by `partial_fit`,
@@ -171,7 +174,7 @@ class RandomizedPCA(
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "n_components": [
-            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, 0, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
             StrOptions({"gavish-donoho", "mle"}),
             None,
@@ -471,7 +474,7 @@ class RandomizedPCA(
                 f"{self.max_passes} or tol, or choose algorithm='gram', which is exact.",
                 ConvergenceWarning,
             )
-        self._set_results(found, A.rows.shape[0], A.n_passes)
+        self._set_results(found, A.rows, A.rows.shape[0], A.n_passes)
         self._summary = None
 
     def _summary_so_far(self, rule):
@@ -499,21 +502,19 @@ class RandomizedPCA(
 
     def _update(self, rows, rule, before):
         """Set the components of the rows that a summary stands for, and of those given."""
+        # The first rows tell the unit of all.
+        rows = rows.in_unit(safe_exponent(rows) if before is None else self._exponent)
         found, summary = updated_components(
-            # The first rows tell the unit of all.
-            rows.in_unit(safe_exponent(rows) if before is None else self._exponent),
-            rule,
-            center=self.with_mean,
-            summary=before,
+            rows, rule, center=self.with_mean, summary=before
         )
-        self._set_results(found, summary.n_rows, 1)
+        self._set_results(found, rows, summary.n_rows, 1)
         self._summary = summary
         if summary.squares is not None:
             total = max(summary.total_weight, np.finfo(np.float64).tiny)
-            unit = 2.0**self._exponent
-            self.var_ = held(summary.squares / total * unit * unit, found.components.dtype)
+            variances = np.ldexp(summary.squares / total, 2 * self._exponent)
+            self.var_ = held(variances, found.components.dtype)
 
-    def _set_results(self, found, n_rows, n_passes):
+    def _set_results(self, found, rows, n_rows, n_passes):
         """Name the principal components found."""
         vars(self).pop("var_", None)
         self.components_ = found.components
@@ -525,6 +526,7 @@ class RandomizedPCA(
         self.n_components_ = len(found.components)
         self.n_samples_ = self.n_samples_seen_ = n_rows
         self.n_passes_ = n_passes
+        self.batch_size_ = rows.block_rows
         self.error_estimate_ = found.error_estimate
         self._second_moments, self._noise = found.second_moments, found.noise
         self._exponent = found.exponent

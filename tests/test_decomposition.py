@@ -189,6 +189,28 @@ def test_none_keeps_the_whole_spectrum():
     assert RandomizedPCA().fit(X[:3]).components_.shape == (3, 4)
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "krylov", "gram", "one-view"])
+def test_without_components_all_variance_is_noise_as_in_pca(algorithm):
+    X = load_iris().data
+    ours, theirs = RandomizedPCA(0, algorithm=algorithm).fit(X), PCA(0).fit(X)
+    streamed = RandomizedPCA(0, algorithm="auto").fit(iter(np.split(X, 3)))
+    for pca in (ours, streamed):
+        assert pca.transform(X).shape == (len(X), 0)
+        assert pca.noise_variance_ == pytest.approx(theirs.noise_variance_)
+        assert pca.score(X) == pytest.approx(theirs.score(X))
+    updated = RandomizedPCA(0).fit(X[:50]).partial_fit(X[50:])
+    assert updated.noise_variance_ == pytest.approx(theirs.noise_variance_)
+    with pytest.raises(ValueError, match="asks for components that were dropped"):
+        updated.set_params(n_components=1).partial_fit(X)
+
+
+def test_a_covariance_beyond_the_range_of_doubles_is_infinite():
+    X = load_iris().data
+    with np.errstate(over="ignore"):
+        covariance = RandomizedPCA(2).fit(1e180 * X).get_covariance()
+    assert np.isinf(np.diag(covariance)).all()
+
+
 def test_the_error_estimate_covers_the_truth_and_is_not_pessimistic():
     matrices = [
         *gallery(3000, 200, np.float64),

@@ -215,6 +215,14 @@ def test_the_variances_of_the_features_are_those_of_incremental_pca(container, n
     assert not hasattr(ours.fit(X), "var_")
 
 
+def test_the_size_of_a_batch_is_that_of_the_blocks_read():
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    assert RandomizedPCA(2, block_size=25).fit(X).batch_size_ == 25
+    assert RandomizedPCA(2).fit(X).batch_size_ == 60
+    assert RandomizedPCA(2).fit(iter([X[:10], X[10:50], X[50:]])).batch_size_ == 40
+    assert RandomizedPCA(2).fit(X).partial_fit(X[:7]).batch_size_ == 7
+
+
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
 def test_whitening_of_single_precision_leaves_out_what_is_rounding(container):
     rng = np.random.default_rng(0)

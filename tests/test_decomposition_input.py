@@ -139,7 +139,7 @@ def test_values_that_are_not_finite_are_refused(algorithm, value, make):
             (X,),
             "n_components=21 must be at most",
         ),
-        ({"n_components": 0}, (X,), "'n_components' parameter"),
+        ({"n_components": -1}, (X,), "'n_components' parameter"),
         ({"n_components": 1.5}, (X,), "'n_components' parameter"),
         ({"n_components": "most"}, (X,), "'n_components' parameter"),
         ({"algorithm": "arpack"}, (X,), "'algorithm' parameter"),

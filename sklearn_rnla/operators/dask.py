@@ -59,6 +59,7 @@ class DaskRows(RowMatrix):
             lengths = dask.compute(*[dask.delayed(_n_rows)(b) for b in self._blocks])
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.shape = (int(self._starts[-1]), X.shape[1])
+        self.block_rows = int(np.diff(self._starts).max())
         self.dtype = working_dtype(X.dtype)
         self.weight = weight
 

@@ -215,6 +215,8 @@ class RowMatrix(ABC):
         Whether all entries are known to be finite; if not, `map` looks.
     exponent : int
         What is read is divided by two to this power.
+    block_rows : int
+        Most rows of a block; of a stream, of those read so far.
     """
 
     shape: tuple
@@ -226,6 +228,7 @@ class RowMatrix(ABC):
     lazy = False
     finite = False
     exponent = 0
+    block_rows: int
 
     @property
     def n_samples(self):
@@ -387,7 +390,7 @@ class LocalRowMatrix(RowMatrix):
         self.dtype = np.dtype(dtype)
         self.weight = weight
         self.n_jobs = check_jobs(n_jobs)
-        self.block_rows = block_rows
+        self.block_rows = min(block_rows, shape[0])
         blocks = split(shape[0], block_rows)
         self._lanes = [blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))]
 

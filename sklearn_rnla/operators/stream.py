@@ -42,6 +42,7 @@ class StreamRows(RowMatrix):
         self.sparse = sp.issparse(first)
         self.weight = None
         self.nnz = 0
+        self.block_rows = first.shape[0]
 
     def blocks(self):
         if self._blocks is None:
@@ -61,6 +62,7 @@ class StreamRows(RowMatrix):
             )
             yield Block(start, values)
             start += values.shape[0]
+            self.block_rows = max(self.block_rows, values.shape[0])
         self.shape = (start, self.shape[1])
 
     def fold(self, function, *args, combine=add_states):

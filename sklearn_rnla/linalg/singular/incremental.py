@@ -87,7 +87,7 @@ class RowSummary:
             # Nothing was left out but rounding.
             tail = 0.0
         # What was left out is below the last, and in sum no more than the tail.
-        dropped = np.full(k, min(float(s[-1]) ** 2, tail / k))
+        dropped = np.full(k, float(np.min(s[-1:] ** 2, initial=tail / max(1, k))))
         factor = s[:, np.newaxis].astype(np.float64) * V
         return cls(
             factor,
@@ -111,7 +111,8 @@ class RowSummary:
 
     def supports(self, rule):
         """Return whether `rule` can be asked, now or later: no part of it was dropped."""
-        if self.dropped.sum() <= len(self.mean) * np.finfo(float).eps * self.squared_norm:
+        rounding = len(self.mean) * np.finfo(float).eps * self.squared_norm
+        if len(self.dropped) and self.dropped.sum() <= rounding:
             return True
         if isinstance(rule, VarianceFraction):
             captured = float(np.sum(self.factor**2))
@@ -127,7 +128,8 @@ class RowSummary:
         s = np.sqrt(np.einsum("ij,ij->i", self.factor, self.factor))
         s = s[s > _ROUNDINGS * np.finfo(float).eps * s.max(initial=0.0)]
         V = self.factor[: len(s)] / s[:, np.newaxis]
-        k = rule(s, self.squared_norm, (self.n_samples, len(self.mean))) or max(1, len(s))
+        k = rule(s, self.squared_norm, (self.n_samples, len(self.mean)))
+        k = max(1, len(s)) if k is None else k
         # What squaring has left of one in another is taken from the smaller.
         V = complete_rows(orthonormal_rows(V[:k], n_rounds=1), k, stream(0))
         error, s = self.excess(s, k), np.append(s[:k], np.zeros(max(0, k - len(s))))

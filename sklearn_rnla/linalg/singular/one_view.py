@@ -111,9 +111,9 @@ def one_view_right_svd(A, k, *, rng):
     factor = 1 / (1 - _MARGIN * np.sqrt(2 / len(rest)))
     best = _leading_sum(np.concatenate([B, np.sqrt(factor) * rest]), k)
     captured = float(np.sum(inside**2) + factor * np.trace(outside_gram))
-    error = 0.0
+    error = float(np.finfo(A.dtype).eps)
     if k < min(n_features, A.shape[0]):
-        error = _excess(total, total - float(s @ s), best - captured)
+        error = max(error, _excess(total, total - float(s @ s), best - captured))
     return RightSVD(s, V, error_estimate=error, converged=True)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ...operators import Moments
 from ...operators.rows import add_states
 from ...operators.scaling import held
+from .block_krylov import RightSVD
 from .choice import right_svd
 from .incremental import n_rows_kept, n_wanted, summarize
 from .one_view import one_view_right_svd
@@ -88,8 +89,10 @@ def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComp
     """
     if A.center and A.rows.weight is not None:
         _check_total_weight(A.rows.weight.sum(dtype=np.float64), A.dtype)
-    if algorithm == "one-view":
-        k = rule.first_guess
+    k = rule.first_guess
+    if k == 0:
+        triplets = no_triplets(A)
+    elif algorithm == "one-view":
         triplets = one_view_right_svd(A, k, rng=rng)
     else:
         k, triplets = right_svd(A, rule, algorithm=algorithm, rng=rng, **options)
@@ -103,6 +106,13 @@ def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComp
         exponent=A.rows.exponent,
         A=A,
     )
+
+
+def no_triplets(A) -> RightSVD:
+    """Return the best approximation of rank 0, once the moments are known."""
+    A.find_moments()
+    s, V = np.zeros(0), np.zeros((0, A.shape[1]), A.dtype)
+    return RightSVD(s, V, error_estimate=float(np.finfo(A.dtype).eps), converged=True)
 
 
 def updated_components(rows, rule, *, center, summary=None):
@@ -170,7 +180,7 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, 
         explained = np.maximum(second_moments - along**2, 0.0)
         total = max(0.0, total - float(moments.mean @ moments.mean))
         # Below rounding there is nothing to be lost.
-        known = np.maximum(explained, np.finfo(dtype).eps * second_moments[0])
+        known = np.maximum(explained, np.finfo(dtype).eps * second_moments.max(initial=0))
         lossy = along**2 > _LARGEST_RATIO[np.dtype(dtype)] * known
         if lossy.any() and A is not None and A.rows.rereadable:
             squares, sums, total = A.fold(fold_squares_about, W, moments.mean)
@@ -187,13 +197,13 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, 
         singular_values=(s * unit).astype(dtype),
         mean=(mean * unit).astype(dtype),
         second_moments=second_moments,
-        explained_variance=held(explained * unit * unit, dtype),
+        explained_variance=held(np.ldexp(explained, 2 * exponent), dtype),
         explained_variance_ratio=shares(explained, total, dtype),
-        noise_variance=noise * unit * unit,
+        noise_variance=float(np.ldexp(noise, 2 * exponent)),
         exponent=exponent,
         noise=noise,
         moments=moments,
-        error_estimate=max(0.0, triplets.error_estimate),
+        error_estimate=max(float(np.finfo(dtype).eps), triplets.error_estimate),
         converged=triplets.converged,
     )
 
@@ -230,7 +240,7 @@ def shares(parts, whole, dtype):
     if not whole > 0:
         return np.zeros(len(parts), dtype)
     ratio = (parts / max(whole, parts.sum())).astype(dtype)
-    while max(ratio.sum(), ratio.cumsum()[-1]) > 1:
+    while max(ratio.sum(), ratio.cumsum().max(initial=0)) > 1:
         ratio *= 1 - np.finfo(dtype).eps
     return ratio
 

@@ -43,7 +43,7 @@ class ProbabilisticPCA:
 
         The mean is given in the unit of the rows.
         """
-        floor = np.finfo(components.dtype).eps * variances[0]
+        floor = np.finfo(components.dtype).eps * variances.max(initial=0.0)
         noise = max(noise, floor, np.finfo(np.float64).tiny)
         return cls(
             components=components.astype(np.float64),
@@ -60,11 +60,13 @@ class ProbabilisticPCA:
 
     def covariance(self):
         """Return the covariance matrix."""
-        return self._spectral(self.variances, self.noise) * 4.0**self.exponent
+        return np.ldexp(self._spectral(self.variances, self.noise), 2 * self.exponent)
 
     def precision(self):
         """Return the inverse of the covariance matrix."""
-        return self._spectral(1 / self.variances, 1 / self.noise) / 4.0**self.exponent
+        return np.ldexp(
+            self._spectral(1 / self.variances, 1 / self.noise), -2 * self.exponent
+        )
 
     def log_likelihood(self, rows):
         """Return the log-density at each row of a row matrix.
