@@ -104,7 +104,7 @@ class DaskRows(RowMatrix):
                 function,
                 block,
                 int(start),
-                kind,
+                {**kind, "n_rows": int(stop - start)},
                 None if self.weight is None else self.weight[start:stop],
                 arguments,
             )
@@ -124,7 +124,8 @@ class DaskRows(RowMatrix):
             self._blocks, self._starts[:-1], self._starts[1:], strict=True
         ):
             weight = None if self.weight is None else self.weight[start:stop]
-            yield Block(int(start), check_block(block.compute(), **self._kind), weight)
+            kind = {**self._kind, "n_rows": int(stop - start)}
+            yield Block(int(start), check_block(block.compute(), **kind), weight)
 
     def map(self, function, *args, n_columns, dtype=None):
         return map_rows(
@@ -152,11 +153,13 @@ class DaskRows(RowMatrix):
 
         edges = np.searchsorted(indices, self._starts)
         parts = []
-        for block, start, a, b in zip(
-            self._blocks, self._starts[:-1], edges[:-1], edges[1:], strict=True
+        starts, stops = self._starts[:-1], self._starts[1:]
+        for block, start, stop, a, b in zip(
+            self._blocks, starts, stops, edges[:-1], edges[1:], strict=True
         ):
             if a < b:
-                rows = dask.delayed(_take_rows)(block, indices[a:b] - start, self.dtype)
+                chosen, n_rows = indices[a:b] - start, int(stop - start)
+                rows = dask.delayed(_take_rows)(block, chosen, self.dtype, n_rows)
                 parts.append((rows, b - a))
         persisted = dask.persist(*[rows for rows, _ in parts])
         arrays = [
@@ -210,10 +213,13 @@ def _merge(combine, states):
     return merged
 
 
-def _take_rows(values, indices, dtype):
+def _take_rows(values, indices, dtype, n_rows=None):
     # Only CSR, not COO, can be indexed.
-    return check_block(values, dtype=dtype)[indices]
+    return check_block(values, n_rows=n_rows, dtype=dtype)[indices]
 
 
-def _map_block(values, function, args, kind):
+def _map_block(values, function, args, kind, block_info=None):
+    start, stop = block_info[0]["array-location"][0] if block_info else (0, np.nan)
+    if not np.isnan(stop - start):
+        kind = {**kind, "n_rows": stop - start}
     return map_block(function, check_block(values, **kind), *args)

@@ -47,7 +47,9 @@ def working_dtype(dtype) -> np.dtype:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def check_block(values, n_features=None, *, dtype=None, sparse=None, exponent=0):
+def check_block(
+    values, n_features=None, *, n_rows=None, dtype=None, sparse=None, exponent=0
+):
     """Return rows as all passes expect them; every source calls this for what it reads.
 
     Parameters
@@ -56,6 +58,8 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None, exponent=0)
         What a source gave.
     n_features : int, default=None
         Columns that it must have.
+    n_rows : int, default=None
+        Rows that it must have.
     dtype : numpy dtype, default=None
         Of the result; None is the `working_dtype`.
     sparse : bool, default=None
@@ -72,7 +76,8 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None, exponent=0)
     Raises
     ------
     ValueError
-        When they are not two-dimensional, of other columns, masked, or not real numbers.
+        When they are not two-dimensional, of other rows or columns, masked, or not real
+        numbers.
     TypeError
         When they are no array at all.
     """
@@ -96,6 +101,11 @@ def check_block(values, n_features=None, *, dtype=None, sparse=None, exponent=0)
         raise ValueError(
             f"A block has {values.shape[1]} features, but the first block has "
             f"{n_features} features."
+        )
+    if n_rows is not None and values.shape[0] != n_rows:
+        raise ValueError(
+            f"A block has {values.shape[0]} rows, but {n_rows} rows were asked for: X must "
+            "have as many rows as its shape says, the same ones in every pass."
         )
     if is_sparse and sparse is False:
         values = values.toarray()

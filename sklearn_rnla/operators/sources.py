@@ -94,7 +94,8 @@ class ArrayRows(LocalRowMatrix):
         self.sparse = False
         self.resident = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
         if not isinstance(X, np.ndarray):
-            some = check_block(X[: min(FEW_ROWS, n_rows)], n_features)
+            n_some = min(FEW_ROWS, n_rows)
+            some = check_block(X[:n_some], n_features, n_rows=n_some)
             self.sparse = sp.issparse(some)
             if self.sparse:
                 # An estimate: all of it is not counted before it is read.
@@ -113,6 +114,7 @@ class ArrayRows(LocalRowMatrix):
         return check_block(
             self._X[rows],
             self.shape[1],
+            n_rows=rows.stop - rows.start,
             dtype=self.dtype,
             sparse=self.sparse,
             exponent=self.exponent,

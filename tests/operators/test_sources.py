@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from sklearn_rnla import NystroemKernel, RandomizedPCA, SketchedRidge, SketchProjection
+from sklearn_rnla import (
+    CURSelector,
+    NystroemGaussianProcessRegressor,
+    NystroemKernel,
+    RandomizedPCA,
+    SketchedRidge,
+    SketchProjection,
+)
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from sklearn_rnla.operators.lanes import split
 from sklearn_rnla.operators.rows import BLOCK_BYTES
@@ -368,6 +375,53 @@ def test_duplicates_are_summed_in_a_copy(streamed):
 def test_canonical_rows_are_not_copied():
     X = sp.csr_array(data(np.float64))
     assert np.shares_memory(as_row_matrix(X).in_memory().data, X.data)
+
+
+class Shrinking(Lazy):
+    """Rows that become fewer, or more, after a number of reads."""
+
+    def __init__(self, X, n_reads, step):
+        super().__init__(X)
+        self._left, self._step = n_reads, step
+
+    def __getitem__(self, rows):
+        self._left -= 1
+        values = super().__getitem__(rows)
+        if self._left >= 0:
+            return values
+        return np.repeat(values, 2, axis=0) if self._step > 0 else values[: self._step]
+
+
+@pytest.mark.parametrize("n_reads", [0, 1])
+@pytest.mark.parametrize("step", [-3, 1])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        RandomizedPCA(2, random_state=0).fit,
+        RandomizedPCA(2, algorithm="one-view", random_state=0).fit,
+        RandomizedPCA(2, random_state=0).fit(data(np.float64)).transform,
+        CURSelector(2, random_state=0).fit,
+        NystroemKernel(n_components=5, random_state=0).fit,
+        lambda X: SketchedRidge(random_state=0).fit(X, np.ones(M)),
+        lambda X: NystroemGaussianProcessRegressor(n_landmarks=5).fit(X, np.ones(M)),
+    ],
+)
+def test_the_number_of_rows_is_checked_in_every_pass(fit, n_reads, step):
+    with pytest.raises(ValueError, match=r"A block has .* rows, but .* were asked for"):
+        fit(Shrinking(data(np.float64), n_reads, step))
+
+
+def test_the_number_of_rows_of_every_chunk_is_checked():
+    chunk = da.from_delayed(dask.delayed(data(np.float64))[:-1], (M, N), dtype=float)
+    rows = as_row_matrix(chunk)
+    for read in (
+        CenteredMatrix(rows).gram,
+        rows.in_memory,
+        rows.map(passes.project, np.ones((N, 2)), 0.0, n_columns=2).compute,
+        lambda: rows.take(np.arange(3)),
+    ):
+        with pytest.raises(ValueError, match=f"has {M - 1} rows, but {M} rows were asked"):
+            read()
 
 
 def test_every_pass_is_counted():

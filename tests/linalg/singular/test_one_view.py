@@ -94,4 +94,4 @@ def test_single_precision_loses_no_more_than_double(dtype):
 def test_an_error_that_is_lost_in_rounding_is_not_stated_as_zero():
     A, _ = deep(600, 60, digits=12)
     assert solve(A, 50, 0).error_estimate > 0.1
-    assert solve(A, 60, 0).error_estimate == 0
+    assert solve(A, 60, 0).error_estimate <= 1e-15
