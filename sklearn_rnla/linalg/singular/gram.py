@@ -16,6 +16,10 @@ from .row_gram import WideSparse
 _SUBSET_SHARE = 0.3
 _SUBSET_SIZE = 200
 
+# More values than are asked for: they tell how much is left where that is a difference of
+# rounding errors.
+_MARGIN = 8
+
 # Squared singular values within this many eps of the largest are lost in a Gram matrix,
 # and with them their vectors.
 _LOST_LIMIT = 1e2
@@ -70,7 +74,7 @@ def gram_svd(A, k, *, rng):
     # The difference, unless it is rounding.
     tail = rest if rest > _LOST_LIMIT * eps * total else float(np.sum(s[k:] ** 2))
     excess = storage_excess(s[:k], tail, A.dtype)
-    return RightSVD(s, V, error_estimate=excess, converged=True)
+    return RightSVD(s[: len(V)], V, error_estimate=excess, converged=True)
 
 
 def _tall(A, k):
@@ -79,7 +83,7 @@ def _tall(A, k):
     scale = np.trace(H)
     if scale <= 0:
         return np.zeros(0), np.zeros((0, len(H)))
-    margin = min(len(H), k + 8)
+    margin = min(len(H), k + _MARGIN)
     values, V = leading_eigh(H, margin)
     if not A.rows.rereadable:
         s = np.sqrt(np.maximum(values, 0.0))
@@ -97,15 +101,16 @@ def _reached(s, V):
 
 
 def _wide(A, k):
-    """Return at most the k leading singular values and right vectors, from A A^T."""
+    """Return the k leading singular values that are not zero, or more, from A A^T."""
     B = A.dense().astype(np.float64)
-    values, U = leading_eigh(B @ B.T, k)
+    margin = min(len(B), k + _MARGIN)
+    values, U = leading_eigh(B @ B.T, margin)
     if values[0] <= 0:
         return np.zeros(0), np.zeros((0, B.shape[1]))
     if squaring_loses(values, min(k, len(values)), np.float64):
         s, V = scipy.linalg.svd(B, full_matrices=False, check_finite=False)[1:]
         s, V = _reached(s, V)
-        return s[:k], V[:k].astype(A.dtype)
+        return s[:margin], V[:margin].astype(A.dtype)
     s = np.sqrt(np.maximum(values, 0.0))
     return s, orthonormal_rows(U[:k] @ B).astype(A.dtype)
 
@@ -113,11 +118,12 @@ def _wide(A, k):
 def _wide_sparse(A, k):
     """Return what `_wide` does, without a dense copy of sparse rows."""
     B = WideSparse(A)
-    values, U = leading_eigh(B.gram(), k)
+    margin = min(A.shape[0], k + _MARGIN)
+    values, U = leading_eigh(B.gram(), margin)
     if values[0] <= 0:
         return np.zeros(0), np.zeros((0, A.shape[1]))
     if squaring_loses(values, min(k, len(values)), np.float64):
         s, U = _reached(*scipy.linalg.svd(B.triangular_factor(), check_finite=False)[1:])
     else:
         s = np.sqrt(np.maximum(values, 0.0))
-    return s[:k], B.right_vectors(s[:k], U[:k])
+    return s[:margin], B.right_vectors(s[:k], U[:k])
