@@ -34,8 +34,9 @@ _LOST_GAIN = 0.02
 _LOST_TOLERANCE = 0.2
 _NARROW_MULTIPLE = 8
 
-# Estimates are multiplied by this before they are compared with a tolerance or reported:
-# what the sampled look-ahead cannot see, measured on the spectra gallery.
+# Gains that fall as those of a spectrum without decay sum to this many times the geometric
+# series with the same ratio, see `_to_come`. Also what the sampled look-ahead cannot see,
+# measured on the spectra gallery.
 _SAFETY = 1.5
 
 # Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
@@ -178,14 +179,14 @@ class _Ahead:
     def take(self):
         """Return the Ritz vectors of the step, and what they in turn lack.
 
-        That is the gain of one more step, and the loss from the sampling noise: of each
-        half of the sample measured with the whole.
+        That is the loss from the sampling noise, of each half of the sample measured with
+        the whole, and the gain of one more step.
         """
         k, H, scale = self.k, self._H, self.sample.scale
-        lacking = 0.0
+        lost = gain = 0.0
         for half in self._halves:
             _, c = descending_eigh(self._matrix(2 * half))
-            lacking += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
+            lost += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
         coefficients = self._coefficients.astype(self.basis.dtype)
         vectors = coefficients @ self.basis
         images = scale * self.sample.image(self._W)
@@ -196,8 +197,8 @@ class _Ahead:
             cross = product64(images, W)
             sampled = scale * sum(self.sample.projected_grams(W))
             following = np.linalg.eigvalsh(bordered(np.diag(self.values), cross, sampled))
-            lacking += following[-k:].sum() - self.values.sum()
-        return vectors, max(0.0, float(lacking))
+            gain = following[-k:].sum() - self.values.sum()
+        return vectors, max(0.0, float(lost)), max(0.0, float(gain))
 
 
 class _Energy:
@@ -312,13 +313,13 @@ def block_krylov(
       the iteration ends: see `deflated_svd`.
     """
     basis = RitzBasis(len(start), A.dtype)
-    # What the first pass gains says nothing of the next.
-    captured = -np.inf
+    captured, gains = 0.0, []
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
         interrupted = report is not None and report()
         # The first pass over the data brings their squared norm with it.
         energy = _Energy(A, step.ritz.values[:k])
-        gained, captured = energy.captured - captured, energy.captured
+        gains.append(energy.captured - captured)
+        captured = energy.captured
         if energy.tail_is_lost:
             return _above_rounding(step.ritz, energy, np.inf)
         # What is below rounding has converged.
@@ -331,10 +332,10 @@ def block_krylov(
         narrower = 1.0
         if not subspace and len(step.block):
             narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
-        outlook = _outlook(step, energy, gained, sample, narrower)
+        outlook = _outlook(step, energy, gains, sample, narrower, subspace)
         last = interrupted or n_passes >= max_passes
         last = last or _is_last(outlook, step.block, tol)
-        found = _sampled_step(outlook, tol, last)
+        found = _sampled_step(outlook, tol, last, 0 if subspace else n_passes)
         if found is not None or last:
             break
         if subspace:
@@ -362,7 +363,23 @@ def _above_noise(residuals, noise):
     return residuals[~is_dropped], is_dropped
 
 
-def _outlook(step, energy, gained, sample, narrower):
+def _to_come(gain, before, n_passes, subspace=False) -> float:
+    """Return what all passes after `n_passes` gain, given that the next one gains `gain`.
+
+    In the worst case, a spectrum without decay, the error falls as the square of the passes
+    (Musco & Musco 2015): that is ``(n + 1)^2 / (2 n + 1)`` times the next gain. As many
+    passes n as explain the ratio of this gain to the one before make it
+    ``1.5 / (1 - ratio)`` times that, to 2 % from n = 2 on. That of subspace iteration falls
+    as the passes themselves, so that both are ``n + 1`` and ``2 / (1 - ratio)``.
+    """
+    factor, most = _SAFETY, (n_passes + 1) ** 2 / (2 * n_passes + 1)
+    if subspace:
+        factor, most = 2.0, n_passes + 1
+    share = 1 - gain / before if before > gain else 0.0
+    return gain * factor / max(share, min(1.0, factor / most))
+
+
+def _outlook(step, energy, gains, sample, narrower, subspace):
     """Estimate the excess error of the directions found so far.
 
     The error ``||A - A V^T V||_F`` is the root of the tail. So its relative excess is, to
@@ -371,13 +388,22 @@ def _outlook(step, energy, gained, sample, narrower):
     """
     if not len(step.block):
         return _Outlook(0.0, energy.tail)
+    n_passes = len(gains)
+    # What the first pass gains says how good the start was, and no more.
+    before, gained = [np.inf, np.inf, *gains[1:]][-2:]
     if sample is None:
-        # The passes to come will gain little more than the last.
-        return _Outlook(_SAFETY * gained / (2 * energy.tail), energy.tail)
+        lacking = np.inf
+        if n_passes > 1:
+            # Without the last pass itself; but never less than it gained.
+            lacking = _to_come(gained, before, n_passes - 1, subspace) - gained
+            lacking = max(lacking, _SAFETY * gained)
+        return _Outlook(lacking / (2 * energy.tail), energy.tail)
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
     # A block without the residuals that are rounding is narrower, and its step gains less.
-    excess = _SAFETY * narrower * ahead.gain / (2 * tail)
+    # Subspace iteration goes on for so long that sampling noise is all the gain there is.
+    gain, n_passes = narrower * ahead.gain, 1 if subspace else n_passes
+    excess = _to_come(gain, gained, n_passes) / (2 * tail)
     return _Outlook(excess, tail, ahead if ahead.reliable else None)
 
 
@@ -399,15 +425,16 @@ def _is_last(outlook, block, tol):
     return outlook.excess <= tol
 
 
-def _sampled_step(outlook, tol, last):
+def _sampled_step(outlook, tol, last, n_passes):
     """Return what the next pass would find, as the sample tells, if that is good enough.
 
     So a pass is saved. None where the pass has to be made, or is not needed.
     """
     if outlook.ahead is None or not tol < outlook.excess < _STEP_REACH * tol:
         return None
-    vectors, lacking = outlook.ahead.take()
-    excess = _SAFETY * lacking / (2 * outlook.tail)
+    vectors, lost, gain = outlook.ahead.take()
+    lacking = _SAFETY * lost + _to_come(gain, outlook.ahead.gain, n_passes + 1)
+    excess = lacking / (2 * outlook.tail)
     if excess <= tol or (last and excess < outlook.excess):
         return _Found(outlook.ahead.values, orthonormal_rows(vectors), excess)
     return None

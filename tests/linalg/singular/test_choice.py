@@ -146,3 +146,25 @@ def test_a_report_can_stop_the_iteration():
     result = block_krylov(A, start, 5, tol=0.0, max_passes=20, report=lambda: True)
     assert A.n_passes <= 2
     assert not result.converged
+
+
+@pytest.mark.parametrize("algorithm", ["krylov", "subspace"])
+def test_the_estimate_covers_what_falls_as_slowly_as_it_can(algorithm, seed):
+    # No gap and no decay: each pass gains little less than the one before.
+    s = np.sqrt(1.01 - (np.arange(1, 301) / 300) ** 2)
+    for shape in ((300, 1500), (400, 300)):
+        A = with_spectrum(s, *shape, seed=seed)
+        rng = np.random.default_rng(seed)
+        _, found = right_svd(matrix(A), FixedRank(20), algorithm=algorithm, rng=rng)
+        assert excess(A, found.components[:20], 20, False) <= found.error_estimate
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("algorithm", ["gram", "auto"])
+def test_what_rounding_hides_of_wide_data_is_no_error_of_zero(make, algorithm):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((100, 600)).astype(np.float32)
+    A[7] *= 1e9
+    _, found = right_svd(matrix(make(A)), FixedRank(5), algorithm=algorithm, rng=rng)
+    V = np.linalg.qr(found.components[:5].T.astype(float))[0].T
+    assert excess(A, V, 5, False) <= found.error_estimate
