@@ -86,9 +86,72 @@ COHERENT = {
 }
 
 
+def _students(degrees, m, n, rng):
+    return rng.standard_t(degrees, (m, n))
+
+
+def _lognormal_entries(sigma, m, n, rng):
+    return np.exp(sigma * rng.standard_normal((m, n)))
+
+
+def _sparse_lognormal(density, m, n, rng):
+    return _lognormal_entries(1.5, m, n, rng) * (rng.random((m, n)) < density)
+
+
+def _counts(m, n, rng):
+    """Return counts of words: 20 topics, documents of unequal length, Zipf's law."""
+    words = rng.dirichlet(0.1 + 5 / _index(n), 20)
+    lengths = np.exp(4 + rng.standard_normal((m, 1)))
+    return rng.poisson(lengths * (rng.dirichlet(np.full(20, 0.2), m) @ words)).astype(float)
+
+
+def _genotypes(m, n, rng):
+    frequencies = rng.beta(0.5, 2, (4, n))[rng.integers(0, 4, m)]
+    return rng.binomial(2, frequencies).astype(float)
+
+
+def _units(m, n, rng):
+    """Return columns of units that span six orders of magnitude."""
+    return rng.standard_normal((m, n)) * 10.0 ** rng.uniform(-3, 3, n)
+
+
+def _walks(m, n, rng):
+    return np.cumsum(rng.standard_normal((m, n)), axis=1)
+
+
+def _blocks(m, n, rng):
+    """Return clusters of unequal size about centres that are far apart."""
+    centres = 3 * rng.standard_normal((30, n)) / n**0.5
+    sizes = rng.dirichlet(np.full(30, 0.3))
+    return centres[rng.choice(30, m, p=sizes)] + rng.standard_normal((m, n)) / n**0.5
+
+
+# Data that no constant of the package was chosen on.
+OTHERS = {
+    "i^-1/4": partial(_with_spectrum, lambda n: _index(n) ** -0.25),
+    "line": partial(_with_spectrum, lambda n: 1.2 - _index(n) / n),
+    "semicircle": partial(_with_spectrum, lambda n: np.sqrt(1.01 - (_index(n) / n) ** 2)),
+    "exp(-i^1/2)": partial(_with_spectrum, lambda n: np.exp(-np.sqrt(_index(n)))),
+    "Student t, 3 degrees": partial(_students, 3),
+    "Cauchy": partial(_students, 1),
+    "lognormal entries": partial(_lognormal_entries, 1.5),
+    "lognormal entries, heavy": partial(_lognormal_entries, 3),
+    "sparse lognormal": partial(_sparse_lognormal, 0.02),
+    "lognormal rows, heavy": partial(_lognormal, 3),
+    "counts of words": _counts,
+    "genotypes": _genotypes,
+    "mixed units": _units,
+    "random walks": _walks,
+    "clusters": _blocks,
+    "one row, 1e9 times": partial(_heavy_rows, [1e9]),
+    "one column, 1e4 times": partial(_heavy_columns, [1e4]),
+}
+
+
 def kinds():
     """Return names, and functions of (m, n, rng) that make a matrix."""
-    return {name: partial(_with_spectrum, s) for name, s in SPECTRA.items()} | COHERENT
+    spectra = {name: partial(_with_spectrum, s) for name, s in SPECTRA.items()}
+    return spectra | COHERENT | OTHERS
 
 
 class TrueExcess:
