@@ -10,6 +10,7 @@ from scipy.sparse.linalg import aslinearoperator
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_rnla.linalg import randomized_eigh
+from tests.invariants import assert_orthonormal_rows
 
 
 @pytest.mark.parametrize("make", [lambda L: L, lambda L: L.toarray(), aslinearoperator])
@@ -43,3 +44,41 @@ def test_eigenpairs_of_any_unit(scale, make):
     residuals = G @ found.eigenvectors - found.eigenvectors * (found.eigenvalues / scale)
     norms = np.linalg.norm(residuals, axis=0)
     assert_allclose(found.residual_norms / scale, norms, rtol=1e-3, atol=1e-12)
+
+
+@pytest.mark.parametrize("which", ["magnitude", "algebraic"])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, aslinearoperator])
+def test_eigenvalues_are_within_the_residuals(which, make, seed):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((120, 120)))[0]
+    values = np.concatenate([[10, -9, 7, 5, -4], 0.5 * rng.standard_normal(115)])
+    A = (Q * values) @ Q.T
+    A = (A + A.T) / 2
+    expected = np.sort(values)[::-1] if which == "algebraic" else values
+    result = randomized_eigh(make(A), 3, which=which, random_state=seed)
+    X = result.eigenvectors
+    assert_orthonormal_rows(X.T)
+    np.testing.assert_allclose(
+        np.linalg.norm(A @ X - X * result.eigenvalues, axis=0),
+        result.residual_norms,
+        atol=1e-10,
+    )
+    assert result.residual_norms.max() <= 1e-4 * np.abs(result.eigenvalues).max()
+    np.testing.assert_allclose(result.eigenvalues, expected[:3], atol=1e-3)
+
+
+NAN = np.full((4, 4), np.nan)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: randomized_eigh(np.ones((2, 3)), 1), "must be square"),
+        (lambda: randomized_eigh(np.triu(np.ones((3, 3))), 1), "must be symmetric"),
+        (lambda: randomized_eigh(NAN, 1), "NaN"),
+        (lambda: randomized_eigh(aslinearoperator(NAN), 1), "NaN or infinity"),
+    ],
+)
+def test_errors_come_before_any_work(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

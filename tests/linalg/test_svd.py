@@ -1,17 +1,14 @@
-"""The public functions."""
+"""Truncated singular value decompositions, in several passes and in one."""
 
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.sparse.linalg import aslinearoperator
 
 from sklearn_rnla.linalg import (
     one_view_svd,
     projection_error,
-    randomized_eigh,
     randomized_svd,
-    range_finder,
 )
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows
 from tests.matrices import gallery, with_spectrum
@@ -65,72 +62,6 @@ def test_one_view_svd_recovers_exactly_low_rank_matrices(seed):
         assert_orthonormal_rows(result.components)
 
 
-@pytest.mark.parametrize("which", ["magnitude", "algebraic"])
-@pytest.mark.parametrize("make", [np.asarray, sp.csr_array, aslinearoperator])
-def test_eigenvalues_are_within_the_residuals(which, make, seed):
-    rng = np.random.default_rng(seed)
-    Q = np.linalg.qr(rng.standard_normal((120, 120)))[0]
-    values = np.concatenate([[10, -9, 7, 5, -4], 0.5 * rng.standard_normal(115)])
-    A = (Q * values) @ Q.T
-    A = (A + A.T) / 2
-    expected = np.sort(values)[::-1] if which == "algebraic" else values
-    result = randomized_eigh(make(A), 3, which=which, random_state=seed)
-    X = result.eigenvectors
-    assert_orthonormal_rows(X.T)
-    np.testing.assert_allclose(
-        np.linalg.norm(A @ X - X * result.eigenvalues, axis=0),
-        result.residual_norms,
-        atol=1e-10,
-    )
-    assert result.residual_norms.max() <= 1e-4 * np.abs(result.eigenvalues).max()
-    np.testing.assert_allclose(result.eigenvalues, expected[:3], atol=1e-3)
-
-
-@pytest.mark.parametrize(("k", "p"), [(5, 5), (10, 5), (10, 10)])
-def test_range_finder_meets_the_expected_errors_of_halko_et_al(k, p):
-    # Theorems 10.5 and 10.6, tested on the mean over seeds: their bounds are on the mean,
-    # which that of 30 draws exceeds by three standard errors with probability 1e-3 at most.
-    A = next(A for name, A in gallery(200, 100) if name == "harmonic")
-    s = np.linalg.svd(A, compute_uv=False)
-    tail = np.sqrt(np.sum(s[k:] ** 2))
-    frobenius, spectral = [], []
-    for seed in range(30):
-        Q = range_finder(A, k + p, random_state=seed).Q
-        rest = A - Q @ (Q.T @ A)
-        frobenius.append(np.linalg.norm(rest))
-        spectral.append(np.linalg.norm(rest, 2))
-    bound = np.sqrt(1 + k / (p - 1)) * tail
-    assert np.mean(frobenius) <= bound
-    bound = (1 + np.sqrt(k / (p - 1))) * s[k] + np.e * np.sqrt(k + p) / p * tail
-    assert np.mean(spectral) <= bound
-
-
-@pytest.mark.parametrize("sketch", ["gaussian", "sparse_sign", "srtt"])
-def test_range_finder_knows_its_error(sketch):
-    A = with_spectrum(0.9 ** np.arange(80.0), 300, 80)
-    ratios = []
-    for seed in range(20):
-        Q, frobenius, bound = range_finder(
-            A, 20, sketch=sketch, n_power_iterations=1, random_state=seed
-        )
-        assert_orthonormal_rows(Q.T)
-        rest = A - Q @ (Q.T @ A)
-        assert np.linalg.norm(rest, 2) <= bound
-        ratios.append(frobenius**2 / np.linalg.norm(rest) ** 2)
-    # Mean one, relative variance 2 / n_probes at most: five standard errors over 20 seeds.
-    assert abs(np.mean(ratios) - 1) <= 5 * np.sqrt(2 / 10 / 20)
-
-
-def test_projection_error_is_the_norm_of_the_rest(seed):
-    A = np.random.default_rng(seed).standard_normal((100, 12))
-    V = np.linalg.svd(A)[2][:4]
-    expected = np.linalg.norm(A - A @ V.T @ V)
-    for X in (A, sp.csr_array(A), iter([A[:3], A[3:]])):
-        result = projection_error(X, V)
-        assert result.frobenius == pytest.approx(expected)
-        assert result.relative == pytest.approx(expected / np.linalg.norm(A))
-
-
 NAN = np.full((4, 4), np.nan)
 
 
@@ -143,13 +74,6 @@ NAN = np.full((4, 4), np.nan)
         (lambda: randomized_svd(NAN, 1), "NaN"),
         (lambda: randomized_svd(iter([np.eye(3)]), 1), "use one_view_svd"),
         (lambda: randomized_svd([["a", "b"]], 1), "convert string"),
-        (lambda: randomized_eigh(np.ones((2, 3)), 1), "must be square"),
-        (lambda: randomized_eigh(np.triu(np.ones((3, 3))), 1), "must be symmetric"),
-        (lambda: randomized_eigh(NAN, 1), "NaN"),
-        (lambda: randomized_eigh(aslinearoperator(NAN), 1), "NaN or infinity"),
-        (lambda: range_finder(np.eye(3), 4), "size=4 must be at most"),
-        (lambda: range_finder(np.eye(3), 2, sketch="x"), "'sketch' parameter"),
-        (lambda: projection_error(np.eye(3), np.eye(2)), "must have the 3 columns"),
         (lambda: one_view_svd(np.eye(3), 4), "n_components=4"),
     ],
 )
