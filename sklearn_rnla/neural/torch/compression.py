@@ -20,6 +20,7 @@ from ..compression.budget import BUDGET, compress_layers, table_of
 from ..compression.inputs import InputMoments
 from ..compression.layer import RIDGE, low_rank_factorize, rank_of_compression
 from .errors import of_layer
+from .layers import stand_in
 
 
 class CompressedModel(NamedTuple):
@@ -38,19 +39,32 @@ class CompressedModel(NamedTuple):
 
 
 class LayerPair(nn.Sequential):
-    """Two layers in the place of one, for models that also read its parameters."""
+    """Two layers in the place of one, for models that also read what that one holds.
 
+    Its sizes, and for a convolution its stride and the like, are attributes.
+    """
+
+    # Both properties are in the part of Python that `torch.jit.script` knows.
     @property
     def weight(self):
         """The weights of one layer: the product, formed each time."""
-        first, second = (part.weight for part in self)
+        first, second = self[0].weight, self[1].weight
         W = second.flatten(1) @ first.flatten(1)
-        return W.reshape(len(second), *first.shape[1:])
+        return W.reshape([W.shape[0]] + list(first.shape[1:]))
 
     @property
     def bias(self):
         """The bias of one layer, or None."""
         return self[1].bias
+
+    def __setattr__(self, name, value):
+        # As where ``tie_weights()`` of a transformer ties its head again.
+        if name in ("weight", "bias"):
+            raise ValueError(
+                f"{name} cannot be set, as a pair of layers stands for one here. To share "
+                "it with another module, compress the model without this layer."
+            )
+        super().__setattr__(name, value)
 
 
 @validate_params(
@@ -140,8 +154,8 @@ def compress(
     -----
     A k x k convolution becomes one of `rank` filters of k x k, with its stride, padding and
     dilation, and one of 1 x 1 with its bias. Second moments of the inputs are
-    summed while the model runs: n_in x n_in numbers for each layer. Hooks of a layer go
-    with it.
+    summed while the model runs: n_in x n_in numbers for each layer. Hooks of a layer are
+    those of the pair.
     """
     given = {
         name: value
@@ -304,7 +318,10 @@ def _pair(layer, factors):
         part.weight.requires_grad_(layer.weight.requires_grad)
         if part.bias is not None:
             part.bias.requires_grad_(layer.bias.requires_grad)
-    return LayerPair(first, second).train(layer.training)
+    pair = LayerPair(first, second)
+    for name in layer.__constants__:
+        setattr(pair, name, getattr(layer, name))
+    return stand_in(pair, layer)
 
 
 def _replace(model, name, new):
@@ -339,7 +356,10 @@ def _input_moments(model, layers, inputs):
     watch_inputs(model, layers, inputs, add)
     unused = [name for name, found in moments.items() if not found.count]
     if unused:
-        raise ValueError(f"inputs never reach layer {unused[0]!r}.")
+        raise ValueError(
+            f"inputs never reach layer {unused[0]!r}, which the model does not call. Name "
+            "the layers to compress by layers, or leave out inputs."
+        )
     return moments
 
 
