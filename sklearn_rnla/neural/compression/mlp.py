@@ -7,7 +7,6 @@ from copy import deepcopy
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
@@ -190,17 +189,9 @@ def compress_mlp(
     if not hasattr(network, "coefs_"):
         raise ValueError("network is factored: compress the one it came from.")
     if X is not None:
-        X = check_array(
-            X,
-            accept_sparse=["csr"],
-            dtype=[np.float64, np.float32],
-            input_name="X",
-        )
-        n_features = network.coefs_[0].shape[0]
-        if X.shape[1] != n_features:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but network takes {n_features}."
-            )
+        options = {"accept_sparse": ["csr"], "dtype": [np.float64, np.float32]}
+        # Names of columns must be those of the training data, in their order.
+        X = validate_data(network, X, reset=False, **options)
     if method == "low_rank":
         return _factored(network, budget, X, ridge)
     if X is None:

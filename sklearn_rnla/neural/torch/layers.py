@@ -48,6 +48,11 @@ def stand_in(new, old):
     return new.train(old.training)
 
 
+def has_hooks(part) -> bool:
+    """Whether something is called before or after a module, with what it is given."""
+    return any(vars(part).get(name) for name in _HOOKS if name.endswith("_hooks"))
+
+
 def name_inside(module, name):
     """Return the name that a part has in the model itself, without what is wrapped around.
 

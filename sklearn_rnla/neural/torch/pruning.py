@@ -14,6 +14,7 @@ from ..compression.inputs import InputMoments
 from ..compression.layer import RIDGE
 from ..compression.neurons import CRITERION, N_NEURONS, count_of, select_neurons
 from .compression import floats, watch_inputs
+from .layers import has_hooks
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -93,7 +94,8 @@ def prune_neurons(
         them; batch normalisations between them stand in the middle. Where channels are
         flattened between them, they come before pixels, and neurons after tokens. None
         finds pairs along each `torch.nn.Sequential` that calls its parts itself; what is
-        between others than linear and convolutional layers stays.
+        between others than linear and convolutional layers stays, and so does what a hook
+        may read.
     inplace : bool, default=False
         Whether to change `model` itself rather than a copy.
     criterion : {"outputs", "activations"}, default="outputs"
@@ -111,7 +113,7 @@ def prune_neurons(
     ValueError
         When `n` exceeds the neurons of a layer, there are no pairs, one does not fit, a
         layer is used in more than one place, inputs never reach one, or are one sample;
-        when with the pairs named the model would not run.
+        when the model would not run with fewer neurons.
     TypeError
         When a pair is not of linear or convolutional layers of one group, has something
         else than batch normalisations in the middle, or a weight that is made of others;
@@ -149,8 +151,7 @@ def prune_neurons(
         row = maker, reader, len(kept.indices), before, kept.error
         for title, value in zip(titles, row, strict=True):
             table[title].append(value)
-    if pairs is not None:
-        _check_runs(model, batch)
+    _check_runs(model, batch)
     return PrunedModel(model, table, indices)
 
 
@@ -159,9 +160,9 @@ def _check_runs(model, batch):
         watch_inputs(model, {}, [batch], None)
     except RuntimeError as error:
         raise ValueError(
-            "The model does not run with fewer neurons. Normalisations between two layers "
-            "are to be named in the middle of their pair, and nothing else may depend on "
-            "the number of neurons."
+            "The model does not run with fewer neurons, as something else depends on their "
+            "number. Name normalisations between two layers in the middle of their pair, "
+            "and leave out of pairs what else is read."
         ) from error
 
 
@@ -221,6 +222,10 @@ def _found_pairs(model, own):
         names, parts, flat = (), (), False
         for child, part in sequence._modules.items():
             here = f"{name}.{child}" if name else child
+            if has_hooks(part):
+                # A hook sees what comes in as well as what goes out.
+                names, parts = (), ()
+                continue
             usable = part in own and type(part) in (*_LAYERS, *_NORMS)
             if usable and _is_layer(part):
                 if parts and _follows(parts[0], part, flat):

@@ -22,7 +22,8 @@ class ActivationRecorder:
 
     A context manager. Inside of it each forward pass of the model, of any batch size,
     adds to the moments of the layers named; on leaving, also by an exception, the hooks
-    are removed, and what was recorded stays. Outputs are detached; no graph is kept.
+    are removed, and what was recorded stays. Outputs are detached; no graph is kept. What
+    gradient checkpointing computes once more in the backward pass does not count.
 
     Parameters
     ----------
@@ -54,7 +55,8 @@ class ActivationRecorder:
     ----------
     mask : tensor or None
         Where it is true (or not zero) an output counts: of the shape of the outputs
-        without their features. To be set before a forward pass; None counts all.
+        without their features. To be set before a forward pass; None counts all. Padding
+        that torch leaves out itself, by nested tensors, never counts.
 
     See Also
     --------
@@ -214,6 +216,8 @@ class ActivationRecorder:
 
     def _hook(self, name):
         def record(module, inputs, output):
+            if _in_backward_pass():
+                return
             rows = self._rows(output, name)
             if not len(rows):
                 return
@@ -236,20 +240,39 @@ class ActivationRecorder:
                 f"Layer {name!r} puts out {type(x).__name__}, but a tensor, or a tuple "
                 "that starts with one, is expected."
             )
-        x = x.detach().movedim(self.feature_axis, -1)
-        if self.mask is None:
-            x = x.reshape(-1, x.shape[-1])
+        mask = None if self.mask is None else torch.as_tensor(self.mask, device=x.device)
+        if x.is_nested:
+            x = self._rows_of_nested(x.detach(), mask, name)
         else:
-            mask = torch.as_tensor(self.mask, device=x.device)
-            if mask.shape != x.shape[:-1]:
-                raise ValueError(
-                    f"mask has shape {tuple(mask.shape)}, but the outputs of layer "
-                    f"{name!r} have {tuple(x.shape[:-1])} beside their features."
-                )
-            x = x[mask.bool()]
+            x = _masked(x.detach().movedim(self.feature_axis, -1), mask, name)
         if not len(x):
             return np.zeros((0, x.shape[1]))
         return to_numpy(x, f"the output of layer {name!r}", 2)
+
+    def _rows_of_nested(self, x, mask, name):
+        """Return the rows of samples of different lengths, which have no padding."""
+        samples = [part.movedim(self.feature_axis % x.ndim - 1, -1) for part in x.unbind()]
+        if mask is None:
+            return torch.cat([_masked(part, None, name) for part in samples])
+        if mask.ndim != 2 or len(mask) != len(samples):
+            raise ValueError(
+                f"mask has shape {tuple(mask.shape)}, but layer {name!r} puts out nested "
+                f"tensors, for which ({len(samples)}, n_tokens) is expected."
+            )
+        pairs = zip(samples, mask, strict=True)
+        return torch.cat([_masked(part, own[: len(part)], name) for part, own in pairs])
+
+
+def _masked(x, mask, name):
+    """Return rows of features, those where the mask is true."""
+    if mask is None:
+        return x.reshape(-1, x.shape[-1])
+    if mask.shape != x.shape[:-1]:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, but the outputs of layer {name!r} have "
+            f"{tuple(x.shape[:-1])} beside their features."
+        )
+    return x[mask.bool()]
 
 
 class _Group:
@@ -295,7 +318,10 @@ class _Group:
     def _add_up(self, parts):
         counts = {name: len(p) for name, p in zip(self.names, parts, strict=True)}
         if len(set(counts.values())) > 1:
-            raise ValueError(f"Layers differ in their numbers of rows: {counts}.")
+            raise ValueError(
+                f"Layers differ in their numbers of rows: {counts}. Where some leave out "
+                "padding, set mask, so that the others do."
+            )
         if self._shift is None:
             means = [part.mean(axis=0) for part in parts]
             self._units = [typical_square(*pair) for pair in zip(parts, means, strict=True)]
@@ -315,6 +341,11 @@ class _Group:
                 self._sketch_size if name in self._sketches else None for name in self.names
             ],
         )
+
+
+def _in_backward_pass():
+    """Whether gradients are being computed: checkpointing then runs layers once more."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def _check_count(name, value, least):

@@ -5,6 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
 from sklearn_rnla import linear_cka, principal_angles, representation_spectrum  # noqa: E402
 from sklearn_rnla.neural.torch import ActivationRecorder  # noqa: E402
 
@@ -364,3 +367,49 @@ def test_layers_are_given_by_name():
     model = torch.nn.Sequential(torch.nn.Linear(4, 8))
     with pytest.raises(TypeError, match="names"):
         ActivationRecorder(model, model[0])
+
+
+class Checkpointed(nn.Module):
+    """Computes its hidden layers once more in the backward pass."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x):
+        return checkpoint(self.body, x, use_reentrant=self.use_reentrant)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("similarity", [False, True])
+def test_what_is_computed_again_for_gradients_does_not_count(use_reentrant, similarity):
+    torch.manual_seed(0)
+    model, x = Checkpointed(use_reentrant), torch.randn(20, 6, requires_grad=True)
+    names = ["body.0", "body.2"]
+    with ActivationRecorder(model, names, similarity=similarity) as recorder:
+        for _ in range(2):
+            model(x).square().sum().backward()
+    for name in names:
+        assert recorder.spectrum(name).n_samples == 40
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["layers.0.linear1", "layers.0.self_attn", "layers.1"])
+def test_padded_tokens_of_an_encoder_in_evaluation_are_left_out(name, masked):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(3, 7, 16), torch.zeros(3, 7, dtype=torch.bool)
+    padding[0, 5:] = padding[1, 3:] = True
+    with torch.no_grad():
+        before = model(x, src_key_padding_mask=padding)
+        with ActivationRecorder(model, name) as recorder:
+            recorder.mask = ~padding if masked else None
+            after = model(x, src_key_padding_mask=padding)
+            assert recorder.spectrum(name).n_samples == 15
+            recorder.mask = torch.ones(21)
+            with pytest.raises(ValueError, match=r"nested .* \(3, n_tokens\) is expected"):
+                model(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(after, before)
