@@ -13,11 +13,18 @@ from ..._sklearn import Interval, StrOptions, validate_params
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
-from ...operators.moments import point_near, shift_rows
+from ...operators.moments import is_in_range, point_near, shift_rows
 from ...operators.rows import add_states
 from ..arrays import to_numpy
 from .joint_moments import JointMoments, cka_of, fold_joint, is_constant, typical_square
-from .rows import WIDEST, PairedRows, in_process, sample_gram
+from .rows import (
+    WIDEST,
+    PairedRows,
+    in_process,
+    in_safe_unit,
+    in_unit_of_largest,
+    sample_gram,
+)
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32
@@ -29,10 +36,11 @@ class CKA(NamedTuple):
     Attributes
     ----------
     similarity : float
-        Between 0 and 1; NaN where a representation is constant.
+        Between 0 and 1; 0 where a representation is constant.
     debiased : float
         The same from unbiased estimates for the population, at most slightly above 1 and
-        possibly below 0; NaN below 4 samples.
+        possibly below 0. It is 0 where the samples tell nothing: where a representation
+        is constant, below 4 samples, and where the estimate of a norm is not positive.
     error_estimate : float
         Standard error of `similarity` from the sketch, and no less than rounding; that
         where it is exact.
@@ -147,7 +155,7 @@ def _has_few_samples(pair):
 
 
 def _by_samples(pair):
-    K, L = (_kernel(CenteredMatrix(rows)) for rows in (pair.X, pair.Y))
+    K, L = (_kernel(CenteredMatrix(rows).in_safe_unit()) for rows in (pair.X, pair.Y))
     k, m = np.diagonal(K), np.diagonal(L)
     return cka_of(
         np.vdot(K, L),
@@ -169,6 +177,18 @@ def _kernel(A):
 
 
 def _by_features(pair):
+    """Return the alignment by Gram matrices of the features."""
+    pair.X, pair.Y = in_safe_unit(pair.X), in_safe_unit(pair.Y)
+    joint, fits = _fold_moments(pair)
+    if not all(fits) and pair.X.rereadable and pair.Y.rereadable:
+        # A few rows have not told the unit of the others.
+        pair.X, pair.Y = in_unit_of_largest(pair.X), in_unit_of_largest(pair.Y)
+        joint, _ = _fold_moments(pair)
+    return joint().cka(0, 1)
+
+
+def _fold_moments(pair):
+    """Return what makes joint moments, and whether those of each side are in range."""
     both = pair.X, pair.Y
     points = [point_near(rows) for rows in both]
     units = [
@@ -184,7 +204,9 @@ def _by_features(pair):
         )
     state = pair.fold(_fold_pair, shift, units)
     dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
-    return JointMoments.of_state(state, units, widths, dtype).cka(0, 1)
+    squares = np.split(np.diagonal(state[0].squares), widths[:1])
+    fits = [is_in_range(part.sum(), dtype) for part in squares]
+    return lambda: JointMoments.of_state(state, units, widths, dtype), fits
 
 
 def _fold_pair(state, x, y, shift, units):
@@ -192,9 +214,11 @@ def _fold_pair(state, x, y, shift, units):
 
 
 def _sketched(pair, size, eps, rng):
-    X, Y = (CenteredMatrix(rows) for rows in (pair.X, pair.Y))
+    X, Y = (CenteredMatrix(rows).in_safe_unit() for rows in (pair.X, pair.Y))
     if any(is_constant(A) for A in (X, Y)):
-        return CKA(np.nan, np.nan, np.nan)
+        return CKA(0.0, 0.0, eps)
+    # Moments may have changed the units.
+    pair.X, pair.Y = X.rows, Y.rows
     V, W = (_leading_and_probes(A, size, rng) for A in (X, Y))
     # All is of layers scaled to a trace of one.
     traces = [A.moments.squared_norm for A in (X, Y)]
@@ -214,7 +238,7 @@ def _sketched(pair, size, eps, rng):
     # Errors of the three may conspire.
     relative = [e / v if v > 0 else 0.0 for e, v in zip(errors, values, strict=True)]
     error = plain * (relative[0] + (relative[1] + relative[2]) / 2)
-    return CKA(plain, debiased, max(eps, error))
+    return CKA(plain, debiased, max(eps, float(error)))
 
 
 def _leading_and_probes(A, size, rng):
@@ -310,7 +334,8 @@ def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
     Returns
     -------
     ndarray of shape (min(rank of X, rank of Y),)
-        In increasing order, in radians, float64. Empty where either is zero.
+        In increasing order, in radians, float64. Empty where either is zero or, with
+        `center`, constant.
 
     Raises
     ------
@@ -415,13 +440,13 @@ def subspace_overlap(U, V):
     Returns
     -------
     float
-        From 0, orthogonal, to 1, where the smaller span lies in the larger. NaN where one
-        has no vector but zero.
+        From 0, orthogonal, to 1, where the smaller span lies in the larger.
 
     Raises
     ------
     ValueError
-        When U and V differ in their columns, or have NaN or infinity.
+        When U and V differ in their columns, have NaN or infinity, or one of them is zero
+        and spans nothing.
 
     See Also
     --------
@@ -442,6 +467,10 @@ def subspace_overlap(U, V):
     U, V = to_numpy(U, "U", 2), to_numpy(V, "V", 2)
     if U.shape[1] != V.shape[1]:
         raise ValueError(f"U has {U.shape[1]} columns, but V has {V.shape[1]} columns.")
+    for name, A in {"U": U, "V": V}.items():
+        if not A.any():
+            raise ValueError(
+                f"{name} of shape {A.shape} is zero: it spans nothing that could overlap."
+            )
     Q, W = (_column_basis(A.T.astype(np.float64), _tolerance(A)) for A in (U, V))
-    smaller = min(Q.shape[1], W.shape[1])
-    return float(np.sum((Q.T @ W) ** 2) / smaller) if smaller else np.nan
+    return float(np.sum((Q.T @ W) ** 2) / min(Q.shape[1], W.shape[1]))

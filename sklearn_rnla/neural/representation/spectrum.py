@@ -55,7 +55,8 @@ class RepresentationSpectrum(NamedTuple):
     ----------
     eigenvalues : ndarray of shape (k,)
         In decreasing order, float64: all ``min(n_samples, n_features)``, or the leading
-        ones.
+        ones. Of activations below 1e-154 or above 1e154, squares are out of the range of
+        float64, and eigenvalues zero or infinite; what follows is right nevertheless.
     total_variance : float
         Sum of all eigenvalues, exact where only the leading ones are known.
     effective_rank : float
@@ -167,18 +168,42 @@ def representation_spectrum(
     (array([2.667, 2.667]), 2.0)
     """
     rows = activation_rows(X, "X", block_size=block_size, n_jobs=n_jobs)
-    A = CenteredMatrix(rows, center=center)
+    A = CenteredMatrix(rows, center=center).in_safe_unit()
     if _gram_size(rows) <= (n_components or WIDEST):
         squares, slack = _all_squares(A), 0.0
     else:
         k = min(n_components or _LEADING, *(n for n in rows.shape if n is not None))
         if not rows.rereadable:
-            return spectrum_of_summary(summary_of(rows, k, center=center), k, center=center)
+            found = spectrum_of_summary(
+                summary_of(A.rows, k, center=center), k, center=center
+            )
+            return times_unit(found, A.rows.exponent)
         squares, slack = _leading_squares(A, k, tol, stream(draw_seed(random_state)))
     total = A.moments.squared_norm
     if center and is_constant(A):
         squares, total = np.zeros_like(squares), 0.0
-    return spectrum_of(squares, total, slack, rows.shape, center=center)
+    found = spectrum_of(squares, total, slack, A.shape, center=center)
+    return times_unit(found, A.rows.exponent)
+
+
+def times_unit(spectrum, exponent):
+    """Return a spectrum of rows that were divided by two to a power, of them as they were.
+
+    Parameters
+    ----------
+    spectrum : RepresentationSpectrum
+    exponent : int
+
+    Returns
+    -------
+    RepresentationSpectrum
+        Counts of dimensions have no unit.
+    """
+    with np.errstate(over="ignore"):
+        return spectrum._replace(
+            eigenvalues=np.ldexp(spectrum.eigenvalues, 2 * exponent),
+            total_variance=float(np.ldexp(spectrum.total_variance, 2 * exponent)),
+        )
 
 
 def _gram_size(rows):

@@ -9,9 +9,16 @@ import torch
 
 from ..._random import draw_seed, stream
 from ...operators import as_row_matrix
+from ...operators.moments import safe_exponent
+from ...operators.rows import in_unit
 from ..arrays import to_numpy
 from ..representation.joint_moments import JointMoments, fold_joint, typical_square
-from ..representation.spectrum import spectrum_of_gram, spectrum_of_summary, summary_of
+from ..representation.spectrum import (
+    spectrum_of_gram,
+    spectrum_of_summary,
+    summary_of,
+    times_unit,
+)
 
 # Of fewer columns, a sketch is no more than noise.
 _LEAST_SKETCH = 8
@@ -117,6 +124,7 @@ class ActivationRecorder:
         self._hooks = []
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)
+        self._units = _Units()
         self._joint = _Group(self.layers, sketch_size, random_state) if similarity else None
         if n_components is not None:
             self._moments = {}
@@ -165,11 +173,13 @@ class ActivationRecorder:
             if summary is None:
                 raise ValueError(f"Layer {layer!r} has not put out anything yet.")
             k = min(self.n_components, len(summary.mean))
-            return spectrum_of_summary(summary, k, center=self.center)
+            found = spectrum_of_summary(summary, k, center=self.center)
+            return times_unit(found, self._units.exponents.get(layer, 0))
         group = self._moments[layer]
         moments = group.joint()
         gram = moments.second_moments(group.names.index(layer), center=self.center)
-        return spectrum_of_gram(gram, moments.n_samples, center=self.center)
+        found = spectrum_of_gram(gram, moments.n_samples, center=self.center)
+        return times_unit(found, self._units.exponents.get(layer, 0))
 
     def spectra(self):
         """Return the spectra of all layers.
@@ -221,6 +231,7 @@ class ActivationRecorder:
             rows = self._rows(output, name)
             if not len(rows):
                 return
+            rows = self._units.scale(name, rows)
             for group in {self._moments.get(name), self._joint} - {None}:
                 group.add(name, rows)
             if self.n_components is None:
@@ -273,6 +284,28 @@ def _masked(x, mask, name):
             f"{tuple(x.shape[:-1])} beside their features."
         )
     return x[mask.bool()]
+
+
+class _Units:
+    """Powers of two that layers are divided by, so that squares are in range.
+
+    Attributes
+    ----------
+    exponents : dict of str to int
+        By layer, as told by its first outputs that are not zero.
+    """
+
+    def __init__(self):
+        self.exponents = {}
+
+    def scale(self, name, rows):
+        """Return the outputs of a layer in its unit."""
+        if name not in self.exponents:
+            told = rows[rows.any(axis=1)]
+            if not len(told):
+                return rows
+            self.exponents[name] = safe_exponent(as_row_matrix(told))
+        return in_unit(rows, self.exponents[name])
 
 
 class _Group:

@@ -1,5 +1,7 @@
 """What a recorder sums up while a model runs is what all activations at once would give."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -413,3 +415,38 @@ def test_padded_tokens_of_an_encoder_in_evaluation_are_left_out(name, masked):
             with pytest.raises(ValueError, match=r"nested .* \(3, n_tokens\) is expected"):
                 model(x, src_key_padding_mask=padding)
     torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e25])
+@pytest.mark.parametrize("n_components", [None, 3])
+def test_units_do_not_matter(unit, n_components):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5))
+    options = {"n_components": n_components, "similarity": n_components is None}
+    found = []
+    for scale in (1.0, unit):
+        module = copy.deepcopy(model)
+        with torch.no_grad():
+            module[2].weight.mul_(scale)
+            module[2].bias.mul_(scale)
+        generator = torch.Generator().manual_seed(1)
+        with ActivationRecorder(module, ["0", "2"], **options) as recorder:
+            for _ in range(3):
+                module(torch.randn(50, 6, generator=generator))
+        found.append(recorder)
+    one, other = (recorder.spectrum("2") for recorder in found)
+    np.testing.assert_allclose(other.eigenvalues / unit**2, one.eigenvalues, rtol=1e-4)
+    np.testing.assert_allclose(other.effective_rank, one.effective_rank, rtol=1e-5)
+    if n_components is None:
+        np.testing.assert_allclose(found[1].cka(), found[0].cka(), rtol=1e-5)
+
+
+def test_a_layer_that_is_constant_is_similar_to_nothing():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    with ActivationRecorder(model, ["0", "1"], similarity=True) as recorder:
+        model(torch.randn(30, 6))
+    for debiased in (False, True):
+        found = recorder.cka(debiased=debiased)
+        np.testing.assert_allclose(found, [[1.0, 0.0], [0.0, 0.0]], atol=1e-5)
