@@ -7,8 +7,13 @@ from numbers import Integral, Real
 import numpy as np
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, StrOptions, validate_params
-from ..arrays import to_numpy
+from ..._sklearn import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
+from ..arrays import is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
 from .softmax import NumpyArrays, namespace_of, softmax_between
@@ -28,15 +33,14 @@ _N_LANDMARKS = 64
 _REMAINDER = 0.03
 
 
-@validate_params(
-    {
-        "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
-        "pinv": PINV,
-        "tol": TOL,
-        "scale": [Interval(Real, 0, None, closed="neither"), None],
-    },
-    prefer_skip_nested_validation=True,
-)
+_CONSTRAINTS = {
+    "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
+    "pinv": PINV,
+    "tol": TOL,
+    "scale": [Interval(Real, 0, None, closed="neither"), None],
+}
+
+
 def nystroem_attention(
     q,
     k,
@@ -125,6 +129,10 @@ def nystroem_attention(
     are not stored, except for "kmeans" and "rpcholesky". Half precision is computed in
     single. Averages are over valid tokens alone.
 
+    Tensors can be compiled, exported, traced and mapped by torch, with `fullgraph` and by
+    `torch.vmap`. Their values are then not checked, and "newton" takes as many steps as any
+    matrix may need. "rpcholesky" and `return_error` are computed by numpy and refused.
+
     References
     ----------
     Y. Xiong et al. (2021). Nystromformer: a Nystrom-based algorithm for approximating
@@ -138,12 +146,21 @@ def nystroem_attention(
     >>> nystroem_attention(q, k, v, n_landmarks=16).shape
     (2, 4, 100, 8)
     """
+    checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
     arrays = {"q": q, "k": k, "v": v}
     if residual_conv is not None:
         arrays["residual_conv"] = residual_conv
     space = namespace_of(**arrays)
+    if not space.traced:
+        # Not by the decorator of scikit-learn, which torch would not trace.
+        validate_parameter_constraints(_CONSTRAINTS, checked, "nystroem_attention")
+    elif return_error:
+        raise ValueError(
+            "return_error=True is computed by numpy, which torch cannot compile, export, "
+            "trace or map: use attention_error on the result."
+        )
     given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
-    tokens = _tokens(mask, q.shape)
+    tokens = _tokens(space, mask, q)
     indices = None
     if not isinstance(landmarks, str):
         indices = _indices(landmarks, q.shape, n_landmarks)
@@ -154,7 +171,7 @@ def nystroem_attention(
     scale = float(scale or q.shape[-1] ** -0.5)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
-        some = None if tokens is None else tokens | ~tokens.any(axis=-1, keepdims=True)
+        some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
         out = _attention(
             space,
             q,
@@ -168,7 +185,7 @@ def nystroem_attention(
             random_state=random_state,
         )
         if tokens is not None:
-            present = space.constant(tokens, q)[..., None]
+            present = tokens[..., None]
             out, v = (space.xp.where(present, x, 0.0) for x in (out, v))
         approximation = out
         if residual_conv is not None:
@@ -185,29 +202,27 @@ def nystroem_attention(
 def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_state):
     """Return attention of validated arrays; of each matrix, some token is valid."""
     n = q.shape[-2]
-    keys = None if tokens is None else space.constant(tokens, q)
     few = None
     if not isinstance(landmarks, str):
         chosen = given_tokens(space, landmarks, q, k, tokens)
     elif n <= m:
-        return space.attend(q, k, v, scale, keys)
+        return space.attend(q, k, v, scale, tokens)
     else:
         segments = Segments(tokens, n, m, space, q)
         if landmarks == "segment-means":
             chosen = segment_means(segments, q, k)
         elif landmarks == "kmeans":
-            chosen = cluster_means(space, segments, q, k, keys)
+            chosen = cluster_means(space, segments, q, k, tokens)
         else:
             seed = draw_seed(random_state)
             chosen = pivot_means(space, q, k, tokens, m, scale, seed)
         if tokens is not None:
-            few = tokens.sum(axis=-1) <= m
+            few = tokens.sum(-1) <= m
     A = softmax_between(space, chosen.q, chosen.k, scale, chosen.valid_q, chosen.valid_k)
-    values = inverse(A) @ space.attend(chosen.q, k, v, scale, keys)
-    if few is not None and few.any():
+    values = inverse(A) @ space.attend(chosen.q, k, v, scale, tokens)
+    if few is not None and (space.traced or few.any()):
         # Landmarks are the tokens themselves, so that their values are exact.
-        few = space.constant(few[..., np.newaxis, np.newaxis], q)
-        values = space.xp.where(few, segments.means(v), values)
+        values = space.xp.where(few[..., None, None], segments.means(v), values)
     return space.attend(q, chosen.k, values, scale, chosen.valid_k)
 
 
@@ -285,7 +300,7 @@ def attention_error(
     if out.shape != v.shape:
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
-    tokens = _tokens(mask, q.shape)
+    tokens = _tokens(NumpyArrays(), mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
     rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
@@ -322,40 +337,49 @@ def _read(space, **arrays):
     return [space.cast(x, dtype) for x in (q, k, v)]
 
 
-def _tokens(mask, shape):
+def _tokens(space, mask, q):
     """Return which tokens are valid, of as many dimensions as the shape of q, less one.
 
     None where all are.
     """
     if mask is None:
         return None
-    *lead, n, _ = shape
-    if hasattr(mask, "detach"):
-        mask = mask.detach().cpu()
-        mask = mask.float() if mask.is_floating_point() else mask
-    mask = np.asarray(mask)
-    if mask.dtype.kind not in "biu" or np.any(mask != mask.astype(bool)):
-        raise ValueError(
-            "mask must be of booleans, or of the integers 0 and 1: true for tokens, false "
-            f"for padding. It is of {mask.dtype}."
-        )
-    fits = 1 <= mask.ndim <= len(lead) + 1
-    if not fits or mask.shape != (*lead[: mask.ndim - 1], n):
-        if mask.ndim >= 2 and mask.shape[-2:] == (n, n):
+    *lead, n, _ = q.shape
+    is_valid = _as_booleans(space, mask, q)
+    shape = tuple(is_valid.shape)
+    fits = 1 <= len(shape) <= len(lead) + 1
+    if not fits or shape != (*lead[: len(shape) - 1], n):
+        if shape[-2:] == (n, n):
             raise ValueError(
-                f"mask has shape {mask.shape}: one for pairs of tokens, as a causal mask, "
+                f"mask has shape {shape}: one for pairs of tokens, as a causal mask, "
                 "has no form that is linear in their number. A mask of padding has shape "
                 f"(batch, n={n})."
             )
         raise ValueError(
-            f"mask has shape {mask.shape}, but {(*lead[:1], n)} is expected, the batch and "
+            f"mask has shape {shape}, but {(*lead[:1], n)} is expected, the batch and "
             "the tokens of q."
         )
-    mask = mask.astype(bool)
-    if mask.all():
+    if not space.traced and is_valid.all():
         return None
-    inner = (1,) * (len(lead) + 1 - mask.ndim)
-    return mask.reshape(*mask.shape[:-1], *inner, n)
+    inner = (1,) * (len(lead) + 1 - len(shape))
+    return is_valid.reshape(*shape[:-1], *inner, n)
+
+
+def _as_booleans(space, mask, q):
+    """Return a mask as q came, checked unless it is traced."""
+    if not space.traced:
+        values = mask.detach().cpu() if is_tensor(mask) else mask
+        if is_tensor(values) and values.is_floating_point():
+            values = values.float()
+        values = np.asarray(values)
+        if values.dtype.kind not in "biu" or np.any(values != values.astype(bool)):
+            raise ValueError(
+                "mask must be of booleans, or of the integers 0 and 1: true for tokens, "
+                f"false for padding. It is of {values.dtype}."
+            )
+        if not is_tensor(mask) or not is_tensor(q):
+            mask = values.astype(bool)
+    return space.constant(mask, q) != 0
 
 
 def _indices(landmarks, shape, n_landmarks):
