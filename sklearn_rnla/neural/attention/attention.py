@@ -58,80 +58,84 @@ def nystroem_attention(
 ):
     """Approximate softmax self-attention in time linear in the number of tokens.
 
-    With landmarks Q and K of the queries and keys, and S for softmax over rows,
-    ``S(q k^T) v`` becomes ``S(q K^T) S(Q K^T)^+ (S(Q k^T) v)``.
+    The queries and keys are represented by landmarks Q and K. If S is the softmax over
+    rows, exact attention ``S(q k^T) v`` becomes ``S(q K^T) S(Q K^T)^+ (S(Q k^T) v)``.
 
     Parameters
     ----------
     q, k : array or tensor of shape (..., n, d)
-        Queries and keys of n tokens; leading dimensions are those of batch and heads.
+        Queries and keys of n tokens. The leading dimensions are those of batch and heads.
     v : array or tensor of shape (..., n, d_v)
         Values.
     n_landmarks : int, default=None
-        Number m of landmarks; None is 64, or as many as `landmarks` has indices. Where
-        there are no more tokens than landmarks that are chosen, attention is exact.
+        Number m of landmarks. None means 64, or as many as `landmarks` has indices. Unless
+        indices are given, attention is exact for sequences of no more than m tokens.
     pinv : {"newton", "exact", "checkpoint"}, default="newton"
-        How the landmarks' matrix A is inverted:
+        How the pseudo-inverse Z of the landmarks' matrix A is computed:
 
-        - "newton": by matrix products, until ``||A Z A - A|| <= tol ||A||``;
-        - "exact": by singular values, those below `tol` of the largest left out;
-        - "checkpoint": as published weights were trained, by six steps of Newton's
-          iteration, the first of which depends on all of the batch.
+        - "newton": by matrix products, until ``||A Z A - A|| <= tol ||A||``.
+        - "exact": by a singular value decomposition that drops singular values below `tol`
+          times the largest.
+        - "checkpoint": by six steps of Newton's iteration from a start that depends on the
+          whole batch. Published weights were trained with it.
 
     landmarks : {"segment-means", "kmeans", "rpcholesky"} or array of int, \
             default="segment-means"
-        - "segment-means": averages of consecutive tokens;
-        - "kmeans": five steps of k-means from there;
-        - "rpcholesky": averages of tokens nearest to pivots of randomly pivoted Cholesky
-          factorisation, chosen on the CPU, a matrix at a time;
-        - indices of tokens, of shape (m,), or one that broadcasts to (..., m).
+        How landmarks are chosen:
+
+        - "segment-means": averages of consecutive tokens.
+        - "kmeans": five steps of k-means that start from these averages.
+        - "rpcholesky": averages of the tokens nearest to the pivots of a randomly pivoted
+          Cholesky factorisation, which is computed on the CPU.
+        - an array: indices of tokens, of a shape that broadcasts to (..., m).
 
     mask : array or tensor of shape (batch, n), default=None
-        True, or 1, for tokens, false for padding. More generally the leading dimensions
-        of q, or the first few of them, and n.
+        True or 1 for tokens, false or 0 for padding. Instead of the batch alone, it may
+        have more of the leading dimensions of q.
     residual_conv : array or tensor of shape (n_heads, width), default=None
-        Weights of a convolution of each head's values along the tokens, which is added.
-        An odd width; heads are the last of the leading dimensions.
+        Weights of a convolution along the tokens, of odd width, that is applied to each
+        head's values and added to the result. Heads are the last of the leading dimensions.
     scale : float, default=None
-        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+        Factor of ``q k^T``. None means ``1 / sqrt(d)``.
     tol : float, default=None
-        Remainder of the inversion; None is 0.03 for "newton", and rounding for "exact".
+        Tolerance of the pseudo-inverse, see `pinv`. None means 0.03 for "newton" and
+        rounding level for "exact".
     return_error : bool, default=False
-        Whether to estimate, too, how far the result without the convolution is from exact
-        attention, by `attention_error`.
+        Whether to return an estimate of the error, by `attention_error`, as well. It does
+        not cover the convolution.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed of "rpcholesky", and of the tokens that the error is estimated on.
+        Seed of "rpcholesky" and of the tokens on which the error is estimated.
 
     Returns
     -------
     out : array or tensor of shape (..., n, d_v)
-        As q came: its library, dtype and device. Zero for padding.
+        The result, with the library, dtype and device of q. It is zero for padding.
     error : ndarray of shape (...)
-        Estimated relative error of each head. Only if `return_error`.
+        Estimated relative error of each head. Only returned if `return_error` is true.
 
     Raises
     ------
     TypeError
-        When tensors and arrays are mixed, or do not hold real numbers.
+        If tensors and arrays are mixed, or do not hold real numbers.
     ValueError
-        When shapes do not fit, an entry is not finite, landmarks given for a sequence are
-        all padding, or a mask is for pairs of tokens, as a causal one, for which the sums
-        over landmarks do not hold.
+        If shapes do not match, an entry is not finite, or the landmarks given for a
+        sequence are all padding. Also if the mask is for pairs of tokens, as a causal mask
+        is: landmarks cannot represent that.
 
     See Also
     --------
-    attention_error : How far any approximation is from exact attention.
+    attention_error : Estimates the error of any approximation.
 
     Notes
     -----
-    Xiong et al. (2021), equation 13. ``4 n m (d + d_v)`` flops for each head, about
-    ``6 m^3`` for each step of the inversion, and memory for n rows: the n x m weights
-    are not stored, except for "kmeans" and "rpcholesky". Half precision is computed in
-    single. Averages are over valid tokens alone.
+    This is equation 13 of Xiong et al. (2021). It takes ``4 n m (d + d_v)`` flops per head
+    and about ``6 m^3`` for each step of the inversion. The n x m weights are not stored,
+    except for "kmeans" and "rpcholesky". Half precision is computed in single precision.
+    Averages are over valid tokens only.
 
-    Tensors can be compiled, exported, traced and mapped by torch, with `fullgraph` and by
-    `torch.vmap`. Their values are then not checked, and "newton" takes as many steps as any
-    matrix may need. "rpcholesky" and `return_error` are computed by numpy and refused.
+    Tensors can be compiled (also with ``fullgraph=True``), exported, traced and mapped by
+    torch. Values are not checked then, and "newton" takes as many steps as any matrix may
+    need. "rpcholesky" and `return_error` are refused, as numpy computes them.
 
     References
     ----------
@@ -251,39 +255,39 @@ def attention_error(
     Parameters
     ----------
     out : array or tensor of shape (..., n, d_v)
-        The approximation, without a convolution.
+        The approximation, without convolution.
     q, k : array or tensor of shape (..., n, d)
         Queries and keys.
     v : array or tensor of shape (..., n, d_v)
         Values.
     n_samples : int, default=64
-        Tokens of each sequence for which attention is computed exactly, drawn without
-        replacement; of all of them, the error is no estimate.
+        Number of tokens of each sequence, drawn without replacement, for which attention
+        is computed exactly. If these are all tokens, the error is exact.
     mask : array or tensor of shape (batch, n), default=None
-        As for `nystroem_attention`.
+        True for tokens and false for padding, see `nystroem_attention`.
     scale : float, default=None
-        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+        Factor of ``q k^T``. None means ``1 / sqrt(d)``.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
 
     Returns
     -------
     ndarray of shape (...)
-        Of each head ``||out - exact||_F / ||exact||_F``, over the tokens drawn, in
-        float64.
+        The error ``||out - exact||_F / ||exact||_F`` of each head, over the drawn tokens,
+        in float64.
 
     Raises
     ------
     TypeError, ValueError
-        Those of `nystroem_attention`.
+        If the inputs are not as in `nystroem_attention`.
 
     See Also
     --------
-    nystroem_attention : The approximation.
+    nystroem_attention : Computes the approximation.
 
     Notes
     -----
-    ``2 n_samples n (d + d_v)`` flops for each head, on the CPU and in float64.
+    It takes ``2 n_samples n (d + d_v)`` flops per head, on the CPU and in float64.
 
     Examples
     --------

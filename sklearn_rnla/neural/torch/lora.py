@@ -18,32 +18,47 @@ from .layers import in_forward_pass, stand_in
 class LoraLinear(nn.Module):
     """A linear layer with a frozen weight and a trainable low-rank adapter.
 
-    Made by `apply_lora`.
+    `apply_lora` puts it in the place of a `torch.nn.Linear`.
 
     Parameters
     ----------
     layer : torch.nn.Linear
-        The layer it stands for. Its bias is shared, and frozen.
+        The layer to replace. Its bias is shared and becomes frozen.
     start : LoraInit
-        Of its weight.
+        The start of the adapter, computed from the weight of `layer`.
 
     Attributes
     ----------
     residual : Parameter of shape (out_features, in_features)
-        Frozen.
+        The frozen part of the weight.
     bias : Parameter of shape (out_features,) or None
-        Frozen.
+        The frozen bias.
     lora_A : Parameter of shape (rank, in_features)
-        Trained.
+        The first factor of the adapter, which is trained.
     lora_B : Parameter of shape (out_features, rank)
-        Trained.
+        The second factor of the adapter, which is trained.
     start_A, start_B : Tensor
-        Buffers: what `lora_A` and `lora_B` were at first, so that `save_adapter` can
-        write the difference.
+        Buffers with the initial values of `lora_A` and `lora_B`, from which `save_adapter`
+        computes what training has changed.
     scale : float
-        The layer computes ``x residual^T + scale x A^T B^T + bias``.
+        Factor of the adapter: the layer computes ``x residual^T + scale x A^T B^T + bias``.
     elsewhere : tuple of str
-        Other places of the layer it was made of, which keep that.
+        Names of other places where the model holds the replaced layer, without an adapter.
+
+    See Also
+    --------
+    apply_lora : Makes it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla import lora_init
+    >>> from sklearn_rnla.neural.torch import LoraLinear
+    >>> layer = torch.nn.Linear(20, 30)
+    >>> adapted = LoraLinear(layer, lora_init(layer.weight, 4, random_state=0))
+    >>> x = torch.ones(1, 20)
+    >>> torch.allclose(adapted(x), layer(x), atol=1e-5)
+    True
     """
 
     def __init__(self, layer, start):
@@ -150,53 +165,55 @@ def apply_lora(
     Parameters
     ----------
     module : torch.nn.Module
-        Any that contains the layers. Other parameters are left as they are: call
-        ``module.requires_grad_(False)`` before, to train nothing but the adapters.
+        The model. Only the layers that get an adapter are changed; to train nothing but
+        the adapters, call ``module.requires_grad_(False)`` first.
     names : str or list of str
-        Names of `torch.nn.Linear` layers: whole ("encoder.0.fc"), their last parts
-        ("fc"), or with wildcards ("encoder.*"). A whole name is that layer alone.
+        Names of the `torch.nn.Linear` layers to adapt. Each is a full name
+        ("encoder.0.fc"), the last part of names ("fc") or a pattern with wildcards
+        ("encoder.*"). A full name selects that layer only.
     rank : int
-        Of each adapter.
+        Rank of each adapter.
     method : {"principal", "residual", "activation", "random"}, default="principal"
-        See `lora_init`.
+        What the adapters start from, see `lora_init`.
     alpha : float, default=None
-        See `lora_init`.
+        Scale of the adapters, see `lora_init`.
     activations : dict of str to Tensor of shape (..., in_features), default=None
-        Inputs of each layer by its whole name, for "activation".
+        For "activation": inputs of each layer, by its full name.
     ridge, tol : float
         See `lora_init`.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed; each layer has a stream of its own.
+        Seed. Each layer has its own random stream.
 
     Returns
     -------
     dict of str to LoraLinear
-        The new layers by their whole names. One that stands in several places remains
-        one.
+        The new layers by their full names. A layer that the model holds in several places
+        remains a single layer.
 
     Raises
     ------
     ValueError
-        When a name fits no linear layer, or `module` is one; when a layer computes
-        something of its own, or its weight does not hold floats of two bytes or more; when
-        activations of a layer are missing; and those of `lora_init`, with the layer in a
-        note. The module is then left as it was.
+        If a name matches no linear layer, or `module` is itself a layer; if a layer
+        overrides what `torch.nn.Linear` computes, or its weight is quantised; if the
+        activations of a layer are missing; and whenever `lora_init` raises it, with the
+        name of the layer in a note. The module is then left as it was.
     TypeError
-        When `module` is none, `names` are not strings, or `activations` is not a dict.
+        If `module` is not a module, `names` are not strings, or `activations` is not a
+        dict.
 
     See Also
     --------
-    merge_lora : The reverse.
-    save_adapter : Write adapters for PEFT.
+    merge_lora : Turns adapted layers back into linear ones.
+    save_adapter : Writes the adapters for PEFT.
 
     Notes
     -----
-    Outputs do not change, but for rounding. Hooks of a layer are those of the new one.
+    Outputs stay the same up to rounding. Hooks on a layer are moved to the new one.
 
-    A layer whose weight is shared with another module, as the head of many transformers
-    with their embedding, gets one of its own. Calling ``tie_weights()`` of such a model is
-    harmless as long as the layer has its adapter. After `merge_lora` it would undo what
-    was learned: set ``model.config.tie_word_embeddings = False`` before.
+    A layer that shares its weight with another module, as the head of many transformers
+    does with the embedding, gets a weight of its own. Calling ``tie_weights()`` of such a
+    model is harmless as long as the layer has its adapter. After `merge_lora` it would undo
+    what was learned: set ``model.config.tie_word_embeddings = False`` before.
 
     Examples
     --------
@@ -212,7 +229,10 @@ def apply_lora(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}.")
     if isinstance(module, nn.Linear):
-        raise ValueError("module is a layer itself: pass torch.nn.Sequential(module).")
+        raise ValueError(
+            "module is a layer itself, but layers are replaced inside of a model: pass "
+            "torch.nn.Sequential(module)."
+        )
     found = _linear_layers(module, _patterns(names))
     if activations is not None and not isinstance(activations, Mapping):
         raise TypeError(
@@ -253,21 +273,21 @@ def merge_lora(module):
     Parameters
     ----------
     module : torch.nn.Module
-        With layers made by `apply_lora`.
+        A model with layers made by `apply_lora`.
 
     Returns
     -------
     dict of str to torch.nn.Linear
-        The new layers by their whole names; their parameters can be trained.
+        The new layers by their full names. Their parameters require gradients.
 
     Raises
     ------
     ValueError
-        When no layer has an adapter.
+        If no layer has an adapter.
 
     See Also
     --------
-    apply_lora : The reverse.
+    apply_lora : Adds the adapters.
 
     Examples
     --------
@@ -314,8 +334,8 @@ def _linear_layers(module, patterns):
     if missing or not patterns:
         adapted = any(isinstance(part, LoraLinear) for part in module.modules())
         raise ValueError(
-            f"names={missing} fit none of the linear layers: {', '.join(layers) or 'none'}"
-            f"{' without an adapter' if adapted else ''}."
+            f"names={missing} fit none of the linear layers"
+            f"{' without an adapter' if adapted else ''}: {', '.join(layers) or 'none'}."
         )
     chosen = {name for found in fitting.values() for name in found}
     return {name: layer for name, layer in layers.items() if name in chosen}
@@ -329,14 +349,14 @@ def _check_layer(name, layer):
     """Raise an error where an adapter would not do what the layer does."""
     if type(layer).forward is not nn.Linear.forward or "forward" in vars(layer):
         raise ValueError(
-            f"Layer {name!r}, a {type(layer).__name__}, computes its output in a way of "
-            "its own."
+            f"Layer {name!r}, a {type(layer).__name__}, computes its output in its own "
+            "way, which an adapter would not keep. Choose names that leave it out."
         )
     dtype = layer.weight.dtype
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise ValueError(
             f"The weight of layer {name!r} holds {dtype}, but floats of two bytes or more "
-            "are expected, not quantised ones."
+            "are expected. Quantised weights must be converted first."
         )
 
 

@@ -22,40 +22,40 @@ def save_adapter(module, path, *, base_model=None):
     Parameters
     ----------
     module : torch.nn.Module
-        With layers made by `apply_lora`: the whole model that PEFT is to load the adapter
-        into, as names are relative to it. It may be compiled, or wrapped for several
-        devices: names are those in the model itself.
+        A model with layers made by `apply_lora`. It must be the whole model that PEFT will
+        load the adapter into, as names are relative to it. Wrappers for compilation or for
+        several devices are left out of the names.
     path : str or path-like
-        A folder, made where missing. ``adapter_config.json`` and
-        ``adapter_model.safetensors`` in it are overwritten.
+        Folder to write to, which is created if it does not exist. The files
+        ``adapter_config.json`` and ``adapter_model.safetensors`` in it are overwritten.
     base_model : str, default=None
         Name or path of the base model, for the configuration.
 
     Raises
     ------
     ValueError
-        When no layer has an adapter; when one stands, or the layer it was made of stood,
-        in several places; when a module reads the weight of a layer rather than call it,
-        as torch's attention and, in evaluation, its encoder layers do: PEFT's adapter
-        would do nothing there.
+        If no layer has an adapter; if the model holds an adapted layer, or the layer that
+        it replaced, in several places; or if a module reads the weight of a layer instead
+        of calling it, so that PEFT's adapter would do nothing. Torch's attention does so,
+        and its encoder layers in evaluation.
     ImportError
-        When safetensors is not installed.
+        If safetensors is not installed.
 
     See Also
     --------
-    merge_lora : Without PEFT.
+    merge_lora : Needs no PEFT to use what was learned.
 
     Notes
     -----
-    The adapter is relative to the original weights, W, not to the residual ones, so that
-    it is loaded into the model as it was before `apply_lora`:
+    The adapter is relative to the original weights W, so that PEFT loads it into the model
+    as it was before `apply_lora`:
 
         W_residual + scale B A = W + scale (B A - B_0 A_0)
 
-    with what training started from, ``A_0`` and ``B_0``. Its rank is twice that of the
-    layer, by ``A`` over ``A_0`` and ``B`` beside ``-B_0``, and its alpha, too; where the
-    start was "random", ``B_0`` is zero and both remain as they are. Biases and other
-    parameters are not written.
+    Here ``A_0`` and ``B_0`` are the factors that training started from. The adapter
+    stacks ``A`` on ``A_0`` and puts ``-B_0`` beside ``B``, so that its rank and its alpha
+    are twice those of the layer. With the start "random", ``B_0`` is zero, and rank and
+    alpha stay the same. Biases and other parameters are not written.
 
     Examples
     --------

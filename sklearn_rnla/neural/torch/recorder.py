@@ -25,49 +25,51 @@ _LEAST_SKETCH = 8
 
 
 class ActivationRecorder:
-    """Records what layers of a model put out: moments, not activations.
+    """Accumulates statistics of what layers of a model put out, while it runs.
 
-    A context manager. Inside of it each forward pass of the model, of any batch size,
-    adds to the moments of the layers named; on leaving, also by an exception, the hooks
-    are removed, and what was recorded stays. Outputs are detached; no graph is kept. What
-    gradient checkpointing computes once more in the backward pass does not count.
+    A context manager. Inside of it, each forward pass of the model adds to the moments of
+    the named layers; batches may have any size. On leaving, also by an exception, the
+    hooks are removed and the moments are kept. Activations are not stored, outputs are
+    detached, and no graph is kept. What gradient checkpointing computes once more in the
+    backward pass does not count.
 
     Parameters
     ----------
     model : torch.nn.Module
-        What runs.
+        The model that will run.
     layers : str or sequence of str
-        Names of modules, as in ``model.named_modules()``. The output of a layer is a tensor
-        or a tuple whose first entry is.
+        Names of modules, as in ``model.named_modules()``. Each must put out a tensor, or a
+        tuple that starts with one.
     n_components : int, default=None
-        None keeps all second moments of a layer, n_features x n_features numbers. An int
-        keeps about ``2 n_components + 32`` directions, as `RandomizedPCA.partial_fit`
-        does, and gives that many eigenvalues.
+        None keeps all second moments of a layer: n_features x n_features numbers. An
+        integer keeps about ``2 n_components + 32`` directions, as
+        `RandomizedPCA.partial_fit` does, and yields that many eigenvalues.
     similarity : bool, default=False
-        Whether to keep the moments between all pairs of layers as well, for `cka`: the
-        square of all their features together. Needs that each layer runs once a forward
-        pass, and ``n_components=None`` unless there is a sketch.
+        Whether to keep moments between all pairs of layers as well, which `cka` needs.
+        Their number is the square of the number of all features together. Each layer must
+        run once per forward pass, and `n_components` must be None unless there is a sketch.
     sketch_size : int, default=None
-        Columns that take the place of each layer with more features in these moments:
-        Gaussian combinations of its features. At least 8; None is no sketch.
+        For `similarity`: replace each layer that has more features than this by so many
+        Gaussian combinations of its features. At least 8; None uses all features.
     center : bool, default=True
         Whether spectra are about the mean.
     feature_axis : int, default=-1
-        Axis of the features; all others, of batches and tokens, become rows. 1 for
-        convolutions.
+        Axis of the features. All other axes, of batches and tokens, become rows. Use 1
+        for convolutions.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the sketch.
 
     Attributes
     ----------
     mask : tensor or None
-        Where it is true (or not zero) an output counts: of the shape of the outputs
-        without their features. To be set before a forward pass; None counts all. Padding
-        that torch leaves out itself, by nested tensors, never counts.
+        Which outputs count: those where it is true, or not zero. Its shape is that of the
+        outputs without the features. Set it before a forward pass; None counts all outputs.
+        Padding that torch leaves out itself, by nested tensors, never counts.
 
     See Also
     --------
-    sklearn_rnla.neural.representation_spectrum : Of activations kept.
+    sklearn_rnla.neural.representation_spectrum : Spectrum of stored activations.
+    sklearn_rnla.neural.linear_cka : Similarity of stored activations.
 
     Notes
     -----
@@ -108,7 +110,9 @@ class ActivationRecorder:
         _check_count("n_components", n_components, 1)
         _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
         if sketch_size is not None and not similarity:
-            raise ValueError(f"sketch_size={sketch_size} is for similarity=True.")
+            raise ValueError(
+                f"sketch_size={sketch_size} can only be used with similarity=True."
+            )
         if similarity and n_components is not None and sketch_size is None:
             raise ValueError(
                 f"n_components={n_components} keeps too little for similarity=True, which "
@@ -135,7 +139,9 @@ class ActivationRecorder:
 
     def __enter__(self):
         if self._hooks:
-            raise RuntimeError("The recorder records already: all would count twice.")
+            raise RuntimeError(
+                "The recorder is recording already, so that everything would count twice."
+            )
         modules = dict(self.model.named_modules())
         self._hooks.append(self.model.register_forward_pre_hook(self._begin))
         for name in self.layers:

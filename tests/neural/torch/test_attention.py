@@ -244,7 +244,7 @@ def test_bad_parameters_of_the_module(params, message):
 
 def test_query_key_and_value_are_not_arguments():
     x = torch.zeros(2, 20, 8)
-    with pytest.raises(TypeError, match="Self-attention is of one tensor"):
+    with pytest.raises(TypeError, match="Self-attention takes one tensor"):
         NystroemAttention(8, 2, n_landmarks=4)(x, x, x)
 
 

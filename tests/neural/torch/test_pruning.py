@@ -286,7 +286,7 @@ def test_nothing_is_changed_where_one_pair_cannot_be():
 def test_a_weight_made_by_a_hook_is_refused(name):
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     torch.nn.utils.spectral_norm(model.get_submodule(name))
-    with pytest.raises(TypeError, match=f"'{name}' makes its weight of others"):
+    with pytest.raises(TypeError, match=f"'{name}' computes its weight from other"):
         prune_neurons(model, torch.randn(50, 8), 5, pairs=[("0", "2")])
     with pytest.raises(ValueError, match="no two layers"):
         prune_neurons(model, torch.randn(50, 8), 5)

@@ -311,7 +311,7 @@ def test_a_sketch_is_told_by_its_seed():
         (lambda: record("0", n_components=0), "n_components=0 must be"),
         (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
         (lambda: record("0", similarity=True, sketch_size=7), "sketch_size=7 must be"),
-        (lambda: record("0", sketch_size=8), "sketch_size=8 is for similarity=True"),
+        (lambda: record("0", sketch_size=8), "sketch_size=8 can only be used with similarity=True"),
         (lambda: record("0").spectrum("0"), "not put out anything"),
         (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
