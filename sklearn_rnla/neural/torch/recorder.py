@@ -31,7 +31,7 @@ class ActivationRecorder:
     the named layers; batches may have any size. On leaving, also by an exception, the
     hooks are removed and the moments are kept. Activations are not stored, outputs are
     detached, and no graph is kept. What gradient checkpointing computes once more in the
-    backward pass does not count.
+    backward pass does not count. Compiled models run without their compiled code.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class ActivationRecorder:
         self.center = center
         self.feature_axis = feature_axis
         self.mask = None
-        self._hooks = []
+        self._hooks, self._stance = [], None
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)
         self._units = _Units()
@@ -143,6 +143,10 @@ class ActivationRecorder:
                 "The recorder is recording already, so that everything would count twice."
             )
         modules = dict(self.model.named_modules())
+        if any(map(_is_compiled, modules.values())):
+            # Compiled code calls no hooks that came later.
+            self._stance = torch.compiler.set_stance("force_eager")
+            self._stance.__enter__()
         self._hooks.append(self.model.register_forward_pre_hook(self._begin))
         for name in self.layers:
             hook = modules[name].register_forward_hook(self._hook(name))
@@ -152,6 +156,9 @@ class ActivationRecorder:
     def __exit__(self, *exception):
         while self._hooks:
             self._hooks.pop().remove()
+        if self._stance is not None:
+            self._stance.__exit__(*exception)
+            self._stance = None
         self._begin()
 
     def spectrum(self, layer):
@@ -380,6 +387,11 @@ class _Group:
                 self._sketch_size if name in self._sketches else None for name in self.names
             ],
         )
+
+
+def _is_compiled(module):
+    """Whether a module is compiled, as a whole or by its own `compile`."""
+    return "_orig_mod" in module._modules or module._compiled_call_impl is not None
 
 
 def _in_backward_pass():

@@ -311,7 +311,10 @@ def test_a_sketch_is_told_by_its_seed():
         (lambda: record("0", n_components=0), "n_components=0 must be"),
         (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
         (lambda: record("0", similarity=True, sketch_size=7), "sketch_size=7 must be"),
-        (lambda: record("0", sketch_size=8), "sketch_size=8 can only be used with similarity=True"),
+        (
+            lambda: record("0", sketch_size=8),
+            "sketch_size=8 can only be used with similarity=True",
+        ),
         (lambda: record("0").spectrum("0"), "not put out anything"),
         (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
@@ -450,3 +453,21 @@ def test_a_layer_that_is_constant_is_similar_to_nothing():
     for debiased in (False, True):
         found = recorder.cka(debiased=debiased)
         np.testing.assert_allclose(found, [[1.0, 0.0], [0.0, 0.0]], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_compiled_models_are_recorded(in_place):
+    torch.compiler.reset()
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    name = "0"
+    if in_place:
+        model.compile(backend="eager")
+    else:
+        model, name = torch.compile(model, backend="eager"), "_orig_mod.0"
+    x = torch.randn(20, 6)
+    before = model(x)
+    with ActivationRecorder(model, name) as recorder:
+        torch.testing.assert_close(model(x), before)
+    model(x)
+    assert recorder.spectrum(name).n_samples == 20
