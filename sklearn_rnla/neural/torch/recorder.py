@@ -145,6 +145,11 @@ class ActivationRecorder:
         modules = dict(self.model.named_modules())
         if any(map(_is_compiled, modules.values())):
             # Compiled code calls no hooks that came later.
+            if not hasattr(torch.compiler, "set_stance"):
+                raise RuntimeError(
+                    "Compiled models can be recorded with torch 2.6 or newer. Record the "
+                    "model before it is compiled, or update torch."
+                )
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()
         self._hooks.append(self.model.register_forward_pre_hook(self._begin))
