@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
+    validate_parameter_constraints,
     validate_params,
 )
 from sklearn.utils.extmath import svd_flip
@@ -45,5 +46,6 @@ __all__ = [
     "assert_all_finite",
     "svd_flip",
     "validate_data",
+    "validate_parameter_constraints",
     "validate_params",
 ]

@@ -36,24 +36,36 @@ _MAX_ITER = 30
 
 
 class LoraInit(NamedTuple):
-    """A weight matrix ``W = W_residual + scale * B @ A``.
+    """A weight matrix split into ``W_residual + scale * B @ A``.
 
     Attributes
     ----------
     A : ndarray or tensor of shape (rank, n_in)
-        What inputs are multiplied by first.
+        The factor that inputs are multiplied by first.
     B : ndarray or tensor of shape (n_out, rank)
-        What comes after.
+        The factor that comes second.
     W_residual : ndarray or tensor of shape (n_out, n_in)
-        What is to be frozen.
+        The rest of the matrix, which is to be frozen.
     scale : float
-        ``alpha / rank``.
+        Factor of the product, ``alpha / rank``.
     singular_values : ndarray of shape (rank,)
-        Of ``scale * B @ A``, in decreasing order.
+        Singular values of ``scale * B @ A``, in decreasing order.
     error_estimate : float
-        Estimated relative error of the energy (the sum of squares) of ``scale * B @ A``,
-        or of its outputs for the activations: what it lacks of the most that is possible
-        at this rank, or, of "residual", has above the least.
+        Estimated relative error of the energy (the sum of squares) of ``scale * B @ A``, or
+        of its outputs for "activation": how far it is below the largest energy that any
+        part of this rank has, or, for "residual", above the smallest.
+
+    See Also
+    --------
+    lora_init : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.neural import lora_init
+    >>> start = lora_init(np.diag([4.0, 3.0, 1.0]), 2, random_state=0)
+    >>> start.A.shape, start.B.shape, start.singular_values.round(6)
+    ((2, 3), (3, 2), array([4., 3.]))
     """
 
     A: np.ndarray
@@ -99,68 +111,69 @@ def lora_init(
     Parameters
     ----------
     W : array-like or tensor of shape (n_out, n_in)
-        Weights of a linear layer, ``x -> W x``. Half precision is computed in single.
+        Weights of a linear layer, ``x -> W x``. Half precision is computed in single
+        precision.
     rank : int
         Rank of the adapter, at most ``min(W.shape)``.
     method : {"principal", "residual", "activation", "random"}, default="principal"
         Which part of W the adapter starts from:
 
-        - "principal": its leading singular directions (PiSSA);
-        - "residual": its last ones, so that what is trained disturbs the rest of W least
-          (MiLoRA);
-        - "activation": the leading directions of the outputs for `activations`: of all
-          parts of this rank, that which these outputs need most (as in CorDA);
-        - "random": none of it, A is random and B zero (LoRA).
+        - "principal": its leading singular directions (PiSSA).
+        - "residual": its last singular directions, so that training disturbs the rest of
+          W as little as possible (MiLoRA).
+        - "activation": the part of this rank that the outputs for `activations` need most
+          (as in CorDA).
+        - "random": no part of W. A is random and B is zero (LoRA).
     alpha : float, default=None
-        The product B A is scaled by ``alpha / rank``; None is `rank`.
+        The product B A is scaled by ``alpha / rank``. None means `rank`, a scale of 1.
     activations : array-like or tensor of shape (..., n_in), default=None
-        Inputs of the layer, for "activation". All but the last dimension are samples.
+        Inputs of the layer, for "activation". All dimensions but the last one are samples.
     ridge : float, default=None
-        What is added to the diagonal of their second moments, relative to its mean: few
-        samples do not tell which directions other inputs have. None is half of ``n_in /
-        n_samples``.
+        Number added to the diagonal of the activations' second moments, relative to the
+        mean of that diagonal. It keeps directions in play that few samples do not show.
+        None means half of ``n_in / n_samples``.
     tol : float, default=0.05
-        Relative error of the energy at which iterations stop, see `LoraInit`. Where
-        singular values decay, it is mostly about a hundredth of that by then.
+        Relative error of the energy at which iterations stop, see `LoraInit`. If singular
+        values decay, the true error is mostly about a hundredth of that by then.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
 
     Returns
     -------
     LoraInit
-        ``(A, B, W_residual, scale, singular_values, error_estimate)``. The first three
-        are of the library, dtype and device of W, and ``W_residual + scale * B @ A`` is
-        W, up to one rounding in that dtype.
+        The named tuple ``(A, B, W_residual, scale, singular_values, error_estimate)``. The
+        first three have the library, dtype and device of W, and their combination
+        ``W_residual + scale * B @ A`` is W up to one rounding in that dtype.
 
     Raises
     ------
     ValueError
-        When W has not two dimensions; when W or `activations` has no entry, NaN or
-        infinity; when `rank` exceeds ``min(W.shape)``; when `activations` is missing, is
-        not n_in wide, or is given with another method; when `alpha` is so small that A or
-        B overflow, or W so large that W_residual does.
+        If W does not have two dimensions; if W or `activations` is empty or has NaN or
+        infinity; if `rank` exceeds ``min(W.shape)``; if `activations` is missing, does not
+        have n_in columns, or is given with another method; if `alpha` is so small that A
+        or B overflows, or W so large that W_residual does.
     TypeError
-        When W or `activations` does not hold real numbers.
+        If W or `activations` does not hold real numbers.
 
     See Also
     --------
-    sklearn_rnla.linalg.randomized_svd : What finds the directions.
+    sklearn_rnla.linalg.randomized_svd : Finds the directions.
 
     Notes
     -----
-    With ``U diag(s) Vt`` the part of W, ``B = U diag(s / scale)^(1/2)`` and ``A =
-    diag(s / scale)^(1/2) Vt`` (Meng, Wang & Zhang 2024, equations 2 and 3). The residual is
-    computed from A and B as rounded.
+    Let ``U diag(s) Vt`` be the chosen part of W. Then ``B = U diag(s / scale)^(1/2)`` and
+    ``A = diag(s / scale)^(1/2) Vt`` (Meng, Wang & Zhang 2024, equations 2 and 3). The
+    residual is computed from the rounded A and B.
 
     - "principal": block Krylov iteration from a sample of W, two to four passes of
       ``4 n_out n_in (rank + 8)`` flops; `randomized_svd` where W is small.
     - "residual" (Wang et al. 2025): block Krylov iteration on the inverse of the Gram
-      matrix of the smaller side, m, in float64: ``2 m n_out n_in + m^3`` flops. Singular
-      values below 1e-8 of the largest are taken for equal.
-    - "activation" (Yang et al. 2024, with the leading directions): with ``L L^T = X^T X / n
-      + ridge I``, the part of this rank that has the least ``||(W - part) L||_F`` is ``U
-      U^T W``, where U are the leading left singular vectors of ``W L``. So nothing is
-      inverted. ``n_samples n_in^2 + 2 n_out n_in^2`` flops.
+      matrix of the smaller side, of size m, in float64: ``2 m n_out n_in + m^3`` flops.
+      Singular values below 1e-8 of the largest are not told apart.
+    - "activation" (Yang et al. 2024, with the leading directions): let ``L L^T = X^T X / n
+      + ridge I``. Of all parts of this rank, ``U U^T W`` minimises ``||(W - part) L||_F``,
+      where U are the leading left singular vectors of ``W L``. So nothing is inverted.
+      ``n_samples n_in^2 + 2 n_out n_in^2`` flops.
 
     References
     ----------
@@ -230,7 +243,7 @@ def _finite(cast, message):
 def _check_activations(activations, method, n_in):
     if method == "activation":
         if activations is None:
-            raise ValueError("method='activation' needs activations, inputs of the layer.")
+            raise ValueError("method='activation' needs activations: inputs of the layer.")
         return moments_of(activations, "activations", n_in)
     if activations is not None:
         raise ValueError(f"activations cannot be used with method={method!r}.")

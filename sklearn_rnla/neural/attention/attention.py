@@ -7,8 +7,13 @@ from numbers import Integral, Real
 import numpy as np
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, StrOptions, validate_params
-from ..arrays import to_numpy
+from ..._sklearn import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
+from ..arrays import is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
 from .softmax import NumpyArrays, namespace_of, softmax_between
@@ -28,15 +33,14 @@ _N_LANDMARKS = 64
 _REMAINDER = 0.03
 
 
-@validate_params(
-    {
-        "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
-        "pinv": PINV,
-        "tol": TOL,
-        "scale": [Interval(Real, 0, None, closed="neither"), None],
-    },
-    prefer_skip_nested_validation=True,
-)
+_CONSTRAINTS = {
+    "n_landmarks": [Interval(Integral, 1, None, closed="left"), None],
+    "pinv": PINV,
+    "tol": TOL,
+    "scale": [Interval(Real, 0, None, closed="neither"), None],
+}
+
+
 def nystroem_attention(
     q,
     k,
@@ -54,76 +58,84 @@ def nystroem_attention(
 ):
     """Approximate softmax self-attention in time linear in the number of tokens.
 
-    With landmarks Q and K of the queries and keys, and S for softmax over rows,
-    ``S(q k^T) v`` becomes ``S(q K^T) S(Q K^T)^+ (S(Q k^T) v)``.
+    The queries and keys are represented by landmarks Q and K. If S is the softmax over
+    rows, exact attention ``S(q k^T) v`` becomes ``S(q K^T) S(Q K^T)^+ (S(Q k^T) v)``.
 
     Parameters
     ----------
     q, k : array or tensor of shape (..., n, d)
-        Queries and keys of n tokens; leading dimensions are those of batch and heads.
+        Queries and keys of n tokens. The leading dimensions are those of batch and heads.
     v : array or tensor of shape (..., n, d_v)
         Values.
     n_landmarks : int, default=None
-        Number m of landmarks; None is 64, or as many as `landmarks` has indices. Where
-        there are no more tokens than landmarks that are chosen, attention is exact.
+        Number m of landmarks. None means 64, or as many as `landmarks` has indices. Unless
+        indices are given, attention is exact for sequences of no more than m tokens.
     pinv : {"newton", "exact", "checkpoint"}, default="newton"
-        How the landmarks' matrix A is inverted:
+        How the pseudo-inverse Z of the landmarks' matrix A is computed:
 
-        - "newton": by matrix products, until ``||A Z A - A|| <= tol ||A||``;
-        - "exact": by singular values, those below `tol` of the largest left out;
-        - "checkpoint": as published weights were trained, by six steps of Newton's
-          iteration, the first of which depends on all of the batch.
+        - "newton": by matrix products, until ``||A Z A - A|| <= tol ||A||``.
+        - "exact": by a singular value decomposition that drops singular values below `tol`
+          times the largest.
+        - "checkpoint": by six steps of Newton's iteration from a start that depends on the
+          whole batch. Published weights were trained with it.
 
     landmarks : {"segment-means", "kmeans", "rpcholesky"} or array of int, \
             default="segment-means"
-        - "segment-means": averages of consecutive tokens;
-        - "kmeans": five steps of k-means from there;
-        - "rpcholesky": averages of tokens nearest to pivots of randomly pivoted Cholesky
-          factorisation, chosen on the CPU, a matrix at a time;
-        - indices of tokens, of shape (m,), or one that broadcasts to (..., m).
+        How landmarks are chosen:
+
+        - "segment-means": averages of consecutive tokens.
+        - "kmeans": five steps of k-means that start from these averages.
+        - "rpcholesky": averages of the tokens nearest to the pivots of a randomly pivoted
+          Cholesky factorisation, which is computed on the CPU.
+        - an array: indices of tokens, of a shape that broadcasts to (..., m).
 
     mask : array or tensor of shape (batch, n), default=None
-        True, or 1, for tokens, false for padding. More generally the leading dimensions
-        of q, or the first few of them, and n.
+        True or 1 for tokens, false or 0 for padding. Instead of the batch alone, it may
+        have more of the leading dimensions of q.
     residual_conv : array or tensor of shape (n_heads, width), default=None
-        Weights of a convolution of each head's values along the tokens, which is added.
-        An odd width; heads are the last of the leading dimensions.
+        Weights of a convolution along the tokens, of odd width, that is applied to each
+        head's values and added to the result. Heads are the last of the leading dimensions.
     scale : float, default=None
-        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+        Factor of ``q k^T``. None means ``1 / sqrt(d)``.
     tol : float, default=None
-        Remainder of the inversion; None is 0.03 for "newton", and rounding for "exact".
+        Tolerance of the pseudo-inverse, see `pinv`. None means 0.03 for "newton" and
+        rounding level for "exact".
     return_error : bool, default=False
-        Whether to estimate, too, how far the result without the convolution is from exact
-        attention, by `attention_error`.
+        Whether to return an estimate of the error, by `attention_error`, as well. It does
+        not cover the convolution.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed of "rpcholesky", and of the tokens that the error is estimated on.
+        Seed of "rpcholesky" and of the tokens on which the error is estimated.
 
     Returns
     -------
     out : array or tensor of shape (..., n, d_v)
-        As q came: its library, dtype and device. Zero for padding.
+        The result, with the library, dtype and device of q. It is zero for padding.
     error : ndarray of shape (...)
-        Estimated relative error of each head. Only if `return_error`.
+        Estimated relative error of each head. Only returned if `return_error` is true.
 
     Raises
     ------
     TypeError
-        When tensors and arrays are mixed, or do not hold real numbers.
+        If tensors and arrays are mixed, or do not hold real numbers.
     ValueError
-        When shapes do not fit, an entry is not finite, landmarks given for a sequence are
-        all padding, or a mask is for pairs of tokens, as a causal one, for which the sums
-        over landmarks do not hold.
+        If shapes do not match, an entry is not finite, or the landmarks given for a
+        sequence are all padding. Also if the mask is for pairs of tokens, as a causal mask
+        is: landmarks cannot represent that.
 
     See Also
     --------
-    attention_error : How far any approximation is from exact attention.
+    attention_error : Estimates the error of any approximation.
 
     Notes
     -----
-    Xiong et al. (2021), equation 13. ``4 n m (d + d_v)`` flops for each head, about
-    ``6 m^3`` for each step of the inversion, and memory for n rows: the n x m weights
-    are not stored, except for "kmeans" and "rpcholesky". Half precision is computed in
-    single. Averages are over valid tokens alone.
+    This is equation 13 of Xiong et al. (2021). It takes ``4 n m (d + d_v)`` flops per head
+    and about ``6 m^3`` for each step of the inversion. The n x m weights are not stored,
+    except for "kmeans" and "rpcholesky". Half precision is computed in single precision.
+    Averages are over valid tokens only.
+
+    Tensors can be compiled (also with ``fullgraph=True``), exported, traced and mapped by
+    torch. Values are not checked then, and "newton" takes as many steps as any matrix may
+    need. "rpcholesky" and `return_error` are refused, as numpy computes them.
 
     References
     ----------
@@ -138,12 +150,21 @@ def nystroem_attention(
     >>> nystroem_attention(q, k, v, n_landmarks=16).shape
     (2, 4, 100, 8)
     """
+    checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
     arrays = {"q": q, "k": k, "v": v}
     if residual_conv is not None:
         arrays["residual_conv"] = residual_conv
     space = namespace_of(**arrays)
+    if not space.traced:
+        # Not by the decorator of scikit-learn, which torch would not trace.
+        validate_parameter_constraints(_CONSTRAINTS, checked, "nystroem_attention")
+    elif return_error:
+        raise ValueError(
+            "return_error=True is computed by numpy, which torch cannot compile, export, "
+            "trace or map: use attention_error on the result."
+        )
     given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
-    tokens = _tokens(mask, q.shape)
+    tokens = _tokens(space, mask, q)
     indices = None
     if not isinstance(landmarks, str):
         indices = _indices(landmarks, q.shape, n_landmarks)
@@ -154,7 +175,7 @@ def nystroem_attention(
     scale = float(scale or q.shape[-1] ** -0.5)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
-        some = None if tokens is None else tokens | ~tokens.any(axis=-1, keepdims=True)
+        some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
         out = _attention(
             space,
             q,
@@ -168,7 +189,7 @@ def nystroem_attention(
             random_state=random_state,
         )
         if tokens is not None:
-            present = space.constant(tokens, q)[..., None]
+            present = tokens[..., None]
             out, v = (space.xp.where(present, x, 0.0) for x in (out, v))
         approximation = out
         if residual_conv is not None:
@@ -185,29 +206,27 @@ def nystroem_attention(
 def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_state):
     """Return attention of validated arrays; of each matrix, some token is valid."""
     n = q.shape[-2]
-    keys = None if tokens is None else space.constant(tokens, q)
     few = None
     if not isinstance(landmarks, str):
         chosen = given_tokens(space, landmarks, q, k, tokens)
     elif n <= m:
-        return space.attend(q, k, v, scale, keys)
+        return space.attend(q, k, v, scale, tokens)
     else:
         segments = Segments(tokens, n, m, space, q)
         if landmarks == "segment-means":
             chosen = segment_means(segments, q, k)
         elif landmarks == "kmeans":
-            chosen = cluster_means(space, segments, q, k, keys)
+            chosen = cluster_means(space, segments, q, k, tokens)
         else:
             seed = draw_seed(random_state)
             chosen = pivot_means(space, q, k, tokens, m, scale, seed)
         if tokens is not None:
-            few = tokens.sum(axis=-1) <= m
+            few = tokens.sum(-1) <= m
     A = softmax_between(space, chosen.q, chosen.k, scale, chosen.valid_q, chosen.valid_k)
-    values = inverse(A) @ space.attend(chosen.q, k, v, scale, keys)
-    if few is not None and few.any():
+    values = inverse(A) @ space.attend(chosen.q, k, v, scale, tokens)
+    if few is not None and (space.traced or few.any()):
         # Landmarks are the tokens themselves, so that their values are exact.
-        few = space.constant(few[..., np.newaxis, np.newaxis], q)
-        values = space.xp.where(few, segments.means(v), values)
+        values = space.xp.where(few[..., None, None], segments.means(v), values)
     return space.attend(q, chosen.k, values, scale, chosen.valid_k)
 
 
@@ -236,39 +255,39 @@ def attention_error(
     Parameters
     ----------
     out : array or tensor of shape (..., n, d_v)
-        The approximation, without a convolution.
+        The approximation, without convolution.
     q, k : array or tensor of shape (..., n, d)
         Queries and keys.
     v : array or tensor of shape (..., n, d_v)
         Values.
     n_samples : int, default=64
-        Tokens of each sequence for which attention is computed exactly, drawn without
-        replacement; of all of them, the error is no estimate.
+        Number of tokens of each sequence, drawn without replacement, for which attention
+        is computed exactly. If these are all tokens, the error is exact.
     mask : array or tensor of shape (batch, n), default=None
-        As for `nystroem_attention`.
+        True for tokens and false for padding, see `nystroem_attention`.
     scale : float, default=None
-        Factor of ``q k^T``; None is ``1 / sqrt(d)``.
+        Factor of ``q k^T``. None means ``1 / sqrt(d)``.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
 
     Returns
     -------
     ndarray of shape (...)
-        Of each head ``||out - exact||_F / ||exact||_F``, over the tokens drawn, in
-        float64.
+        The error ``||out - exact||_F / ||exact||_F`` of each head, over the drawn tokens,
+        in float64.
 
     Raises
     ------
     TypeError, ValueError
-        Those of `nystroem_attention`.
+        If the inputs are not as in `nystroem_attention`.
 
     See Also
     --------
-    nystroem_attention : The approximation.
+    nystroem_attention : Computes the approximation.
 
     Notes
     -----
-    ``2 n_samples n (d + d_v)`` flops for each head, on the CPU and in float64.
+    It takes ``2 n_samples n (d + d_v)`` flops per head, on the CPU and in float64.
 
     Examples
     --------
@@ -285,7 +304,7 @@ def attention_error(
     if out.shape != v.shape:
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
-    tokens = _tokens(mask, q.shape)
+    tokens = _tokens(NumpyArrays(), mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
     rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
@@ -322,40 +341,49 @@ def _read(space, **arrays):
     return [space.cast(x, dtype) for x in (q, k, v)]
 
 
-def _tokens(mask, shape):
+def _tokens(space, mask, q):
     """Return which tokens are valid, of as many dimensions as the shape of q, less one.
 
     None where all are.
     """
     if mask is None:
         return None
-    *lead, n, _ = shape
-    if hasattr(mask, "detach"):
-        mask = mask.detach().cpu()
-        mask = mask.float() if mask.is_floating_point() else mask
-    mask = np.asarray(mask)
-    if mask.dtype.kind not in "biu" or np.any(mask != mask.astype(bool)):
-        raise ValueError(
-            "mask must be of booleans, or of the integers 0 and 1: true for tokens, false "
-            f"for padding. It is of {mask.dtype}."
-        )
-    fits = 1 <= mask.ndim <= len(lead) + 1
-    if not fits or mask.shape != (*lead[: mask.ndim - 1], n):
-        if mask.ndim >= 2 and mask.shape[-2:] == (n, n):
+    *lead, n, _ = q.shape
+    is_valid = _as_booleans(space, mask, q)
+    shape = tuple(is_valid.shape)
+    fits = 1 <= len(shape) <= len(lead) + 1
+    if not fits or shape != (*lead[: len(shape) - 1], n):
+        if shape[-2:] == (n, n):
             raise ValueError(
-                f"mask has shape {mask.shape}: one for pairs of tokens, as a causal mask, "
+                f"mask has shape {shape}: one for pairs of tokens, as a causal mask, "
                 "has no form that is linear in their number. A mask of padding has shape "
                 f"(batch, n={n})."
             )
         raise ValueError(
-            f"mask has shape {mask.shape}, but {(*lead[:1], n)} is expected, the batch and "
+            f"mask has shape {shape}, but {(*lead[:1], n)} is expected, the batch and "
             "the tokens of q."
         )
-    mask = mask.astype(bool)
-    if mask.all():
+    if not space.traced and is_valid.all():
         return None
-    inner = (1,) * (len(lead) + 1 - mask.ndim)
-    return mask.reshape(*mask.shape[:-1], *inner, n)
+    inner = (1,) * (len(lead) + 1 - len(shape))
+    return is_valid.reshape(*shape[:-1], *inner, n)
+
+
+def _as_booleans(space, mask, q):
+    """Return a mask as q came, checked unless it is traced."""
+    if not space.traced:
+        values = mask.detach().cpu() if is_tensor(mask) else mask
+        if is_tensor(values) and values.is_floating_point():
+            values = values.float()
+        values = np.asarray(values)
+        if values.dtype.kind not in "biu" or np.any(values != values.astype(bool)):
+            raise ValueError(
+                "mask must be of booleans, or of the integers 0 and 1: true for tokens, "
+                f"false for padding. It is of {values.dtype}."
+            )
+        if not is_tensor(mask) or not is_tensor(q):
+            mask = values.astype(bool)
+    return space.constant(mask, q) != 0
 
 
 def _indices(landmarks, shape, n_landmarks):

@@ -10,7 +10,7 @@ import numpy as np
 from ..._random import stream
 from ...linalg.nystroem.landmarks import choose_landmarks
 from ...operators import Kernel, KernelMatrix
-from ..arrays import to_numpy
+from ..arrays import is_tensor, to_numpy
 
 # Steps of Lloyd's algorithm, from segment means.
 _LLOYD_STEPS = 5
@@ -37,7 +37,7 @@ class Segments:
 
     Parameters
     ----------
-    tokens : ndarray of bool of shape (..., n) or None
+    tokens : array of bool of shape (..., n) or None
         Which are valid; None where all are.
     n, m : int
         Tokens and segments. Where fewer than m tokens are valid, each is a segment, and
@@ -55,18 +55,18 @@ class Segments:
         if self._even:
             return
         if tokens is None:
-            tokens = np.ones((1,) * (like.ndim - 2) + (n,), dtype=bool)
-        count = tokens.sum(axis=-1, keepdims=True)
+            tokens = space.xp.ones_like(space.arange(n, like), dtype=bool)
+            tokens = tokens.reshape((1,) * (like.ndim - 2) + (n,))
+        count = tokens.sum(-1)[..., None]
         # Token r of c is in segment floor(r m / c).
-        edges = -(-np.arange(m + 1) * count // m)
-        position = edges[..., :-1, np.newaxis] + np.arange(np.diff(edges).max())
-        present = position < edges[..., 1:, np.newaxis]
-        order = np.argsort(~tokens, axis=-1, kind="stable")
-        position = np.minimum(position, n - 1).reshape(*count.shape[:-1], -1)
-        self._present = space.constant(present, like)
-        self._table = space.constant(np.take_along_axis(order, position, -1), like)
-        if not present.any(-1).all():
-            self.valid = space.constant(present.any(-1), like)
+        edges = -(-space.arange(m + 1, like) * count // m)
+        position = edges[..., :-1, None] + space.arange(-(-n // m), like)
+        self._present = position < edges[..., 1:, None]
+        position = position.clip(0, n - 1).reshape(*count.shape[:-1], -1)
+        self._table = space.at(space.true_first(tokens), position)
+        valid = self._present.any(-1)
+        if space.traced or not valid.all():
+            self.valid = valid
 
     def means(self, x):
         """Return averages of the rows of x, of shape (..., n, d), over each segment."""
@@ -127,7 +127,7 @@ def pivot_means(space, q, k, tokens, m, scale, seed):
     ----------
     space : NumpyArrays or Tensors
     q, k : array of shape (..., n, d)
-    tokens : ndarray of bool, broadcast to (..., n), or None
+    tokens : array of bool, broadcast to (..., n), or None
     m : int
     scale : float
     seed : int
@@ -136,13 +136,22 @@ def pivot_means(space, q, k, tokens, m, scale, seed):
     -------
     LandmarkTokens
         Fewer are valid where the kernel has lower rank.
+
+    Raises
+    ------
+    ValueError
+        When tensors are traced.
     """
+    if space.traced:
+        raise ValueError(
+            "landmarks='rpcholesky' are chosen by numpy, which torch cannot compile, "
+            "export, trace or map: use 'segment-means' or 'kmeans'."
+        )
     queries, valid_q = _pivots(space, q, tokens, m, scale, stream(seed, 0))
     keys, valid_k = _pivots(space, k, tokens, m, scale, stream(seed, 1))
     found = LandmarkTokens(
         space.take_rows(q, queries), space.take_rows(k, keys), valid_q, valid_k
     )
-    tokens = None if tokens is None else space.constant(tokens, q)
     return _resembling(space, found, q, k, tokens)
 
 
@@ -154,7 +163,7 @@ def given_tokens(space, indices, q, k, tokens):
     space : NumpyArrays or Tensors
     indices : ndarray of int, broadcast to (..., m)
     q, k : array of shape (..., n, d)
-    tokens : ndarray of bool, broadcast to (..., n), or None
+    tokens : array of bool, broadcast to (..., n), or None
 
     Returns
     -------
@@ -165,18 +174,13 @@ def given_tokens(space, indices, q, k, tokens):
     ValueError
         When those of a sequence are all padding.
     """
-    valid, lead = None, (1,) * (q.ndim - 1 - indices.ndim)
-    indices = indices.reshape(*lead, *indices.shape)
+    lead = (1,) * (q.ndim - 1 - indices.ndim)
+    table = space.constant(indices.reshape(*lead, *indices.shape), q)
+    valid = None
     if tokens is not None:
-        shape = np.broadcast_shapes(tokens.shape[:-1], indices.shape[:-1])
-        of_all = np.broadcast_to(tokens, (*shape, tokens.shape[-1]))
-        valid = np.take_along_axis(
-            of_all, np.broadcast_to(indices, (*shape, indices.shape[-1])), -1
-        )
-        if not valid.any(axis=-1).all():
+        valid = space.at(tokens, table)
+        if not (space.traced or valid.any(-1).all()):
             raise ValueError("landmarks of one of the sequences are all padding.")
-        valid = space.constant(valid, q)
-    table = space.constant(indices, q)
     return LandmarkTokens(
         space.take_rows(q, table), space.take_rows(k, table), valid, valid
     )
@@ -214,7 +218,7 @@ def _nearest_means(space, x, centers, valid, tokens):
     nearness = x @ centers.swapaxes(-1, -2) - (centers * centers).sum(-1)[..., None, :] / 2
     if valid is not None:
         nearness = xp.where(valid, nearness, -np.inf)
-    numbers = space.constant(np.arange(centers.shape[-2]), x)
+    numbers = space.arange(centers.shape[-2], x)
     belongs = nearness.argmax(-1)[..., None] == numbers
     if tokens is not None:
         belongs = belongs & tokens
@@ -232,7 +236,7 @@ def _pivots(space, x, tokens, m, scale, rng):
     rows = to_numpy(x, "x")
     *lead, n, _ = rows.shape
     if tokens is not None:
-        tokens = np.broadcast_to(tokens, (*lead, n))
+        tokens = np.broadcast_to(tokens.cpu() if is_tensor(tokens) else tokens, (*lead, n))
     indices = np.zeros((*lead, m), dtype=np.int64)
     valid = np.zeros((*lead, m), dtype=bool)
     state = rng.bit_generator.state

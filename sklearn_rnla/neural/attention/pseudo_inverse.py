@@ -40,7 +40,8 @@ def newton_pinv(space, A, tol):
     stop at `tol` acts as a cutoff. Each matrix has its own start and stops by itself;
     one whose residual stops falling, as rounding grows threefold a step where A is
     singular, gets the pseudo-inverse by singular values, those below `tol` of the
-    largest left out.
+    largest left out. Where tensors are traced, the steps are as many as any matrix may
+    need, and there is no such way out: the last iterate whose residual fell is taken.
 
     Xiong et al. (2021, equation 14) take four products a step that resolve 13 / 12 as
     much, from ``A^T / (||A||_1 ||A||_inf)``, with the largest norms of the batch.
@@ -61,7 +62,7 @@ def _iterate(space, A, tol):
     residual = xp.full_like(total, np.inf)
     active = xp.ones_like(total, dtype=bool)
     converged = ~active
-    for _ in range(_MOST_STEPS):
+    for _ in range(_steps_for(A.shape[-1], tol) if space.traced else _MOST_STEPS):
         AZ = A @ Z
         AZ2 = AZ @ AZ
         before = residual
@@ -72,12 +73,24 @@ def _iterate(space, A, tol):
             residual = ((A - AZ @ A) ** 2).sum((-2, -1))
         converged = converged | (active & (residual <= bound))
         active = active & ~converged & (residual < before)
-        if not bool(active.any()):
+        if not (space.traced or bool(active.any())):
             break
         Z = xp.where(active[..., None, None], Z @ (3 * (I - AZ) + AZ2), Z)
-    if bool(converged.all()):
+    if space.traced or bool(converged.all()):
         return Z
     return xp.where(converged[..., None, None], Z, space.pinv(A, tol))
+
+
+def _steps_for(m, tol):
+    """Return how many steps resolve any m x m matrix.
+
+    A step takes 1 - x to its third power, for each eigenvalue x of A Z. So k steps leave
+    ``s^2 (1 - c s^2)^(2 3^k)`` of a squared singular value s^2, the largest of which is 1,
+    and that is at most ``1 / (2 e c 3^k)``, m times no more than tol^2. The start has c at
+    least about 1, and the last step sees that the one before was enough.
+    """
+    steps = np.ceil(np.log(m / (2 * np.e * tol**2)) / np.log(3)) + 1
+    return int(np.clip(steps, 2, _MOST_STEPS))
 
 
 def _largest_eigenvalue(xp, G):

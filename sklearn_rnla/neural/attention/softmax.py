@@ -27,6 +27,8 @@ class NumpyArrays:
     """Arrays of numpy: attention by tiles, in the threads of the engine."""
 
     xp = np
+    # Whether the values of arrays are out of sight.
+    traced = False
 
     def read(self, x, name):
         """Return `x` in float32 or float64, checked."""
@@ -39,7 +41,19 @@ class NumpyArrays:
 
     def constant(self, a, like):
         """Return an array of booleans or integers for use with `like`."""
-        return a
+        return np.asarray(a)
+
+    def arange(self, n, like):
+        """Return 0, 1, ..., n - 1 for use with `like`."""
+        return np.arange(n)
+
+    def true_first(self, tokens):
+        """Return indices that take what is true to the front, and else keep the order."""
+        return np.argsort(~tokens, axis=-1, kind="stable")
+
+    def at(self, x, indices):
+        """Return entries of each row of x, at indices that broadcast to its rows."""
+        return np.take_along_axis(*_of_same_rows(np, x, indices), -1)
 
     def cast(self, x, dtype):
         """Return `x` in floats of a dtype."""
@@ -133,10 +147,18 @@ class NumpyArrays:
 
 
 class Tensors:
-    """Tensors of torch: differentiable, on their device, by its fused attention."""
+    """Tensors of torch: differentiable, on their device, by its fused attention.
+
+    While they are traced (`torch.compile`, `torch.export`, `torch.jit.trace`) or mapped
+    (`torch.vmap`), nothing may depend on their values.
+    """
 
     def __init__(self):
-        self.xp = sys.modules["torch"]
+        self.xp = torch = sys.modules["torch"]
+        self.traced = torch.compiler.is_compiling() or (
+            torch.jit.is_tracing()
+            or torch._C._functorch.peek_interpreter_stack() is not None
+        )
 
     def read(self, x, name):
         """Return `x` in float32 or float64, checked."""
@@ -145,7 +167,7 @@ class Tensors:
         if not x.numel():
             raise ValueError(f"{name} has shape {tuple(x.shape)}: it has no entry.")
         x = x.float() if x.itemsize < 4 else x
-        if not all_finite(x):
+        if not (self.traced or all_finite(x)):
             raise ValueError(f"{name} contains NaN or infinity.")
         return x
 
@@ -156,6 +178,18 @@ class Tensors:
     def constant(self, a, like):
         """Return a tensor of booleans or integers for use with `like`."""
         return self.xp.as_tensor(a, device=like.device)
+
+    def arange(self, n, like):
+        """Return 0, 1, ..., n - 1 for use with `like`."""
+        return self.xp.arange(n, device=like.device)
+
+    def true_first(self, tokens):
+        """Return indices that take what is true to the front, and else keep the order."""
+        return (~tokens).to(self.xp.uint8).argsort(dim=-1, stable=True)
+
+    def at(self, x, indices):
+        """Return entries of each row of x, at indices that broadcast to its rows."""
+        return self.xp.take_along_dim(*_of_same_rows(self.xp, x, indices), -1)
 
     def cast(self, x, dtype):
         """Return `x` in floats of a dtype."""
@@ -221,6 +255,12 @@ class Tensors:
         attend = self.xp.nn.functional.scaled_dot_product_attention
         out = attend(q, k, v, attn_mask=mask, scale=scale)
         return out.reshape(*lead, *out.shape[-2:])
+
+
+def _of_same_rows(xp, x, indices):
+    """Return two arrays with all dimensions but the last one of the same size."""
+    lead = np.broadcast_shapes(x.shape[:-1], indices.shape[:-1])
+    return [xp.broadcast_to(y, (*lead, y.shape[-1])) for y in (x, indices)]
 
 
 def namespace_of(**arrays):

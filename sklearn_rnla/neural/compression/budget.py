@@ -20,20 +20,34 @@ BUDGET = [
 
 
 class CompressedLayers(NamedTuple):
-    """Layers within a budget.
+    """Layers that were compressed to fit a budget.
 
     Attributes
     ----------
     factors : dict of str to LowRankFactors or None
-        None where a layer stays as it is.
+        Factors of each layer. None means that the layer is left as it is.
     table : dict of str to list
-        Columns, one entry a layer: "layer", "n_out", "n_in", "rank" (None where it stays
-        as it is), "n_parameters", "n_parameters_before", "weight_error" and
-        "output_error" (None without activations). For `pandas.DataFrame`.
+        One row per layer, ready for `pandas.DataFrame`. The columns are "layer", "n_out",
+        "n_in", "rank" (None if the layer is left as it is), "n_parameters",
+        "n_parameters_before", "weight_error" and "output_error" (None without
+        activations).
     n_parameters : int
-        Entries of all matrices, at most the budget.
+        Number of entries of all matrices, at most the budget.
     n_parameters_before : int
-        Entries of all matrices given.
+        Number of entries of the given matrices.
+
+    See Also
+    --------
+    compress_layers : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import compress_layers
+    >>> weights = {"first": np.eye(40, 30), "second": np.eye(10, 40)}
+    >>> found = compress_layers(weights, 0.5)
+    >>> found.n_parameters, found.n_parameters_before
+    (750, 1600)
     """
 
     factors: dict
@@ -61,46 +75,48 @@ def compress_layers(
     Parameters
     ----------
     weights : dict of str to array-like or tensor of shape (n_out, n_in)
-        Matrices by name, as in torch.
+        Weight matrices by name, as in torch.
     budget : float or int
-        Entries that all matrices may have together: a share in (0, 1], or a number. At
-        least those of rank 1 everywhere.
+        Number of entries that all matrices may have together, as a fraction of the present
+        number in (0, 1] or as an absolute number. It must allow rank 1 in every layer.
     activations : dict of str to array-like or tensor of shape (..., n_in), default=None
-        Inputs of some layers or all. Errors of these are those of their outputs.
+        Inputs of some or all layers. For these layers, the errors of the outputs count
+        rather than those of the weights.
     biases : dict of str to array-like or tensor of shape (n_out,), default=None
-        Of some layers or all.
+        Biases of some or all layers.
     relative : bool, default=True
-        Whether the error of a layer counts relative to its norm. If not, large layers
-        and large activations count more.
+        Whether the error of a layer counts relative to its norm. If false, layers with
+        large weights or large activations count more.
     ridge : float, default=None
-        As in `low_rank_factorize`.
+        Regularisation of the activations' second moments, see `low_rank_factorize`.
 
     Returns
     -------
     CompressedLayers
-        ``(factors, table, n_parameters, n_parameters_before)``.
+        The named tuple ``(factors, table, n_parameters, n_parameters_before)``.
 
     Raises
     ------
     ValueError
-        When there are no layers, names are not those of weights, the budget is too small,
-        or an array does not fit.
+        If `weights` is empty, if `activations` or `biases` name other layers, if the
+        budget is too small, or if shapes do not match.
     TypeError
-        When an array does not hold real numbers.
+        If an array does not hold real numbers.
 
     See Also
     --------
-    low_rank_factorize : One layer.
+    low_rank_factorize : Compresses a single layer.
 
     Notes
     -----
-    A rank costs ``n_out + n_in`` entries and removes the square of its singular value
-    from the error; the whole matrix costs its entries and leaves none. What removes
-    most for each entry goes first, along the convex hull of error over cost of each layer,
-    which minimises the sum of squared errors as long as no step exceeds the budget. Where
-    one does, its layer goes on along the hull of what it can still afford; and all is
-    tried again with that step first, and from the same compression of all layers, which
-    is never better than the result.
+    One more rank costs ``n_out + n_in`` entries and removes the square of its singular
+    value from the error. Keeping the whole matrix costs all its entries and leaves no
+    error. The budget is spent greedily: the step that removes the most error per entry
+    comes first, along the convex hull of error over cost of each layer. This minimises the
+    sum of squared errors as long as each step fits into what is left of the budget. If one
+    does not, its layer continues along the hull of what it can still afford. The whole
+    search is then repeated with that step first, and from the same compression of all
+    layers, and the best of the results is returned.
 
     Examples
     --------
@@ -149,11 +165,14 @@ def layers_of(weights, activations, biases, ridge) -> dict:
         When there is none, a name is unknown, or an array does not fit.
     """
     if not weights:
-        raise ValueError("weights={} must have at least one layer.")
+        raise ValueError("weights={} is empty, but must have at least one layer.")
     for title, given in {"activations": activations, "biases": biases}.items():
         unknown = [name for name in given or {} if name not in weights]
         if unknown:
-            raise ValueError(f"{title} names {unknown[0]!r}, which weights does not.")
+            raise ValueError(
+                f"{title} names {unknown[0]!r}, but weights has only "
+                f"{', '.join(map(repr, weights))}."
+            )
     activations, biases = activations or {}, biases or {}
     return {
         name: make_layer(W, activations.get(name), biases.get(name), ridge, str(name))
@@ -247,7 +266,7 @@ def allot(options, limit) -> dict:
     if limit < least:
         raise ValueError(
             f"budget={limit} must be at least {least}, "
-            "the entries of rank 1 in every layer."
+            "the number of entries of rank 1 in every layer."
         )
     starts = [dict.fromkeys(options, 0), _alike(options, limit)]
     chosen, refused = _spend(options, starts[0], limit - least)

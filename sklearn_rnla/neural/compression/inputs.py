@@ -87,8 +87,8 @@ class InputMoments:
         """
         if center and self.count < 2:
             raise ValueError(
-                "activations are one sample, but where there is a bias at least two are "
-                "needed: it could do for all that they tell."
+                "activations are one sample, but with a bias at least two are needed, as "
+                "the bias alone could reproduce a single one."
             )
         moments = self._moments.about_mean() if center else self._moments.about()
         return moments.squares / self.count

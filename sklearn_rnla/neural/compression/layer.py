@@ -35,32 +35,45 @@ RIDGE = [Interval(Real, 0, None, closed="left"), None]
 
 
 class LowRankFactors(NamedTuple):
-    """A matrix W of shape (n_out, n_in) as a product of two.
+    """A matrix W of shape (n_out, n_in), approximated by a product of two matrices.
 
     Attributes
     ----------
     left : ndarray or tensor of shape (n_out, rank)
-        Orthonormal columns.
+        The second factor, with orthonormal columns.
     right : ndarray or tensor of shape (rank, n_in)
-        ``W ~ left right``: a layer of `right` without bias, then one of `left`.
+        The first factor: ``W ~ left right``. A layer with weights `right` and no bias,
+        followed by one with weights `left`, replaces the layer with weights W.
     bias : ndarray, tensor or None of shape (n_out,)
-        Bias of the second layer, with what the mean activation loses put right. None
-        where no bias was given.
+        Bias of the second layer, corrected for what the mean activation loses. None if no
+        bias was given.
     rank : int
-        Of the product.
+        Rank of the product.
     n_parameters : int
-        Entries of both factors: ``rank (n_out + n_in)``.
+        Number of entries of both factors, ``rank (n_out + n_in)``.
     n_parameters_before : int
-        Entries of W.
+        Number of entries of W.
     break_even : float
-        Rank ``n_out n_in / (n_out + n_in)`` at which they are equal.
+        The rank at which these numbers are equal, ``n_out n_in / (n_out + n_in)``.
     worthwhile : bool
         Whether the factors have fewer entries than W. If not, keep W.
     weight_error : float
-        ``||W - left right||_F / ||W||_F``.
+        Relative error of the weights, ``||W - left right||_F / ||W||_F``.
     output_error : float or None
-        ``||X (W - left right)^T||_F / ||X W^T||_F`` on the activations, with a bias
-        about their mean. None without activations.
+        Relative error of the outputs, ``||X (W - left right)^T||_F / ||X W^T||_F``. With a
+        bias, both norms are about the mean. None if no activations were given.
+
+    See Also
+    --------
+    low_rank_factorize : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import low_rank_factorize
+    >>> found = low_rank_factorize(np.random.default_rng(0).random((30, 20)), rank=2)
+    >>> found.left.shape, found.right.shape, found.n_parameters, found.break_even
+    ((30, 2), (2, 20), 100, 12.0)
     """
 
     left: np.ndarray
@@ -234,58 +247,63 @@ def low_rank_factorize(
 ):
     """Replace a layer's matrix by a product of two smaller ones.
 
-    Exactly one of `rank`, `energy`, `error` and `compression` is to be given.
+    Exactly one of `rank`, `energy`, `error` and `compression` must be given.
 
     Parameters
     ----------
     W : array-like or tensor of shape (n_out, n_in)
-        As in torch: the layer is ``x W^T + bias``. Transpose scikit-learn's.
+        Weights as in torch, for a layer ``x W^T + bias``. Weights of scikit-learn must be
+        transposed.
     rank : int, default=None
-        Of the product, at most ``min(n_out, n_in)``.
+        Rank of the product, at most ``min(n_out, n_in)``.
     energy : float, default=None
-        Share in (0, 1] of the squared norm to keep: of the outputs' with activations, of
-        the weights' without. The least rank that does.
+        Fraction in (0, 1] of the squared norm to keep, that of the outputs if activations
+        are given and else that of the weights. The smallest rank that keeps it is used.
     error : float, default=None
-        Relative error in [0, 1) to allow instead: ``energy = 1 - error**2``.
+        Relative error in [0, 1) to allow. It is the same as ``energy = 1 - error**2``.
     compression : float, default=None
-        How many times fewer entries, at least 1. The largest rank that does.
+        Factor, at least 1, by which the number of entries is reduced. The largest rank that
+        achieves it is used.
     activations : array-like or tensor of shape (..., n_in), default=None
-        Inputs X of the layer. If given, the error of the outputs ``X W^T`` is
-        minimised, rather than that of W.
+        Inputs X of the layer. If given, the error of the outputs ``X W^T`` is minimised
+        rather than that of W.
     bias : array-like or tensor of shape (n_out,), default=None
-        Of the layer. With activations, their mean is then left to it.
+        Bias of the layer. If activations are given, too, the bias takes over the mean of
+        the outputs, so that the factors only need to reproduce what varies.
     ridge : float, default=None
-        Added to the second moments of the activations, in units of their mean diagonal
-        entry: directions that these samples lack are not free. None is
-        ``n_in / (2 n_samples)``; 0 is the optimum on these samples.
+        Number added to the diagonal of the activations' second moments, relative to the
+        mean of that diagonal. It keeps directions in play that these samples do not show.
+        None means ``n_in / (2 n_samples)``, and 0 the optimum for these samples.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration that finds few factors of a large matrix.
 
     Returns
     -------
     LowRankFactors
-        ``(left, right, bias, rank, n_parameters, ...)``, arrays as W came. Whether the
-        factors are smaller than W says ``worthwhile``; no warning does.
+        The named tuple ``(left, right, bias, rank, n_parameters, ...)``, with arrays like
+        W. Its field ``worthwhile`` tells whether the factors are smaller than W; there is
+        no warning if they are not.
 
     Raises
     ------
     ValueError
-        When not exactly one criterion is given or it is out of range, when an array is
-        not finite, or shapes do not fit.
+        If not exactly one criterion is given or it is out of range, if an array has NaN or
+        infinity, or if shapes do not match.
     TypeError
-        When an array does not hold real numbers.
+        If an array does not hold real numbers.
 
     See Also
     --------
-    compress_layers : Ranks of several layers by one budget.
+    compress_layers : Chooses the ranks of several layers within one budget.
 
     Notes
     -----
-    With ``L L^T = X^T X / n + ridge I`` and ``W L = U S V^T``, the minimum is
-    ``W ~ U_k S_k V_k^T L^-1`` [1]_. That is ``U_k U_k^T W``, which needs no inverse: it is
-    computed so, and activations may lack directions. Output errors below 1e-8 drown in
-    the rounding of the Gram matrix. ``n n_in^2`` flops for the activations, and a singular
-    value decomposition of n_out x n_in; by iteration where the rank is known and small.
+    Let ``L L^T = X^T X / n + ridge I`` and ``W L = U S V^T``. The optimum is
+    ``W ~ U_k S_k V_k^T L^-1`` [1]_. It is computed as ``U_k U_k^T W``, which is the same
+    and needs no inverse, so that activations may span fewer than n_in directions. Output
+    errors below 1e-8 are lost in the rounding of the Gram matrix. The activations cost
+    ``n n_in^2`` flops. The rest is a singular value decomposition of an n_out x n_in
+    matrix, or an iteration if the rank is known and small.
 
     References
     ----------

@@ -7,7 +7,6 @@ from copy import deepcopy
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
@@ -59,17 +58,16 @@ def layer_inputs(network, factors, X):
 
 
 class _Factored:
-    """Predictions of a network whose matrices are products.
+    """Predicts by products of matrices.
 
-    `fit` trains a network as scikit-learn's, which has `coefs_` and no factors; it
-    predicts by that then.
+    After `fit`, which trains an ordinary network with `coefs_`, it predicts by those.
     """
 
     @property
     def partial_fit(self):
         raise AttributeError(
-            f"{type(self).__name__} is not trained further: train the network that it "
-            "came from, and compress that, or call fit."
+            f"{type(self).__name__} has no partial_fit. Train the original network "
+            "further and compress it again, or call fit to train a new one."
         )
 
     def _fit(self, X, y, **options):
@@ -87,36 +85,49 @@ class _Factored:
         return output
 
 
-class FactoredMLPClassifier(_Factored, MLPClassifier):
-    """An `MLPClassifier` with products of matrices in the place of some.
+_DOC = """
 
-    `compress_mlp` makes it. Parameters, attributes and methods are those of
-    `sklearn.neural_network.MLPClassifier`, but that `coefs_` are ``factors_``, and that
-    there is no `partial_fit`. A clone, or a call of `fit`, is as with `MLPClassifier`.
+    Returned by `compress_mlp`. Parameters, attributes and methods are those of
+    `sklearn.neural_network.{base}`, with two exceptions: ``factors_`` takes the place of
+    ``coefs_``, and there is no `partial_fit`. Cloning or calling `fit` gives an ordinary
+    `{base}` again.
 
     Attributes
     ----------
     factors_ : list of tuple of ndarray
-        For each layer its matrix, or two that are applied one after the other.
+        For each layer its matrix, or the two matrices that are applied one after the
+        other.
     compression_ : dict of str to list
         What became of each layer, as columns of a table.
+
+    See Also
+    --------
+    compress_mlp : Makes it from a trained network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import {base}
+    >>> from sklearn_rnla import compress_mlp
+    >>> X = np.random.default_rng(0).standard_normal((200, 10))
+    >>> y = (X[:, 0] > 0).astype({dtype})
+    >>> network = {base}(hidden_layer_sizes=50, max_iter=20, random_state=0, tol=10.0)
+    >>> small = compress_mlp(network.fit(X, y), 0.5, X)
+    >>> [len(matrices) for matrices in small.factors_]
+    [2, 1]
     """
+
+
+class FactoredMLPClassifier(_Factored, MLPClassifier):
+    """An `MLPClassifier` in which some weight matrices are products of two smaller ones."""
+
+    __doc__ = (__doc__ or "") + _DOC.format(base="MLPClassifier", dtype="int")
 
 
 class FactoredMLPRegressor(_Factored, MLPRegressor):
-    """An `MLPRegressor` with products of matrices in the place of some.
+    """An `MLPRegressor` in which some weight matrices are products of two smaller ones."""
 
-    `compress_mlp` makes it. Parameters, attributes and methods are those of
-    `sklearn.neural_network.MLPRegressor`, but that `coefs_` are ``factors_``, and that
-    there is no `partial_fit`. A clone, or a call of `fit`, is as with `MLPRegressor`.
-
-    Attributes
-    ----------
-    factors_ : list of tuple of ndarray
-        For each layer its matrix, or two that are applied one after the other.
-    compression_ : dict of str to list
-        What became of each layer, as columns of a table.
-    """
+    __doc__ = (__doc__ or "") + _DOC.format(base="MLPRegressor", dtype="float")
 
 
 @validate_params(
@@ -133,47 +144,51 @@ class FactoredMLPRegressor(_Factored, MLPRegressor):
 def compress_mlp(
     network, budget, X=None, *, method="low_rank", ridge=None, criterion="outputs"
 ):
-    """Compress a trained network of scikit-learn, without training it again.
+    """Compress a trained network of scikit-learn without retraining it.
 
     Parameters
     ----------
     network : MLPClassifier or MLPRegressor
-        Fitted. It stays as it is.
+        A fitted network. It is not changed.
     budget : float or int
-        Entries that all of `coefs_` may have together: a share in (0, 1], or a number.
+        How many entries all weight matrices together may have, as a fraction of the
+        present number in (0, 1] or as an absolute number.
     X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-        Samples such as the network is to see, without labels: its training data. With
-        "low_rank", None compresses the matrices for their own sake.
+        Samples that are typical of what the network will see, for example its training
+        data; labels are not needed. The error of the outputs on these samples is then
+        kept small. If None, which only "low_rank" allows, the error of the weights is.
     method : {"low_rank", "neurons"}, default="low_rank"
-        - "low_rank": products of two matrices, see `compress_layers`;
-        - "neurons": fewer hidden neurons, see `select_neurons`, with about the same
-          relative error in each layer.
+        - "low_rank" replaces weight matrices by products of two smaller ones, as
+          `compress_layers` does.
+        - "neurons" removes hidden neurons, as `select_neurons` does. All layers end up
+          with about the same relative error.
 
     ridge : float, default=None
-        As in `low_rank_factorize` or `select_neurons`.
+        Regularisation of the activations' second moments; see `low_rank_factorize` and
+        `select_neurons` for its default.
     criterion : {"outputs", "activations"}, default="outputs"
-        For "neurons", as in `select_neurons`.
+        What "neurons" preserves, see `select_neurons`.
 
     Returns
     -------
     FactoredMLPClassifier, FactoredMLPRegressor, MLPClassifier or MLPRegressor
-        Fitted, and of the class of `network`: with "low_rank" of a subclass that
-        predicts by ``factors_``; with "neurons" of scikit-learn's own, with fewer
-        ``hidden_layer_sizes``. Its ``compression_`` is a table of what became of
-        each layer.
+        A fitted network. "low_rank" returns a subclass of the class of `network` that
+        predicts with ``factors_``; "neurons" returns an ordinary network with smaller
+        ``hidden_layer_sizes``. The attribute ``compression_`` is a table of what became
+        of each layer.
 
     Raises
     ------
     ValueError
-        When the budget is too small, X does not fit, or "neurons" has no X or no hidden
-        layer.
+        If the budget is too small, if the columns of X are not those that the network was
+        trained on, or if "neurons" gets no X or finds no hidden layer.
     NotFittedError
-        When the network is not fitted.
+        If the network is not fitted.
 
     See Also
     --------
-    compress_layers : The same for matrices.
-    select_neurons : The same for two of them.
+    compress_layers : Compresses any set of weight matrices.
+    select_neurons : Removes neurons between two weight matrices.
 
     Examples
     --------
@@ -188,23 +203,19 @@ def compress_mlp(
     """
     check_is_fitted(network)
     if not hasattr(network, "coefs_"):
-        raise ValueError("network is factored: compress the one it came from.")
-    if X is not None:
-        X = check_array(
-            X,
-            accept_sparse=["csr"],
-            dtype=[np.float64, np.float32],
-            input_name="X",
+        raise ValueError(
+            "network is factored already: compress the network that it was made from."
         )
-        n_features = network.coefs_[0].shape[0]
-        if X.shape[1] != n_features:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but network takes {n_features}."
-            )
+    if X is not None:
+        options = {"accept_sparse": ["csr"], "dtype": [np.float64, np.float32]}
+        # Names of columns must be those of the training data, in their order.
+        X = validate_data(network, X, reset=False, **options)
     if method == "low_rank":
         return _factored(network, budget, X, ridge)
     if X is None:
-        raise ValueError("method='neurons' needs X: neurons are chosen by activations.")
+        raise ValueError(
+            "method='neurons' needs X, samples from whose activations it chooses neurons."
+        )
     return _thinned(network, budget, X, criterion, ridge)
 
 

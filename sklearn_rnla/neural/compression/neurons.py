@@ -32,18 +32,31 @@ class NeuronSubset(NamedTuple):
     Attributes
     ----------
     indices : ndarray of shape (k,)
-        Neurons kept, ascending.
+        Indices of the neurons that are kept, in increasing order.
     W_in : ndarray or tensor of shape (k, n_in)
         Their rows of the first matrix.
     bias_in : ndarray, tensor or None of shape (k,)
         Their entries of the first bias.
     W_out : ndarray or tensor of shape (n_out, k)
-        The second matrix, with what the other neurons did folded in.
+        The second matrix, into which the effect of the other neurons is folded.
     bias_out : ndarray, tensor or None of shape (n_out,)
-        The second bias, with their means folded in.
+        The second bias, into which the means of the other neurons are folded.
     error : float
-        Of the outputs ``H W_out^T`` of the second layer on the activations, in Frobenius
-        norm, relative; with a bias about their mean.
+        Relative error of the outputs ``H W_out^T`` of the second layer, in the Frobenius
+        norm. With a bias, both norms are about the mean.
+
+    See Also
+    --------
+    select_neurons : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import select_neurons
+    >>> H = np.random.default_rng(0).random((100, 20))
+    >>> found = select_neurons(np.ones((20, 5)), np.ones((3, 20)), H, 8)
+    >>> found.indices.shape, found.W_in.shape, found.W_out.shape
+    ((8,), (8, 5), (3, 8))
     """
 
     indices: np.ndarray
@@ -146,52 +159,55 @@ def select_neurons(
     Parameters
     ----------
     W_in : array-like or tensor of shape (n_neurons, ...)
-        What makes the neurons: a matrix as in torch, or filters of a convolution.
+        Weights that make the neurons: a matrix as in torch, or filters of a convolution.
     W_out : array-like or tensor of shape (n_out, n_neurons, ...)
-        What reads them. Further dimensions are those of a filter: a channel's are all
-        changed alike.
+        Weights that read the neurons. Further dimensions are those of a filter, all entries
+        of which are changed in the same way.
     activations : array-like or tensor of shape (..., n_neurons)
-        What W_out reads: H, after the activation function.
+        Values H of the neurons after the activation function, as W_out reads them.
     n : int or float
-        Neurons to keep: a number, or a share in (0, 1]. With ``ridge=0``, fewer are kept
-        where they determine the others.
+        How many neurons to keep, as a number or as a fraction in (0, 1]. With ``ridge=0``,
+        fewer are kept if they determine the others.
     bias_in : array-like or tensor of shape (n_neurons,), default=None
-        Of the first layer.
+        Bias of the first layer.
     bias_out : array-like or tensor of shape (n_out,), default=None
-        Of the second. If given, the means of neurons left out go there: a neuron that is
-        constant costs nothing.
+        Bias of the second layer. If given, the means of removed neurons are folded into it,
+        so that constant neurons cost nothing.
     criterion : {"outputs", "activations"}, default="outputs"
-        What chosen neurons are to span: the outputs ``H W_out^T``, or H.
+        What the chosen neurons are to reproduce: the outputs ``H W_out^T``, or H itself.
     ridge : float, default=None
-        Added to the second moments of the activations, in units of their mean diagonal
-        entry, as if each neuron had noise of its own. None is
-        ``n_neurons / (10 n_samples)``; 0 is least squares on these samples.
+        Number added to the diagonal of the activations' second moments, relative to the
+        mean of that diagonal, as if each neuron had noise of its own. None means
+        ``n_neurons / (10 n_samples)``, and 0 least squares on these samples.
 
     Returns
     -------
     NeuronSubset
-        ``(indices, W_in, bias_in, W_out, bias_out, error)``, arrays as they came.
+        The named tuple ``(indices, W_in, bias_in, W_out, bias_out, error)``, with arrays
+        like those given.
 
     Raises
     ------
     ValueError
-        When `n` exceeds the neurons, an array is not finite, or shapes do not fit.
+        If `n` exceeds the number of neurons, if an array has NaN or infinity, or if shapes
+        do not match.
     TypeError
-        When an array does not hold real numbers.
+        If an array does not hold real numbers.
 
     See Also
     --------
-    low_rank_factorize : Mixtures of neurons, rather than neurons.
-    sklearn_rnla.linalg.interpolative : The decomposition of any matrix.
+    low_rank_factorize : Keeps mixtures of neurons instead.
+    sklearn_rnla.linalg.interpolative : Decomposes any matrix in this way.
 
     Notes
     -----
-    An interpolative decomposition of the activations, ``H ~ H[:, J] Z``, and
-    ``W_out Z^T`` in the place of W_out [1]_. J is chosen greedily: the neuron that takes
-    most of what is left of the outputs, each by orthogonal least squares [2]_, where [1]_
-    pivots on H. Without a ridge, that fails where samples are hardly more than neurons.
-    All on the second moments of H: ``n_samples n_neurons^2`` flops for these, and
-    ``4 k n_neurons^2`` for k neurons.
+    This is an interpolative decomposition of the activations, ``H ~ H[:, J] Z``, after
+    which ``W_out Z^T`` takes the place of W_out [1]_. The columns J are chosen greedily:
+    each step adds the neuron that explains most of what is left of the outputs, by
+    orthogonal least squares [2]_, where [1]_ pivots on H. Without a ridge this fails if
+    there are hardly more samples than neurons. Everything is computed from the second
+    moments of H: ``n_samples n_neurons^2`` flops for these, and ``4 k n_neurons^2`` for k
+    neurons.
 
     References
     ----------
@@ -262,7 +278,9 @@ def count_of(n, n_neurons) -> int:
 def _check_shapes(W_in, W_out):
     for name, W in {"W_in": W_in, "W_out": W_out}.items():
         if W.ndim < 2:
-            raise ValueError(f"{name} has shape {W.shape}, but is to have 2 dimensions.")
+            raise ValueError(
+                f"{name} has shape {W.shape}, but at least 2 dimensions are expected."
+            )
     if W_out.shape[1] != len(W_in):
         raise ValueError(
             f"W_out reads {W_out.shape[1]} neurons, but W_in makes {len(W_in)}."

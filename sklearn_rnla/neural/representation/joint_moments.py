@@ -232,22 +232,31 @@ def cka_of(cross, squares, traces, products, n):
     Returns
     -------
     tuple of float
-        NaN where a layer is constant; the second also below 4 samples.
+        Zero where a layer is constant; the second also below 4 samples, and where an
+        unbiased estimate of a squared norm is not positive.
     """
-    plain = _ratio(cross, *squares)
-    plain = float(np.minimum(plain, 1.0))
+    plain = min(_ratio(cross, *squares), 1.0)
     if n < 4:
-        return plain, np.nan
+        return plain, 0.0
     pairs = ((cross, 0, 1), (squares[0], 0, 0), (squares[1], 1, 1))
     # The unbiased HSIC of Song et al. (2012), equation 5, of a linear kernel, times
     # n (n - 3): centring a kernel without its diagonal leaves these.
     debiased = [
-        value - n / (n - 2) * product + traces[i] * traces[j] / ((n - 1) * (n - 2))
+        _without_rounding(
+            value, -n / (n - 2) * product, traces[i] * traces[j] / ((n - 1) * (n - 2))
+        )
         for (value, i, j), product in zip(pairs, products, strict=True)
     ]
     return plain, _ratio(*debiased)
 
 
+def _without_rounding(*terms):
+    """Return a sum, zero where its terms cancel but for rounding."""
+    total = sum(terms)
+    rounding = _ROUNDING * np.finfo(np.float64).eps * max(map(abs, terms))
+    return 0.0 if abs(total) <= rounding else total
+
+
 def _ratio(cross, left, right):
     scale = np.sqrt(max(left, 0.0)) * np.sqrt(max(right, 0.0))
-    return float(cross / scale) if scale > 0 else np.nan
+    return float(cross / scale) if scale > 0 else 0.0

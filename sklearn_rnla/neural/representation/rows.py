@@ -9,8 +9,9 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
 from ..._refusals import refuse_containers, refuse_masked, refuse_missing
-from ...operators import as_row_matrix, is_read_lazily
+from ...operators import as_row_matrix, is_read_lazily, passes
 from ...operators.lanes import split
+from ...operators.moments import exponent_of, safe_exponent
 from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
 from ...operators.stacking import stack_rows
@@ -86,6 +87,20 @@ def activation_rows(X, name, *, block_size=None, n_jobs=None):
     return as_row_matrix(_checked(X, name), block_size=block_size, n_jobs=n_jobs)
 
 
+def in_safe_unit(rows):
+    """Return rows in a unit, as a few of them tell, in which squares are in range."""
+    exponent = safe_exponent(rows)
+    return rows.in_unit(rows.exponent + exponent) if exponent else rows
+
+
+def in_unit_of_largest(rows):
+    """Return rows in units of their largest entry, which a pass finds."""
+    (largest,) = rows.fold(passes.fold_largest, combine=passes.larger)
+    if not 0 < largest < np.inf:
+        return rows
+    return rows.in_unit(rows.exponent + exponent_of(largest))
+
+
 def in_process(rows):
     """Whether any rows can be had in this process, as often as wanted."""
     return hasattr(rows, "values")
@@ -103,7 +118,9 @@ def sample_gram(A):
     ndarray of shape (n_samples, n_samples)
         By slices of columns, each centred by a copy.
     """
-    mean = A.moments.mean if A.center else np.zeros(A.shape[1])
+    # Moments come first: they may change the unit of the rows.
+    moments = A.moments
+    mean = moments.mean if A.center else np.zeros(A.shape[1])
     B = A.rows.in_memory()
     B = sp.csc_array(B) if sp.issparse(B) else B
     gram = np.zeros((A.shape[0],) * 2)

@@ -13,29 +13,51 @@ from ..._sklearn import Interval, StrOptions, validate_params
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
-from ...operators.moments import point_near, shift_rows
+from ...operators.moments import is_in_range, point_near, shift_rows
 from ...operators.rows import add_states
 from ..arrays import to_numpy
 from .joint_moments import JointMoments, cka_of, fold_joint, is_constant, typical_square
-from .rows import WIDEST, PairedRows, in_process, sample_gram
+from .rows import (
+    WIDEST,
+    PairedRows,
+    in_process,
+    in_safe_unit,
+    in_unit_of_largest,
+    sample_gram,
+)
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32
 
 
 class CKA(NamedTuple):
-    """Centred kernel alignment of two representations, with a linear kernel.
+    """Centred kernel alignment (CKA) of two representations, with a linear kernel.
 
     Attributes
     ----------
     similarity : float
-        Between 0 and 1; NaN where a representation is constant.
+        Between 0 and 1. It is 0 if a representation is constant.
     debiased : float
-        The same from unbiased estimates for the population, at most slightly above 1 and
-        possibly below 0; NaN below 4 samples.
+        The same ratio from unbiased estimates for the population. It can be negative, or
+        slightly above 1. It is 0 if the samples tell nothing: if a representation is
+        constant, if there are fewer than 4 samples, or if the estimate of a norm is not
+        positive.
     error_estimate : float
-        Standard error of `similarity` from the sketch, and no less than rounding; that
-        where it is exact.
+        Standard error of `similarity` that is due to the sketch. It is at least the
+        rounding error, which is all that is left if no sketch is used.
+
+    See Also
+    --------
+    linear_cka : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import linear_cka
+    >>> X, Y = np.random.default_rng(0).standard_normal((2, 50, 8))
+    >>> found = linear_cka(X, Y)
+    >>> found.debiased < found.similarity
+    True
     """
 
     similarity: float
@@ -67,46 +89,49 @@ def linear_cka(
     Parameters
     ----------
     X, Y : array-like, tensor, sparse matrix, memmap, dask array or iterator of blocks
-        Activations of shape (n_samples, any), read together in row blocks.
+        Activations of shape (n_samples, any number of features), read together in row
+        blocks.
     method : {"auto", "exact", "sketched"}, default="auto"
-        "auto" is exact up to 4096 features, or samples in memory, and sketched beyond.
+        "auto" is exact if there are up to 4096 features, or samples in memory, and
+        sketches otherwise.
     sketch_size : int, default=128
-        Directions of each representation that a sketch takes exactly.
+        Number of directions of each representation that a sketch treats exactly.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed; nothing depends on it where the result is exact.
+        Seed of the sketch. An exact result does not depend on it.
 
     Returns
     -------
     CKA
-        ``(similarity, debiased, error_estimate)``.
+        The named tuple ``(similarity, debiased, error_estimate)``.
 
     Raises
     ------
     ValueError
-        When X and Y differ in their rows, have NaN or infinity, or are iterators and too
-        wide to be read once.
+        If X and Y have different numbers of rows, if they have NaN or infinity, or if they
+        are iterators and so wide that they must be read several times.
 
     See Also
     --------
-    representation_spectrum : Of one representation.
-    principal_angles : Of the spans of the features.
+    representation_spectrum : Describes one representation.
+    principal_angles : Compares the spans of the features.
 
     Notes
     -----
-    ``||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)`` of the centred samples (Kornblith,
-    Norouzi, Lee & Hinton 2019, equation 5). It does not change where features are rotated,
-    shifted or scaled as a whole. In a few samples of many features it is near 1 whatever
-    they are; the debiased form, of the estimator of Song et al. (2012), is not.
+    With centred samples, ``||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F)`` (Kornblith,
+    Norouzi, Lee & Hinton 2019, equation 5). It does not change if the features are
+    rotated, shifted or multiplied by a number. For few samples of many features it is near
+    1 whatever they are; the debiased form, with the estimator of Song et al. (2012), is
+    not.
 
-    Exact: one pass, ``n_samples (d_X + d_Y)^2`` flops, or, of fewer samples than
-    features in all, the kernels of the samples. Sketched: three passes over each,
-    some ``20 n_samples (d_X + d_Y) (sketch_size + 32)`` flops. Of each norm, the part
-    on a basis of leading directions is exact, the rest is the mean of 32 Gaussian probes
-    (Meyer, Musco, Musco & Woodruff 2021, algorithm 1).
+    The exact form takes one pass of ``n_samples (d_X + d_Y)^2`` flops or, if there are
+    fewer samples than features, the kernels of the samples. A sketch takes three passes
+    over each side and about ``20 n_samples (d_X + d_Y) (sketch_size + 32)`` flops. The part
+    of each norm on a basis of leading directions is exact, and the rest is the mean of 32
+    Gaussian probes (Meyer, Musco, Musco & Woodruff 2021, algorithm 1).
 
     Examples
     --------
@@ -147,7 +172,7 @@ def _has_few_samples(pair):
 
 
 def _by_samples(pair):
-    K, L = (_kernel(CenteredMatrix(rows)) for rows in (pair.X, pair.Y))
+    K, L = (_kernel(CenteredMatrix(rows).in_safe_unit()) for rows in (pair.X, pair.Y))
     k, m = np.diagonal(K), np.diagonal(L)
     return cka_of(
         np.vdot(K, L),
@@ -169,6 +194,18 @@ def _kernel(A):
 
 
 def _by_features(pair):
+    """Return the alignment by Gram matrices of the features."""
+    pair.X, pair.Y = in_safe_unit(pair.X), in_safe_unit(pair.Y)
+    joint, fits = _fold_moments(pair)
+    if not all(fits) and pair.X.rereadable and pair.Y.rereadable:
+        # A few rows have not told the unit of the others.
+        pair.X, pair.Y = in_unit_of_largest(pair.X), in_unit_of_largest(pair.Y)
+        joint, _ = _fold_moments(pair)
+    return joint().cka(0, 1)
+
+
+def _fold_moments(pair):
+    """Return what makes joint moments, and whether those of each side are in range."""
     both = pair.X, pair.Y
     points = [point_near(rows) for rows in both]
     units = [
@@ -184,7 +221,9 @@ def _by_features(pair):
         )
     state = pair.fold(_fold_pair, shift, units)
     dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
-    return JointMoments.of_state(state, units, widths, dtype).cka(0, 1)
+    squares = np.split(np.diagonal(state[0].squares), widths[:1])
+    fits = [is_in_range(part.sum(), dtype) for part in squares]
+    return lambda: JointMoments.of_state(state, units, widths, dtype), fits
 
 
 def _fold_pair(state, x, y, shift, units):
@@ -192,9 +231,11 @@ def _fold_pair(state, x, y, shift, units):
 
 
 def _sketched(pair, size, eps, rng):
-    X, Y = (CenteredMatrix(rows) for rows in (pair.X, pair.Y))
+    X, Y = (CenteredMatrix(rows).in_safe_unit() for rows in (pair.X, pair.Y))
     if any(is_constant(A) for A in (X, Y)):
-        return CKA(np.nan, np.nan, np.nan)
+        return CKA(0.0, 0.0, eps)
+    # Moments may have changed the units.
+    pair.X, pair.Y = X.rows, Y.rows
     V, W = (_leading_and_probes(A, size, rng) for A in (X, Y))
     # All is of layers scaled to a trace of one.
     traces = [A.moments.squared_norm for A in (X, Y)]
@@ -214,7 +255,7 @@ def _sketched(pair, size, eps, rng):
     # Errors of the three may conspire.
     relative = [e / v if v > 0 else 0.0 for e, v in zip(errors, values, strict=True)]
     error = plain * (relative[0] + (relative[1] + relative[2]) / 2)
-    return CKA(plain, debiased, max(eps, error))
+    return CKA(plain, debiased, max(eps, float(error)))
 
 
 def _leading_and_probes(A, size, rng):
@@ -298,36 +339,38 @@ def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
     Parameters
     ----------
     X, Y : array-like, tensor, sparse matrix, memmap, dask array or iterator of blocks
-        Of shape (n_samples, any), read together in row blocks.
+        Matrices of shape (n_samples, any number of columns), read together in row blocks.
     center : bool, default=False
-        Whether to take the mean from each column first. The cosines are then canonical
-        correlations.
+        Whether to subtract the mean of each column first. The cosines of the angles are
+        then canonical correlations.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
 
     Returns
     -------
     ndarray of shape (min(rank of X, rank of Y),)
-        In increasing order, in radians, float64. Empty where either is zero.
+        The angles in radians, in increasing order, in float64. There are none if X or Y
+        is zero or, with `center`, constant.
 
     Raises
     ------
     ValueError
-        When X and Y differ in their rows, or have NaN or infinity.
+        If X and Y have different numbers of rows, or have NaN or infinity.
 
     See Also
     --------
-    subspace_overlap : Between row spaces, in one number.
-    scipy.linalg.subspace_angles : Of matrices of full rank in memory.
+    subspace_overlap : Compares row spaces by a single number.
+    scipy.linalg.subspace_angles : For matrices of full rank in memory.
 
     Notes
     -----
-    Bjorck & Golub (1973). One pass finds the triangular factor of both side by side, in
-    ``2 n_samples (d_X + d_Y)^2`` flops; in its coordinates the spaces are small. Angles
-    below 45 degrees come from their sines and are accurate to eps times the condition of
-    the columns; larger ones from cosines (Knyazev & Argentati 2002, algorithm 3.1).
+    The method is that of Bjorck & Golub (1973). One pass finds the triangular factor of X
+    and Y side by side, in ``2 n_samples (d_X + d_Y)^2`` flops; the rest is done in its
+    coordinates. Angles below 45 degrees are computed from their sines, to an accuracy of
+    eps times the condition number of the columns, and larger ones from their cosines
+    (Knyazev & Argentati 2002, algorithm 3.1).
 
     Examples
     --------
@@ -404,33 +447,33 @@ def _angles(Q, W):
 
 
 def subspace_overlap(U, V):
-    """Return how much of one subspace lies in another: the mean squared cosine.
+    """Compute how much of one subspace lies in another: the mean squared cosine.
 
     Parameters
     ----------
     U, V : array-like or tensor of shape (k, n_features) and (l, n_features)
-        Vectors, as rows, such as ``components_``; not necessarily orthonormal. Their
-        spans are compared.
+        Rows that span the subspaces, such as ``components_``. They need not be orthonormal.
 
     Returns
     -------
     float
-        From 0, orthogonal, to 1, where the smaller span lies in the larger. NaN where one
-        has no vector but zero.
+        A number from 0, if the subspaces are orthogonal, to 1, if the smaller one lies in
+        the larger one.
 
     Raises
     ------
     ValueError
-        When U and V differ in their columns, or have NaN or infinity.
+        If U and V have different numbers of columns, have NaN or infinity, or if one of
+        them is zero and spans nothing.
 
     See Also
     --------
-    principal_angles : All the angles, between column spaces.
+    principal_angles : Computes all angles, between column spaces.
 
     Notes
     -----
-    ``||Q_U Q_V^T||_F^2 / min(k, l)`` with orthonormal bases. Random subspaces have
-    ``max(k, l) / n_features`` on average: that is what no relation at all looks like.
+    ``||Q_U Q_V^T||_F^2 / min(k, l)``, with orthonormal bases Q of dimensions k and l. For
+    unrelated random subspaces it is ``max(k, l) / n_features`` on average.
 
     Examples
     --------
@@ -442,6 +485,10 @@ def subspace_overlap(U, V):
     U, V = to_numpy(U, "U", 2), to_numpy(V, "V", 2)
     if U.shape[1] != V.shape[1]:
         raise ValueError(f"U has {U.shape[1]} columns, but V has {V.shape[1]} columns.")
+    for name, A in {"U": U, "V": V}.items():
+        if not A.any():
+            raise ValueError(
+                f"{name} of shape {A.shape} is zero: it spans nothing that could overlap."
+            )
     Q, W = (_column_basis(A.T.astype(np.float64), _tolerance(A)) for A in (U, V))
-    smaller = min(Q.shape[1], W.shape[1])
-    return float(np.sum((Q.T @ W) ** 2) / smaller) if smaller else np.nan
+    return float(np.sum((Q.T @ W) ** 2) / min(Q.shape[1], W.shape[1]))

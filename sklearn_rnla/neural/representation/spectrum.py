@@ -33,13 +33,26 @@ class Dimensionality(NamedTuple):
     Attributes
     ----------
     effective_rank : float
-        Exponential of the entropy of the eigenvalues as shares of their sum.
+        Exponential of the entropy of the eigenvalues, taken as fractions of their sum.
     participation_ratio : float
-        Squared sum of the eigenvalues over the sum of their squares.
+        Squared sum of the eigenvalues divided by the sum of their squares.
     stable_rank : float
-        Sum of the eigenvalues over the largest.
+        Sum of the eigenvalues divided by the largest.
     n_directions : ndarray of shape (3,)
-        Fewest principal directions that hold 90, 95 and 99 % of the variance.
+        Smallest numbers of principal directions that hold 90, 95 and 99 % of the variance.
+
+    See Also
+    --------
+    representation_spectrum : Computes these counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import representation_spectrum
+    >>> X = np.random.default_rng(0).standard_normal((2000, 3)) * [1.0, 1.0, 0.1]
+    >>> found = representation_spectrum(X)
+    >>> found.upper.n_directions, round(found.upper.participation_ratio)
+    (array([2, 2, 2]), 2)
     """
 
     effective_rank: float
@@ -49,30 +62,48 @@ class Dimensionality(NamedTuple):
 
 
 class RepresentationSpectrum(NamedTuple):
-    """Eigenvalues of the covariance of activations, and what follows from them.
+    """Eigenvalues of the covariance of activations, and the dimensions they imply.
+
+    If only the leading eigenvalues are known, the counts assume that the others follow a
+    power law with the right sum, and `lower` and `upper` bound what they can be.
 
     Attributes
     ----------
     eigenvalues : ndarray of shape (k,)
-        In decreasing order, float64: all ``min(n_samples, n_features)``, or the leading
-        ones.
+        Eigenvalues in decreasing order, in float64: all ``min(n_samples, n_features)`` of
+        them, or the leading ones. They underflow to 0 for activations below about 1e-154,
+        and overflow to infinity above 1e154; the counts of dimensions do not.
     total_variance : float
-        Sum of all eigenvalues, exact where only the leading ones are known.
+        Sum of all eigenvalues. It is exact even if only the leading ones are known.
     effective_rank : float
-        See `Dimensionality`; so the next three. Zero where nothing varies.
+        Exponential of the entropy of the eigenvalues, see `Dimensionality`. This count and
+        the next three are zero if nothing varies.
     participation_ratio : float
-        Of the eigenvalues known, with the others on a power law.
+        Squared sum of the eigenvalues divided by the sum of their squares.
     stable_rank : float
-        Total variance over the largest eigenvalue.
+        Total variance divided by the largest eigenvalue.
     n_directions : ndarray of shape (3,)
-        Directions for 90, 95 and 99 % of the variance.
+        Smallest numbers of directions that hold 90, 95 and 99 % of the variance.
     lower : Dimensionality
-        What each of the four is at least, whatever the eigenvalues not known. Equal to
-        them where all are.
+        The smallest values that the four counts can have, whatever the unknown eigenvalues
+        are. If all are known, these are the counts themselves.
     upper : Dimensionality
-        What they are at most.
+        The largest values that they can have.
     n_samples : int
         Number of rows.
+
+    See Also
+    --------
+    representation_spectrum : Returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla import representation_spectrum
+    >>> X = np.random.default_rng(0).standard_normal((500, 40)) / np.arange(1, 41)
+    >>> found = representation_spectrum(X, n_components=5, random_state=0)
+    >>> found.lower.effective_rank < found.effective_rank < found.upper.effective_rank
+    True
     """
 
     eigenvalues: np.ndarray
@@ -113,31 +144,32 @@ def representation_spectrum(
     X : array-like, tensor, sparse matrix, memmap, dask array or iterator of blocks
         Activations of shape (n_samples, n_features), read in row blocks.
     n_components : int, default=None
-        Leading eigenvalues to compute. None is all of them up to 4096 features (or
-        samples in memory), 256 beyond.
+        Number of leading eigenvalues to compute. None computes all of them if there are up
+        to 4096 features, or samples in memory, and 256 otherwise.
     center : bool, default=True
-        Whether to take the covariance about the mean, with ``n_samples - 1`` degrees of
-        freedom; False takes second moments, over ``n_samples``.
+        If true, use the covariance about the mean, with ``n_samples - 1`` degrees of
+        freedom. If false, use the second moments, divided by ``n_samples``.
     tol : float, default=1e-3
-        Accuracy of leading eigenvalues: see `RandomizedPCA`. What it leaves open is in
-        the bounds.
+        Accuracy of leading eigenvalues, see `RandomizedPCA`. The bounds of the result
+        allow for it.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed; all eigenvalues do not depend on it.
+        Seed of the iteration for leading eigenvalues. If all are computed, nothing depends
+        on it.
 
     Returns
     -------
     RepresentationSpectrum
-        ``(eigenvalues, total_variance, effective_rank, participation_ratio, stable_rank,
-        n_directions, lower, upper, n_samples)``.
+        The named tuple ``(eigenvalues, total_variance, effective_rank,
+        participation_ratio, stable_rank, n_directions, lower, upper, n_samples)``.
 
     Raises
     ------
     ValueError
-        When X has NaN or infinity.
+        If X has NaN or infinity.
 
     See Also
     --------
@@ -148,14 +180,15 @@ def representation_spectrum(
     -----
     The effective rank is that of Roy & Vetterli (2007), of the eigenvalues of the
     covariance; the participation ratio as in Gao et al. (2017). All eigenvalues
-    come from the Gram matrix of the features, one pass of ``n_samples n_features^2``
-    flops, or from that of the samples where those are fewer. Eigenvalues below eps, of
-    the dtype, times the largest are rounding.
+    come from the Gram matrix of the features, in one pass of ``n_samples n_features^2``
+    flops, or from that of the samples if there are fewer. Eigenvalues below the largest
+    times the eps of the dtype are rounding errors.
 
-    Of leading eigenvalues the sum of the others is known, and a bound on what the leading
-    ones lack: the iteration's estimate, or, of an iterator, what was dropped. All four
-    counts fall where a spectrum is majorised by another, so that the most even and the
-    most concentrated spectra that this allows are the bounds.
+    If only leading eigenvalues are computed, the sum of the others is known, and so is a
+    bound on what the leading ones lack: the iteration's estimate or, for an iterator, what
+    was dropped. Each of the four counts is larger for the more even of two spectra of the
+    same sum, so that the most even and the most concentrated spectra that are possible
+    yield the bounds.
 
     Examples
     --------
@@ -167,18 +200,42 @@ def representation_spectrum(
     (array([2.667, 2.667]), 2.0)
     """
     rows = activation_rows(X, "X", block_size=block_size, n_jobs=n_jobs)
-    A = CenteredMatrix(rows, center=center)
+    A = CenteredMatrix(rows, center=center).in_safe_unit()
     if _gram_size(rows) <= (n_components or WIDEST):
         squares, slack = _all_squares(A), 0.0
     else:
         k = min(n_components or _LEADING, *(n for n in rows.shape if n is not None))
         if not rows.rereadable:
-            return spectrum_of_summary(summary_of(rows, k, center=center), k, center=center)
+            found = spectrum_of_summary(
+                summary_of(A.rows, k, center=center), k, center=center
+            )
+            return times_unit(found, A.rows.exponent)
         squares, slack = _leading_squares(A, k, tol, stream(draw_seed(random_state)))
     total = A.moments.squared_norm
     if center and is_constant(A):
         squares, total = np.zeros_like(squares), 0.0
-    return spectrum_of(squares, total, slack, rows.shape, center=center)
+    found = spectrum_of(squares, total, slack, A.shape, center=center)
+    return times_unit(found, A.rows.exponent)
+
+
+def times_unit(spectrum, exponent):
+    """Return a spectrum of rows that were divided by two to a power, of them as they were.
+
+    Parameters
+    ----------
+    spectrum : RepresentationSpectrum
+    exponent : int
+
+    Returns
+    -------
+    RepresentationSpectrum
+        Counts of dimensions have no unit.
+    """
+    with np.errstate(over="ignore"):
+        return spectrum._replace(
+            eigenvalues=np.ldexp(spectrum.eigenvalues, 2 * exponent),
+            total_variance=float(np.ldexp(spectrum.total_variance, 2 * exponent)),
+        )
 
 
 def _gram_size(rows):

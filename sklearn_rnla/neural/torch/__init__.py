@@ -9,7 +9,8 @@ except ImportError as error:
 
 from .attention import NystroemAttention
 from .compression import CompressedModel, compress
-from .lora import LoraLinear, apply_lora, merge_lora, save_adapter
+from .lora import LoraLinear, apply_lora, merge_lora
+from .peft import save_adapter
 from .pruning import PrunedModel, prune_neurons
 from .recorder import ActivationRecorder
 

@@ -13,53 +13,54 @@ from ..attention.attention import METHODS, PINV, TOL, nystroem_attention
 class NystroemAttention(nn.Module):
     """Multi-head self-attention whose cost is linear in the length of the sequence.
 
-    Queries, keys and values are linear functions of the input, attention is
-    `nystroem_attention`, and a depthwise convolution of the values is added. There is no
-    projection of the output.
+    Queries, keys and values are linear functions of the input. They go through
+    `nystroem_attention`, and a depthwise convolution of the values is added. The output is
+    not projected.
 
     Parameters
     ----------
     embed_dim : int
-        Features of a token.
+        Number of features of a token.
     num_heads : int
-        Heads, which divide `embed_dim`.
+        Number of heads. It must divide `embed_dim`.
     n_landmarks : int, default=64
-        Landmarks. Sequences of as many tokens or fewer get exact attention.
+        Number of landmarks. Sequences of no more tokens get exact attention.
     conv_kernel_size : int or None, default=65
-        Width of the convolution, odd; None is no convolution.
+        Odd width of the convolution. None means no convolution.
     bias : bool, default=True
-        Whether the linear functions have one.
+        Whether queries, keys and values have a bias.
     pinv : {"newton", "exact", "checkpoint"}, default="newton"
-        See `nystroem_attention`; "checkpoint" repeats the numbers of the model that
-        weights were trained in.
+        How the landmarks' matrix is inverted, see `nystroem_attention`. Use "checkpoint"
+        to reproduce a model with published weights.
     landmarks : {"segment-means", "kmeans", "rpcholesky"}, default="segment-means"
-        See `nystroem_attention`.
+        How landmarks are chosen, see `nystroem_attention`.
     tol : float, default=None
-        See `nystroem_attention`.
+        Tolerance of the inversion, see `nystroem_attention`.
     random_state : int or None, default=0
         Seed of "rpcholesky".
 
     Attributes
     ----------
     query, key, value : torch.nn.Linear
-        Weights of shape (embed_dim, embed_dim).
+        Layers with weights of shape (embed_dim, embed_dim).
     conv : torch.nn.Conv2d
-        Weights of shape (num_heads, 1, conv_kernel_size, 1); missing without convolution.
+        The convolution, with weights of shape (num_heads, 1, conv_kernel_size, 1). It does
+        not exist if `conv_kernel_size` is None.
 
     Raises
     ------
     ValueError
-        When a parameter is out of range, `num_heads` does not divide `embed_dim`, or the
-        width is even.
+        If a parameter is out of range, if `num_heads` does not divide `embed_dim`, or if
+        the width of the convolution is even.
 
     See Also
     --------
-    nystroem_attention : The function.
+    nystroem_attention : The same as a function of queries, keys and values.
 
     Notes
     -----
-    Parameters have the names and shapes of ``NystromformerSelfAttention`` of the
-    transformers library, so that its state dict loads.
+    The parameters have the names and shapes of ``NystromformerSelfAttention`` in the
+    transformers library, so that its state dict can be loaded.
 
     Examples
     --------
@@ -143,13 +144,13 @@ class NystroemAttention(nn.Module):
         """
         if not isinstance(is_causal, bool):
             raise TypeError(
-                "is_causal must be a bool. Self-attention is of one tensor, and a mask: "
-                "(x, mask), not (query, key, value)."
+                "is_causal must be a bool. Self-attention takes one tensor and a mask, "
+                "(x, mask), rather than (query, key, value)."
             )
         if is_causal:
             raise ValueError(
-                "is_causal=True: causal attention has no form on landmarks whose cost is "
-                "linear in the length of the sequence."
+                "is_causal=True is not supported: landmarks cannot represent causal "
+                "attention at a cost that is linear in the length of the sequence."
             )
         q, k, v = (self._heads(part(x)) for part in (self.query, self.key, self.value))
         conv = self.conv.weight[:, 0, :, 0] if hasattr(self, "conv") else None

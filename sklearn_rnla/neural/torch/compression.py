@@ -20,17 +20,30 @@ from ..compression.budget import BUDGET, compress_layers, table_of
 from ..compression.inputs import InputMoments
 from ..compression.layer import RIDGE, low_rank_factorize, rank_of_compression
 from .errors import of_layer
+from .layers import stand_in
 
 
 class CompressedModel(NamedTuple):
-    """A model, and what became of its layers.
+    """A compressed model and a table of what became of its layers.
 
     Attributes
     ----------
     model : torch.nn.Module
-        With pairs of layers, each a `torch.nn.Sequential`, in the place of some.
+        The model. A compressed layer is a `torch.nn.Sequential` of two smaller layers.
     table : dict of str to list
-        As of `compress_layers`.
+        One row per layer, as in `CompressedLayers`.
+
+    See Also
+    --------
+    compress : Returns it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import compress
+    >>> found = compress(torch.nn.Sequential(torch.nn.Linear(20, 30)), rank=4)
+    >>> found.table["layer"], found.table["rank"]
+    (['0'], [4])
     """
 
     model: nn.Module
@@ -38,19 +51,32 @@ class CompressedModel(NamedTuple):
 
 
 class LayerPair(nn.Sequential):
-    """Two layers in the place of one, for models that also read its parameters."""
+    """Two layers in the place of one, for models that also read what that one holds.
 
+    Its sizes, and for a convolution its stride and the like, are attributes.
+    """
+
+    # Both properties are in the part of Python that `torch.jit.script` knows.
     @property
     def weight(self):
         """The weights of one layer: the product, formed each time."""
-        first, second = (part.weight for part in self)
+        first, second = self[0].weight, self[1].weight
         W = second.flatten(1) @ first.flatten(1)
-        return W.reshape(len(second), *first.shape[1:])
+        return W.reshape([W.shape[0]] + list(first.shape[1:]))
 
     @property
     def bias(self):
         """The bias of one layer, or None."""
         return self[1].bias
+
+    def __setattr__(self, name, value):
+        # As where ``tie_weights()`` of a transformer ties its head again.
+        if name in ("weight", "bias"):
+            raise ValueError(
+                f"{name} cannot be set, as a pair of layers stands for one here. To share "
+                "it with another module, compress the model without this layer."
+            )
+        super().__setattr__(name, value)
 
 
 @validate_params(
@@ -85,63 +111,79 @@ def compress(
 ):
     """Replace linear and convolutional layers by pairs of smaller ones.
 
-    Exactly one of `budget`, `rank`, `energy`, `error` and `compression` is to be given: the
-    first is for all layers together, the others are for each. A layer stays as it is
-    where a pair would have no fewer parameters, or rank 1 would have too many for
-    `compression`.
+    Exactly one of `budget`, `rank`, `energy`, `error` and `compression` must be given. A
+    budget is shared out among all layers; the other criteria apply to each layer by itself.
+    A layer is left as it is if a pair would have no fewer parameters.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With `torch.nn.Linear` or `torch.nn.Conv2d`, of which those with several groups stay
-        as they are.
+        A model that contains `torch.nn.Linear` or `torch.nn.Conv2d` layers. Convolutions
+        with several groups are left as they are.
     budget : float or int, default=None
-        Entries that all weights of these layers may have together: a share in (0, 1],
-        or a number. See `compress_layers`.
+        Number of weights that the layers may have together, as a fraction of the present
+        number in (0, 1] or as an absolute number. See `compress_layers`.
     rank : int, default=None
-        Of each pair, at most.
+        Largest rank of each pair.
     energy, error, compression : float, default=None
-        As in `low_rank_factorize`.
+        Criteria for each layer, see `low_rank_factorize`.
     inputs : tensor or iterable, default=None
-        What the model is run on, to minimise the errors of outputs rather than those of
-        weights: a tensor, or batches, each a tensor, a tuple of arguments or a dict
-        of keyword arguments. The last batch may be a smaller one.
+        Inputs to run the model on. If given, the errors of the layers' outputs on these
+        inputs are minimised rather than the errors of the weights. Either a tensor or an
+        iterable of batches, each a tensor, a tuple of arguments or a dict of keyword
+        arguments. Batches may differ in size.
     layers : str or list of str, default=None
-        Names of the layers to compress, as of ``model.named_modules()``. None is all, but
-        for those whose weight another module holds too: it would not be saved.
+        Names of the layers to compress, as in ``model.named_modules()``. None means all
+        layers except those that share their weight with another module: pairs cannot share
+        it.
     inplace : bool, default=False
         Whether to change `model` itself rather than a copy.
     relative : bool, default=True
-        For a budget, as in `compress_layers`.
+        With a budget, whether the error of a layer counts relative to its norm, see
+        `compress_layers`.
     ridge : float, default=None
-        As in `low_rank_factorize`.
+        Regularisation of the inputs' second moments, see `low_rank_factorize`.
     random_state : int, RandomState instance, Generator or None, default=None
-        As in `low_rank_factorize`, where `rank` or `compression` is given.
+        Seed of the iteration that finds few factors of a large layer, with `rank` or
+        `compression`.
 
     Returns
     -------
     CompressedModel
-        ``(model, table)``.
+        The named tuple ``(model, table)``.
 
     Raises
     ------
     ValueError
-        When not exactly one criterion is given or it is out of range, also of what rank 1
-        of each layer gives; when a name of `layers` is no such layer or there is none, or
-        the model never uses a layer on `inputs`.
+        If not exactly one criterion is given or it is out of range; if `layers` names
+        something that is no such layer, or there is none; if the model does not call a
+        layer when it is run on `inputs`.
     TypeError
-        When `inputs` are neither a tensor nor batches of tensors.
+        If `inputs` are neither a tensor nor batches of tensors.
 
     See Also
     --------
-    prune_neurons : Fewer neurons and channels instead.
+    prune_neurons : Removes neurons and channels instead.
 
     Notes
     -----
-    A k x k convolution becomes one of `rank` filters of k x k, with its stride, padding and
-    dilation, and one of 1 x 1 with its bias. Second moments of the inputs are
-    summed while the model runs: n_in x n_in numbers for each layer. Hooks of a layer go
-    with it.
+    A k x k convolution becomes a k x k convolution with `rank` filters, which has its
+    stride, padding and dilation, followed by a 1 x 1 convolution, which has its bias.
+
+    While the model runs on `inputs`, the second moments of each layer's inputs are summed:
+    n_in x n_in numbers per layer. Hooks on a layer are moved to the pair.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import compress
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 10)
+    ... )
+    >>> found = compress(model, 0.5, inputs=torch.randn(500, 20))
+    >>> sum(found.table["n_parameters"]), sum(found.table["n_parameters_before"])
+    (450, 900)
     """
     given = {
         name: value
@@ -211,7 +253,8 @@ def _chosen(model, names):
         )
     if "" in found:
         raise ValueError(
-            f"model is a layer itself: pass torch.nn.Sequential({type(model).__name__})."
+            f"model is a layer itself, a {type(model).__name__}, but layers are replaced "
+            "inside of a model: pass torch.nn.Sequential(model)."
         )
     if names is None:
         return _of_own_weight(model, found)
@@ -229,7 +272,10 @@ def _chosen(model, names):
 def _check_initialized(model):
     for name, part in model.named_modules():
         if isinstance(part, LazyModuleMixin) and part.has_uninitialized_params():
-            raise ValueError(f"layer {name!r} has no weight yet: run the model once.")
+            raise ValueError(
+                f"layer {name!r} has no weight yet. Run the model once, so that lazy "
+                "layers get theirs."
+            )
 
 
 def _of_own_weight(model, layers):
@@ -238,7 +284,8 @@ def _of_own_weight(model, layers):
     own = {name: part for name, part in layers.items() if held[id(part.weight)] < 2}
     if not own:
         raise ValueError(
-            "model has no layer whose weight is its own: name those to compress by layers."
+            "model has no layer whose weight is its own, as all share theirs with other "
+            "modules. Name the layers to compress by layers."
         )
     return own
 
@@ -304,7 +351,10 @@ def _pair(layer, factors):
         part.weight.requires_grad_(layer.weight.requires_grad)
         if part.bias is not None:
             part.bias.requires_grad_(layer.bias.requires_grad)
-    return LayerPair(first, second).train(layer.training)
+    pair = LayerPair(first, second)
+    for name in layer.__constants__:
+        setattr(pair, name, getattr(layer, name))
+    return stand_in(pair, layer)
 
 
 def _replace(model, name, new):
@@ -339,7 +389,10 @@ def _input_moments(model, layers, inputs):
     watch_inputs(model, layers, inputs, add)
     unused = [name for name, found in moments.items() if not found.count]
     if unused:
-        raise ValueError(f"inputs never reach layer {unused[0]!r}.")
+        raise ValueError(
+            f"inputs never reach layer {unused[0]!r}, which the model does not call. Name "
+            "the layers to compress by layers, or leave out inputs."
+        )
     return moments
 
 

@@ -1,13 +1,9 @@
-"""Low-rank adapters of linear layers: started, trained, merged, saved for PEFT."""
+"""Low-rank adapters of linear layers: started, trained, merged."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,40 +12,53 @@ from torch.nn.functional import linear
 from ..._random import draw_seed, stream
 from ..lora import lora_init
 from .errors import of_layer
-
-# What PEFT puts before the names of a module's own parameters.
-_PREFIX = "base_model.model."
+from .layers import in_forward_pass, stand_in
 
 
 class LoraLinear(nn.Module):
     """A linear layer with a frozen weight and a trainable low-rank adapter.
 
-    Made by `apply_lora`.
+    `apply_lora` puts it in the place of a `torch.nn.Linear`.
 
     Parameters
     ----------
     layer : torch.nn.Linear
-        The layer it stands for. Its bias is shared, and frozen.
+        The layer to replace. Its bias is shared and becomes frozen.
     start : LoraInit
-        Of its weight.
+        The start of the adapter, computed from the weight of `layer`.
 
     Attributes
     ----------
     residual : Parameter of shape (out_features, in_features)
-        Frozen.
+        The frozen part of the weight.
     bias : Parameter of shape (out_features,) or None
-        Frozen.
+        The frozen bias.
     lora_A : Parameter of shape (rank, in_features)
-        Trained.
+        The first factor of the adapter, which is trained.
     lora_B : Parameter of shape (out_features, rank)
-        Trained.
+        The second factor of the adapter, which is trained.
     start_A, start_B : Tensor
-        Buffers: what `lora_A` and `lora_B` were at first, so that `save_adapter` can
-        write the difference.
+        Buffers with the initial values of `lora_A` and `lora_B`, from which `save_adapter`
+        computes what training has changed.
     scale : float
-        The layer computes ``x residual^T + scale x A^T B^T + bias``.
+        Factor of the adapter: the layer computes ``x residual^T + scale x A^T B^T + bias``.
     elsewhere : tuple of str
-        Other places of the layer it was made of, which keep that.
+        Names of other places where the model holds the replaced layer, without an adapter.
+
+    See Also
+    --------
+    apply_lora : Makes it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla import lora_init
+    >>> from sklearn_rnla.neural.torch import LoraLinear
+    >>> layer = torch.nn.Linear(20, 30)
+    >>> adapted = LoraLinear(layer, lora_init(layer.weight, 4, random_state=0))
+    >>> x = torch.ones(1, 20)
+    >>> torch.allclose(adapted(x), layer(x), atol=1e-5)
+    True
     """
 
     def __init__(self, layer, start):
@@ -57,6 +66,7 @@ class LoraLinear(nn.Module):
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.scale = start.scale
         self.elsewhere = ()
+        self._is_called = self._is_read = self._is_passed_on = False
         self.residual = nn.Parameter(start.W_residual, requires_grad=False)
         self.bias = layer.bias
         if self.bias is not None:
@@ -65,7 +75,6 @@ class LoraLinear(nn.Module):
         self.lora_B = nn.Parameter(start.B)
         self.register_buffer("start_A", start.A.clone())
         self.register_buffer("start_B", start.B.clone())
-        self.train(layer.training)
 
     @property
     def rank(self) -> int:
@@ -74,8 +83,45 @@ class LoraLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The whole weight: modules that read it, and do not call the layer, are right."""
-        return self.residual + self.scale * (self.lora_B @ self.lora_A)
+        """The whole weight: modules that read it, and do not call the layer, are right.
+
+        What is assigned to it becomes the original weight, and what training has changed
+        is added, as where ``tie_weights()`` of a transformer ties its head again.
+        """
+        W = self.residual + self.scale * (self.lora_B @ self.lora_A)
+        if not torch.jit.is_scripting():
+            self._note_reader(W)
+        return W
+
+    def __setattr__(self, name, value):
+        # A property cannot do this: torch takes parameters before it asks the class.
+        if name != "weight":
+            return super().__setattr__(name, value)
+        if value.shape != self.residual.shape:
+            raise ValueError(
+                f"weight has shape {tuple(value.shape)}, but the layer has an adapter of "
+                f"shape {tuple(self.residual.shape)}: call merge_lora first."
+            )
+        with torch.no_grad():
+            value = value.to(self.residual)
+            self.residual.copy_(value - self.scale * (self.start_B @ self.start_A))
+
+    @torch.jit.unused
+    def _note_reader(self, W):
+        """Note that a module reads the whole weight while it is called."""
+        if torch.compiler.is_compiling() or not in_forward_pass():
+            return
+        self._is_read = True
+        if W.requires_grad:
+            W.register_hook(self._note_gradient)
+
+    def _note_gradient(self, gradient):
+        self._is_passed_on = True
+
+    @property
+    def is_bypassed(self) -> bool:
+        """Whether a module was seen to compute with `weight` rather than call the layer."""
+        return self._is_passed_on or (self._is_read and not self._is_called)
 
     def forward(self, x):
         """Return the layer's output.
@@ -90,6 +136,8 @@ class LoraLinear(nn.Module):
         Tensor of shape (..., out_features)
             Outputs.
         """
+        if not torch.compiler.is_compiling():
+            self._is_called = True
         low = linear(linear(x, self.lora_A), self.lora_B)
         return linear(x, self.residual, self.bias) + self.scale * low
 
@@ -117,49 +165,55 @@ def apply_lora(
     Parameters
     ----------
     module : torch.nn.Module
-        Any that contains the layers. Other parameters are left as they are: call
-        ``module.requires_grad_(False)`` before, to train nothing but the adapters.
+        The model. Only the layers that get an adapter are changed; to train nothing but
+        the adapters, call ``module.requires_grad_(False)`` first.
     names : str or list of str
-        Names of `torch.nn.Linear` layers: whole ("encoder.0.fc"), their last parts
-        ("fc"), or with wildcards ("encoder.*"). A whole name is that layer alone.
+        Names of the `torch.nn.Linear` layers to adapt. Each is a full name
+        ("encoder.0.fc"), the last part of names ("fc") or a pattern with wildcards
+        ("encoder.*"). A full name selects that layer only.
     rank : int
-        Of each adapter.
+        Rank of each adapter.
     method : {"principal", "residual", "activation", "random"}, default="principal"
-        See `lora_init`.
+        What the adapters start from, see `lora_init`.
     alpha : float, default=None
-        See `lora_init`.
+        Scale of the adapters, see `lora_init`.
     activations : dict of str to Tensor of shape (..., in_features), default=None
-        Inputs of each layer by its whole name, for "activation".
+        For "activation": inputs of each layer, by its full name.
     ridge, tol : float
         See `lora_init`.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed; each layer has a stream of its own.
+        Seed. Each layer has its own random stream.
 
     Returns
     -------
     dict of str to LoraLinear
-        The new layers by their whole names. One that stands in several places remains
-        one.
+        The new layers by their full names. A layer that the model holds in several places
+        remains a single layer.
 
     Raises
     ------
     ValueError
-        When a name fits no linear layer, or `module` is one; when a layer computes
-        something of its own, or its weight does not hold floats of two bytes or more; when
-        activations of a layer are missing; and those of `lora_init`, with the layer in a
-        note. The module is then left as it was.
+        If a name matches no linear layer, or `module` is itself a layer; if a layer
+        overrides what `torch.nn.Linear` computes, or its weight is quantised; if the
+        activations of a layer are missing; and whenever `lora_init` raises it, with the
+        name of the layer in a note. The module is then left as it was.
     TypeError
-        When `module` is none, `names` are not strings, or `activations` is not a dict.
+        If `module` is not a module, `names` are not strings, or `activations` is not a
+        dict.
 
     See Also
     --------
-    merge_lora : The reverse.
-    save_adapter : Write adapters for PEFT.
+    merge_lora : Turns adapted layers back into linear ones.
+    save_adapter : Writes the adapters for PEFT.
 
     Notes
     -----
-    Outputs do not change, but for rounding. A layer whose weight is shared with another
-    module gets one of its own. Hooks of the layers replaced are not taken over.
+    Outputs stay the same up to rounding. Hooks on a layer are moved to the new one.
+
+    A layer that shares its weight with another module, as the head of many transformers
+    does with the embedding, gets a weight of its own. Calling ``tie_weights()`` of such a
+    model is harmless as long as the layer has its adapter. After `merge_lora` it would undo
+    what was learned: set ``model.config.tie_word_embeddings = False`` before.
 
     Examples
     --------
@@ -175,7 +229,10 @@ def apply_lora(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}.")
     if isinstance(module, nn.Linear):
-        raise ValueError("module is a layer itself: pass torch.nn.Sequential(module).")
+        raise ValueError(
+            "module is a layer itself, but layers are replaced inside of a model: pass "
+            "torch.nn.Sequential(module)."
+        )
     found = _linear_layers(module, _patterns(names))
     if activations is not None and not isinstance(activations, Mapping):
         raise TypeError(
@@ -201,7 +258,7 @@ def apply_lora(
                 tol=tol,
                 random_state=stream(seed, i),
             )
-    made = {layer: LoraLinear(layer, start) for layer, start in starts.items()}
+    made = {x: stand_in(LoraLinear(x, start), x) for x, start in starts.items()}
     replaced = {name: made[layer] for name, layer in found.items()}
     for name, part in module.named_modules(remove_duplicate=False):
         if part in made and name not in found:
@@ -216,21 +273,21 @@ def merge_lora(module):
     Parameters
     ----------
     module : torch.nn.Module
-        With layers made by `apply_lora`.
+        A model with layers made by `apply_lora`.
 
     Returns
     -------
     dict of str to torch.nn.Linear
-        The new layers by their whole names; their parameters can be trained.
+        The new layers by their full names. Their parameters require gradients.
 
     Raises
     ------
     ValueError
-        When no layer has an adapter.
+        If no layer has an adapter.
 
     See Also
     --------
-    apply_lora : The reverse.
+    apply_lora : Adds the adapters.
 
     Examples
     --------
@@ -241,92 +298,11 @@ def merge_lora(module):
     >>> merge_lora(module)
     {'0': Linear(in_features=20, out_features=30, bias=True)}
     """
-    found = _adapters(module)
+    found = adapters_of(module)
     made = {layer: _merged(layer) for layer in found.values()}
     merged = {name: made[layer] for name, layer in found.items()}
     _replace(module, merged)
     return merged
-
-
-def save_adapter(module, path, *, base_model=None):
-    """Write what training changed as an adapter that Hugging Face's PEFT loads.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        With layers made by `apply_lora`: the whole model that PEFT is to load the adapter
-        into, as names are relative to it.
-    path : str or path-like
-        A folder, made where missing. ``adapter_config.json`` and
-        ``adapter_model.safetensors`` in it are overwritten.
-    base_model : str, default=None
-        Name or path of the base model, for the configuration.
-
-    Raises
-    ------
-    ValueError
-        When no layer has an adapter, or when one stands, or the layer it was made of
-        stood, in several places.
-    ImportError
-        When safetensors is not installed.
-
-    See Also
-    --------
-    merge_lora : Without PEFT.
-
-    Notes
-    -----
-    The adapter is relative to the original weights, W, not to the residual ones, so that
-    it is loaded into the model as it was before `apply_lora`:
-
-        W_residual + scale B A = W + scale (B A - B_0 A_0)
-
-    with what training started from, ``A_0`` and ``B_0``. Its rank is twice that of the
-    layer, by ``A`` over ``A_0`` and ``B`` beside ``-B_0``, and its alpha, too; where the
-    start was "random", ``B_0`` is zero and both remain as they are. Biases and other
-    parameters are not written.
-
-    Examples
-    --------
-    >>> import tempfile, torch
-    >>> from sklearn_rnla.neural.torch import apply_lora, save_adapter
-    >>> module = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU())
-    >>> _ = apply_lora(module, "0", rank=4, random_state=0)
-    >>> with tempfile.TemporaryDirectory() as path:  # doctest: +SKIP
-    ...     save_adapter(module, path)
-    """
-    found = _adapters(module)
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise ImportError("save_adapter needs safetensors: pip install safetensors.") from (
-            error
-        )
-    tensors, ranks, alphas = {}, {}, {}
-    places = {}
-    for name, layer in found.items():
-        if layer in places:
-            raise ValueError(
-                f"One adapted layer stands in two places, {places[layer]!r} and {name!r}: "
-                "PEFT would adapt them apart. Use merge_lora instead."
-            )
-        places[layer] = name
-        if layer.elsewhere:
-            raise ValueError(
-                f"Layer {name!r} also stood at {layer.elsewhere[0]!r}, without an adapter: "
-                "PEFT would not find it. Use merge_lora instead."
-            )
-        A, B = _difference(layer)
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = A
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = B
-        ranks[name] = len(A)
-        alphas[name] = layer.scale * len(A)
-    path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = _peft_config(_targets(module, ranks), ranks, alphas, base_model)
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    (path / "adapter_config.json").write_text(text, encoding="utf-8")
 
 
 def _patterns(names):
@@ -358,8 +334,8 @@ def _linear_layers(module, patterns):
     if missing or not patterns:
         adapted = any(isinstance(part, LoraLinear) for part in module.modules())
         raise ValueError(
-            f"names={missing} fit none of the linear layers: {', '.join(layers) or 'none'}"
-            f"{' without an adapter' if adapted else ''}."
+            f"names={missing} fit none of the linear layers"
+            f"{' without an adapter' if adapted else ''}: {', '.join(layers) or 'none'}."
         )
     chosen = {name for found in fitting.values() for name in found}
     return {name: layer for name, layer in layers.items() if name in chosen}
@@ -373,18 +349,19 @@ def _check_layer(name, layer):
     """Raise an error where an adapter would not do what the layer does."""
     if type(layer).forward is not nn.Linear.forward or "forward" in vars(layer):
         raise ValueError(
-            f"Layer {name!r}, a {type(layer).__name__}, computes its output in a way of "
-            "its own."
+            f"Layer {name!r}, a {type(layer).__name__}, computes its output in its own "
+            "way, which an adapter would not keep. Choose names that leave it out."
         )
     dtype = layer.weight.dtype
     if not dtype.is_floating_point or dtype.itemsize < 2:
         raise ValueError(
             f"The weight of layer {name!r} holds {dtype}, but floats of two bytes or more "
-            "are expected, not quantised ones."
+            "are expected. Quantised weights must be converted first."
         )
 
 
-def _adapters(module):
+def adapters_of(module):
+    """Return the adapted layers by name, all of their places; at least one."""
     found = {
         name: layer
         for name, layer in module.named_modules(remove_duplicate=False)
@@ -410,46 +387,4 @@ def _merged(layer):
     merged.bias = layer.bias
     if merged.bias is not None:
         merged.bias.requires_grad_(True)
-    return merged.train(layer.training)
-
-
-def _difference(layer):
-    """Return factors of what training changed, over `scale`."""
-    A, B = layer.lora_A.detach(), layer.lora_B.detach()
-    if layer.start_B.any():
-        A, B = torch.cat([A, layer.start_A]), torch.cat([B, -layer.start_B], dim=1)
-    return A.cpu().contiguous(), B.cpu().contiguous()
-
-
-def _targets(module, names):
-    """Return what tells PEFT the layers: their names, or an expression.
-
-    PEFT also takes layers whose names end in one given, after a dot.
-    """
-    others = [name for name, _ in module.named_modules() if name not in names]
-    if any(other.endswith(f".{name}") for other in others for name in names):
-        return f"(?:{'|'.join(map(re.escape, names))})"
-    return list(names)
-
-
-def _peft_config(targets, ranks, alphas, base_model):
-    """Return PEFT's configuration; what most layers have, and the exceptions by name."""
-    rank = Counter(ranks.values()).most_common(1)[0][0]
-    alpha = Counter(alphas.values()).most_common(1)[0][0]
-    return {
-        "alpha_pattern": {f"^{re.escape(n)}": a for n, a in alphas.items() if a != alpha},
-        "base_model_name_or_path": base_model,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-        "init_lora_weights": True,
-        "lora_alpha": alpha,
-        "lora_dropout": 0.0,
-        "modules_to_save": None,
-        "peft_type": "LORA",
-        "r": rank,
-        "rank_pattern": {f"^{re.escape(n)}": r for n, r in ranks.items() if r != rank},
-        "target_modules": targets,
-        "task_type": None,
-        "use_rslora": False,
-    }
+    return stand_in(merged, layer)

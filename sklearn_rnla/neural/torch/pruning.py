@@ -14,6 +14,7 @@ from ..compression.inputs import InputMoments
 from ..compression.layer import RIDGE
 from ..compression.neurons import CRITERION, N_NEURONS, count_of, select_neurons
 from .compression import floats, watch_inputs
+from .layers import has_hooks
 
 _LAYERS = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -44,18 +45,34 @@ _CHANNELWISE = (
 
 
 class PrunedModel(NamedTuple):
-    """A model with fewer neurons, and which were kept.
+    """A model with fewer neurons, and a record of which were kept.
 
     Attributes
     ----------
     model : torch.nn.Module
-        Its layers are smaller ones of the same kinds.
+        The model. Its layers are smaller layers of the same kinds.
     table : dict of str to list
-        Columns, one entry a pair of layers: "layer", "reader", "n_neurons",
-        "n_neurons_before", and "output_error" of the reader on the inputs. For
-        `pandas.DataFrame`.
+        One row per pair of layers, ready for `pandas.DataFrame`. The columns are "layer",
+        which makes the neurons; "reader", which reads them; "n_neurons" and
+        "n_neurons_before"; and "output_error", the relative error of what the reader puts
+        out on the inputs.
     indices : dict of str to ndarray
-        Neurons or channels kept, by the layer that makes them.
+        Indices of the neurons or channels that were kept, for each layer that makes them.
+
+    See Also
+    --------
+    prune_neurons : Returns it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import prune_neurons
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(8, 20), torch.nn.ReLU(), torch.nn.Linear(20, 4)
+    ... )
+    >>> found = prune_neurons(model, torch.randn(100, 8), 5)
+    >>> found.indices["0"].shape
+    (5,)
     """
 
     model: nn.Module
@@ -82,50 +99,71 @@ def prune_neurons(
     Parameters
     ----------
     model : torch.nn.Module
-        With `torch.nn.Linear` or `torch.nn.Conv2d` of one group.
+        A model that contains `torch.nn.Linear` layers or `torch.nn.Conv2d` layers of one
+        group.
     inputs : tensor or iterable
-        What the model is run on: a tensor, or batches, each a tensor, a tuple of
-        arguments or a dict of keyword arguments.
+        Inputs to run the model on: a tensor, or an iterable of batches, each a tensor, a
+        tuple of arguments or a dict of keyword arguments.
     n : int or float
-        To keep in each layer: a number, or a share in (0, 1].
+        How many neurons to keep in each layer, as a number or as a fraction in (0, 1].
     pairs : list of tuple of str, default=None
-        For each hidden layer, the name of what makes the neurons and of what alone reads
-        them; batch normalisations between them stand in the middle. Where channels are
-        flattened between them, they come before pixels, and neurons after tokens. None
-        finds pairs along each `torch.nn.Sequential` that calls its parts itself; what is
-        between others than linear and convolutional layers stays.
+        For each hidden layer, the name of the layer that makes the neurons and the name of
+        the only layer that reads them. Batch normalisations between the two are named in
+        the middle. If the neurons are flattened in between, the channels of images must
+        come before the pixels, and the neurons of sequences after the tokens.
+
+        None finds pairs along each `torch.nn.Sequential` that only calls its parts one
+        after the other. Neurons that a hook may read are left alone.
     inplace : bool, default=False
         Whether to change `model` itself rather than a copy.
     criterion : {"outputs", "activations"}, default="outputs"
-        As in `select_neurons`.
+        What to preserve, see `select_neurons`.
     ridge : float, default=None
-        As in `select_neurons`. A pixel counts as a sample.
+        Regularisation of the activations' second moments, see `select_neurons`. Each pixel
+        counts as a sample.
 
     Returns
     -------
     PrunedModel
-        ``(model, table, indices)``.
+        The named tuple ``(model, table, indices)``.
 
     Raises
     ------
     ValueError
-        When `n` exceeds the neurons of a layer, there are no pairs, one does not fit, a
-        layer is used in more than one place, inputs never reach one, or are one sample;
-        when with the pairs named the model would not run.
+        If `n` exceeds the number of neurons of a layer, if no pairs are found, if a pair
+        does not fit together or one of its layers is used elsewhere, if the model does not
+        call a layer when it is run on `inputs`, if `inputs` are a single sample, or if the
+        model would not run with fewer neurons.
     TypeError
-        When a pair is not of linear or convolutional layers of one group, has something
-        else than batch normalisations in the middle, or a weight that is made of others;
-        when `inputs` are neither a tensor nor batches of tensors.
+        If a pair is made of other layers than linear ones or convolutions of one group, has
+        something else than batch normalisations in the middle, or has a weight that is
+        computed from other parameters; if `inputs` are neither a tensor nor batches of
+        tensors.
 
     See Also
     --------
-    compress : Pairs of layers in the place of one.
+    compress : Replaces a layer by a pair of smaller ones instead.
 
     Notes
     -----
-    `select_neurons` for each pair, on the activations of the model as given. Channels of a
-    convolution are sampled at each pixel, and mixed alike at all. Where the reader is
-    padded, means are not folded into its bias: they would be missing at the borders.
+    Each pair is treated by `select_neurons`, on the activations of the model as it was
+    given. Each pixel is a sample of the channels of a convolution, and channels are mixed
+    in the same way at all pixels. If the reader pads its inputs, means are not folded into
+    its bias, as they would be missing at the borders.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_rnla.neural.torch import prune_neurons
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(8, 20), torch.nn.ReLU(), torch.nn.Linear(20, 4)
+    ... )
+    >>> found = prune_neurons(model, torch.randn(100, 8), 0.5)
+    >>> found.table["layer"], found.table["n_neurons"]
+    (['0'], [10])
+    >>> found.model[2]
+    Linear(in_features=10, out_features=4, bias=True)
     """
     model = model if inplace else deepcopy(model)
     own = _held_once(model)
@@ -134,7 +172,10 @@ def prune_neurons(
     if pairs is None:
         found = [pair for pair in found if _in_sequence(pair, dims)]
     if not found:
-        raise ValueError("model has no two layers that follow one another: pass pairs.")
+        raise ValueError(
+            "model has no two layers that follow one another in a torch.nn.Sequential, "
+            "without anything between them that mixes or may read neurons: pass pairs."
+        )
     for pair in found:
         # All is checked before anything is changed.
         count_of(n, pair.width)
@@ -149,8 +190,7 @@ def prune_neurons(
         row = maker, reader, len(kept.indices), before, kept.error
         for title, value in zip(titles, row, strict=True):
             table[title].append(value)
-    if pairs is not None:
-        _check_runs(model, batch)
+    _check_runs(model, batch)
     return PrunedModel(model, table, indices)
 
 
@@ -159,9 +199,9 @@ def _check_runs(model, batch):
         watch_inputs(model, {}, [batch], None)
     except RuntimeError as error:
         raise ValueError(
-            "The model does not run with fewer neurons. Normalisations between two layers "
-            "are to be named in the middle of their pair, and nothing else may depend on "
-            "the number of neurons."
+            "The model does not run with fewer neurons, as something else depends on their "
+            "number. Name normalisations between two layers in the middle of their pair, "
+            "and leave out of pairs what else is read."
         ) from error
 
 
@@ -221,6 +261,10 @@ def _found_pairs(model, own):
         names, parts, flat = (), (), False
         for child, part in sequence._modules.items():
             here = f"{name}.{child}" if name else child
+            if has_hooks(part):
+                # A hook sees what comes in as well as what goes out.
+                names, parts = (), ()
+                continue
             usable = part in own and type(part) in (*_LAYERS, *_NORMS)
             if usable and _is_layer(part):
                 if parts and _follows(parts[0], part, flat):
@@ -316,7 +360,8 @@ def _check_pair(pair, own):
             )
         if i in (0, last) and not _is_layer(part):
             raise TypeError(
-                f"{name!r} makes its weight of others each time: remove that first."
+                f"{name!r} computes its weight from other parameters at each call. Remove "
+                "that parametrization first."
             )
         if part not in own or pair.parts.count(part) > 1:
             raise ValueError(f"{name!r} is used in more than one place.")

@@ -9,56 +9,67 @@ import torch
 
 from ..._random import draw_seed, stream
 from ...operators import as_row_matrix
+from ...operators.moments import safe_exponent
+from ...operators.rows import in_unit
 from ..arrays import to_numpy
 from ..representation.joint_moments import JointMoments, fold_joint, typical_square
-from ..representation.spectrum import spectrum_of_gram, spectrum_of_summary, summary_of
+from ..representation.spectrum import (
+    spectrum_of_gram,
+    spectrum_of_summary,
+    summary_of,
+    times_unit,
+)
 
 # Of fewer columns, a sketch is no more than noise.
 _LEAST_SKETCH = 8
 
 
 class ActivationRecorder:
-    """Records what layers of a model put out: moments, not activations.
+    """Accumulates statistics of what layers of a model put out, while it runs.
 
-    A context manager. Inside of it each forward pass of the model, of any batch size,
-    adds to the moments of the layers named; on leaving, also by an exception, the hooks
-    are removed, and what was recorded stays. Outputs are detached; no graph is kept.
+    A context manager. Inside of it, each forward pass of the model adds to the moments of
+    the named layers; batches may have any size. On leaving, also by an exception, the
+    hooks are removed and the moments are kept. Activations are not stored, outputs are
+    detached, and no graph is kept. What gradient checkpointing computes once more in the
+    backward pass does not count. Compiled models run without their compiled code.
 
     Parameters
     ----------
     model : torch.nn.Module
-        What runs.
+        The model that will run.
     layers : str or sequence of str
-        Names of modules, as in ``model.named_modules()``. The output of a layer is a tensor
-        or a tuple whose first entry is.
+        Names of modules, as in ``model.named_modules()``. Each must put out a tensor, or a
+        tuple that starts with one.
     n_components : int, default=None
-        None keeps all second moments of a layer, n_features x n_features numbers. An int
-        keeps about ``2 n_components + 32`` directions, as `RandomizedPCA.partial_fit`
-        does, and gives that many eigenvalues.
+        None keeps all second moments of a layer: n_features x n_features numbers. An
+        integer keeps about ``2 n_components + 32`` directions, as
+        `RandomizedPCA.partial_fit` does, and yields that many eigenvalues.
     similarity : bool, default=False
-        Whether to keep the moments between all pairs of layers as well, for `cka`: the
-        square of all their features together. Needs that each layer runs once a forward
-        pass, and ``n_components=None`` unless there is a sketch.
+        Whether to keep moments between all pairs of layers as well, which `cka` needs.
+        Their number is the square of the number of all features together. Each layer must
+        run once per forward pass, and `n_components` must be None unless there is a sketch.
     sketch_size : int, default=None
-        Columns that take the place of each layer with more features in these moments:
-        Gaussian combinations of its features. At least 8; None is no sketch.
+        For `similarity`: replace each layer that has more features than this by so many
+        Gaussian combinations of its features. At least 8; None uses all features.
     center : bool, default=True
         Whether spectra are about the mean.
     feature_axis : int, default=-1
-        Axis of the features; all others, of batches and tokens, become rows. 1 for
-        convolutions.
+        Axis of the features. All other axes, of batches and tokens, become rows. Use 1
+        for convolutions.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the sketch.
 
     Attributes
     ----------
     mask : tensor or None
-        Where it is true (or not zero) an output counts: of the shape of the outputs
-        without their features. To be set before a forward pass; None counts all.
+        Which outputs count: those where it is true, or not zero. Its shape is that of the
+        outputs without the features. Set it before a forward pass; None counts all outputs.
+        Padding that torch leaves out itself, by nested tensors, never counts.
 
     See Also
     --------
-    sklearn_rnla.neural.representation_spectrum : Of activations kept.
+    sklearn_rnla.neural.representation_spectrum : Spectrum of stored activations.
+    sklearn_rnla.neural.linear_cka : Similarity of stored activations.
 
     Notes
     -----
@@ -99,7 +110,9 @@ class ActivationRecorder:
         _check_count("n_components", n_components, 1)
         _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
         if sketch_size is not None and not similarity:
-            raise ValueError(f"sketch_size={sketch_size} is for similarity=True.")
+            raise ValueError(
+                f"sketch_size={sketch_size} can only be used with similarity=True."
+            )
         if similarity and n_components is not None and sketch_size is None:
             raise ValueError(
                 f"n_components={n_components} keeps too little for similarity=True, which "
@@ -112,9 +125,10 @@ class ActivationRecorder:
         self.center = center
         self.feature_axis = feature_axis
         self.mask = None
-        self._hooks = []
+        self._hooks, self._stance = [], None
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)
+        self._units = _Units()
         self._joint = _Group(self.layers, sketch_size, random_state) if similarity else None
         if n_components is not None:
             self._moments = {}
@@ -125,8 +139,19 @@ class ActivationRecorder:
 
     def __enter__(self):
         if self._hooks:
-            raise RuntimeError("The recorder records already: all would count twice.")
+            raise RuntimeError(
+                "The recorder is recording already, so that everything would count twice."
+            )
         modules = dict(self.model.named_modules())
+        if any(map(_is_compiled, modules.values())):
+            # Compiled code calls no hooks that came later.
+            if not hasattr(torch.compiler, "set_stance"):
+                raise RuntimeError(
+                    "Compiled models can be recorded with torch 2.6 or newer. Record the "
+                    "model before it is compiled, or update torch."
+                )
+            self._stance = torch.compiler.set_stance("force_eager")
+            self._stance.__enter__()
         self._hooks.append(self.model.register_forward_pre_hook(self._begin))
         for name in self.layers:
             hook = modules[name].register_forward_hook(self._hook(name))
@@ -136,6 +161,9 @@ class ActivationRecorder:
     def __exit__(self, *exception):
         while self._hooks:
             self._hooks.pop().remove()
+        if self._stance is not None:
+            self._stance.__exit__(*exception)
+            self._stance = None
         self._begin()
 
     def spectrum(self, layer):
@@ -163,11 +191,13 @@ class ActivationRecorder:
             if summary is None:
                 raise ValueError(f"Layer {layer!r} has not put out anything yet.")
             k = min(self.n_components, len(summary.mean))
-            return spectrum_of_summary(summary, k, center=self.center)
+            found = spectrum_of_summary(summary, k, center=self.center)
+            return times_unit(found, self._units.exponents.get(layer, 0))
         group = self._moments[layer]
         moments = group.joint()
         gram = moments.second_moments(group.names.index(layer), center=self.center)
-        return spectrum_of_gram(gram, moments.n_samples, center=self.center)
+        found = spectrum_of_gram(gram, moments.n_samples, center=self.center)
+        return times_unit(found, self._units.exponents.get(layer, 0))
 
     def spectra(self):
         """Return the spectra of all layers.
@@ -214,9 +244,12 @@ class ActivationRecorder:
 
     def _hook(self, name):
         def record(module, inputs, output):
+            if _in_backward_pass():
+                return
             rows = self._rows(output, name)
             if not len(rows):
                 return
+            rows = self._units.scale(name, rows)
             for group in {self._moments.get(name), self._joint} - {None}:
                 group.add(name, rows)
             if self.n_components is None:
@@ -236,20 +269,61 @@ class ActivationRecorder:
                 f"Layer {name!r} puts out {type(x).__name__}, but a tensor, or a tuple "
                 "that starts with one, is expected."
             )
-        x = x.detach().movedim(self.feature_axis, -1)
-        if self.mask is None:
-            x = x.reshape(-1, x.shape[-1])
+        mask = None if self.mask is None else torch.as_tensor(self.mask, device=x.device)
+        if x.is_nested:
+            x = self._rows_of_nested(x.detach(), mask, name)
         else:
-            mask = torch.as_tensor(self.mask, device=x.device)
-            if mask.shape != x.shape[:-1]:
-                raise ValueError(
-                    f"mask has shape {tuple(mask.shape)}, but the outputs of layer "
-                    f"{name!r} have {tuple(x.shape[:-1])} beside their features."
-                )
-            x = x[mask.bool()]
+            x = _masked(x.detach().movedim(self.feature_axis, -1), mask, name)
         if not len(x):
             return np.zeros((0, x.shape[1]))
         return to_numpy(x, f"the output of layer {name!r}", 2)
+
+    def _rows_of_nested(self, x, mask, name):
+        """Return the rows of samples of different lengths, which have no padding."""
+        samples = [part.movedim(self.feature_axis % x.ndim - 1, -1) for part in x.unbind()]
+        if mask is None:
+            return torch.cat([_masked(part, None, name) for part in samples])
+        if mask.ndim != 2 or len(mask) != len(samples):
+            raise ValueError(
+                f"mask has shape {tuple(mask.shape)}, but layer {name!r} puts out nested "
+                f"tensors, for which ({len(samples)}, n_tokens) is expected."
+            )
+        pairs = zip(samples, mask, strict=True)
+        return torch.cat([_masked(part, own[: len(part)], name) for part, own in pairs])
+
+
+def _masked(x, mask, name):
+    """Return rows of features, those where the mask is true."""
+    if mask is None:
+        return x.reshape(-1, x.shape[-1])
+    if mask.shape != x.shape[:-1]:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, but the outputs of layer {name!r} have "
+            f"{tuple(x.shape[:-1])} beside their features."
+        )
+    return x[mask.bool()]
+
+
+class _Units:
+    """Powers of two that layers are divided by, so that squares are in range.
+
+    Attributes
+    ----------
+    exponents : dict of str to int
+        By layer, as told by its first outputs that are not zero.
+    """
+
+    def __init__(self):
+        self.exponents = {}
+
+    def scale(self, name, rows):
+        """Return the outputs of a layer in its unit."""
+        if name not in self.exponents:
+            told = rows[rows.any(axis=1)]
+            if not len(told):
+                return rows
+            self.exponents[name] = safe_exponent(as_row_matrix(told))
+        return in_unit(rows, self.exponents[name])
 
 
 class _Group:
@@ -295,7 +369,10 @@ class _Group:
     def _add_up(self, parts):
         counts = {name: len(p) for name, p in zip(self.names, parts, strict=True)}
         if len(set(counts.values())) > 1:
-            raise ValueError(f"Layers differ in their numbers of rows: {counts}.")
+            raise ValueError(
+                f"Layers differ in their numbers of rows: {counts}. Where some leave out "
+                "padding, set mask, so that the others do."
+            )
         if self._shift is None:
             means = [part.mean(axis=0) for part in parts]
             self._units = [typical_square(*pair) for pair in zip(parts, means, strict=True)]
@@ -315,6 +392,16 @@ class _Group:
                 self._sketch_size if name in self._sketches else None for name in self.names
             ],
         )
+
+
+def _is_compiled(module):
+    """Whether a module is compiled, as a whole or by its own `compile`."""
+    return "_orig_mod" in module._modules or module._compiled_call_impl is not None
+
+
+def _in_backward_pass():
+    """Whether gradients are being computed: checkpointing then runs layers once more."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def _check_count(name, value, least):

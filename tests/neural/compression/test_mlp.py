@@ -227,7 +227,7 @@ def test_precision_is_kept(method):
         ({"budget": 10}, "budget=10 must be at least"),
         ({"budget": 10, "method": "neurons"}, "budget=10 must be at least 75"),
         ({"X": None, "method": "neurons"}, "method='neurons' needs X"),
-        ({"X": DIGITS[:, 1:]}, "X has 63 features, but network takes 64"),
+        ({"X": DIGITS[:, 1:]}, "X has 63 features, but MLP"),
         ({"X": DIGITS * np.nan}, "NaN"),
         ({"method": "quantize"}, "'method' parameter"),
         ({"network": 3}, "'network' parameter"),
@@ -245,3 +245,13 @@ def test_what_is_not_fitted_or_has_no_neurons_is_refused():
     single = trained(MLPClassifier, DIGITS[:50], LABELS[:50], hidden_layer_sizes=())
     with pytest.raises(ValueError, match="needs a hidden layer"):
         compress_mlp(single, 0.5, DIGITS, method="neurons")
+
+
+@METHODS
+def test_columns_must_be_in_the_order_of_the_training_data(method):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(DIGITS[:300, 10:16], columns=list("abcdef"))
+    fitted = trained(MLPClassifier, frame, LABELS[:300], hidden_layer_sizes=6)
+    compress_mlp(fitted, 0.9, frame, method=method)
+    with pytest.raises(ValueError, match="feature names should match"):
+        compress_mlp(fitted, 0.9, frame[list("fedcba")], method=method)

@@ -212,17 +212,54 @@ CONSTANT = {
 
 @pytest.mark.parametrize("X", CONSTANT.values(), ids=CONSTANT)
 def test_a_constant_representation_has_no_similarity(X):
-    assert np.isnan(linear_cka(X, RIGHT)[:2]).all()
+    assert linear_cka(X, RIGHT)[:2] == (0, 0)
+    assert linear_cka(X, X)[:2] == (0, 0)
     wide = np.tile(RIGHT, 20)
-    assert np.isnan(
-        linear_cka(wide, np.tile(X, 40), method="sketched", sketch_size=2)
-    ).all()
-    assert np.isnan(linear_cka(RIGHT[:1], RIGHT[:1])[:2]).all()
+    found = linear_cka(wide, np.tile(X, 40), method="sketched", sketch_size=2)
+    assert found[:2] == (0, 0)
+    assert found.error_estimate > 0
+    assert linear_cka(RIGHT[:1], RIGHT[:1])[:2] == (0, 0)
 
 
-def test_three_samples_cannot_be_debiased():
-    assert linear_cka(LEFT[:3], RIGHT[:3]).similarity > 0
-    assert np.isnan(linear_cka(LEFT[:3], RIGHT[:3]).debiased)
+@pytest.mark.parametrize("n", [2, 3])
+def test_three_samples_tell_nothing_without_bias(n):
+    assert linear_cka(LEFT[:n], RIGHT[:n]).similarity > 0
+    assert linear_cka(LEFT[:n], RIGHT[:n]).debiased == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_of_no_relation_tell_nothing_without_bias(dtype):
+    """The kernel without its diagonal is constant: its unbiased norm is zero."""
+    X = (3.3 * np.eye(20)).astype(dtype)
+    assert linear_cka(X, X).similarity == pytest.approx(1)
+    assert linear_cka(X, X).debiased == 0
+    assert linear_cka(X, LEFT[:20]).debiased == 0
+
+
+UNITS = [(np.float32, 1e-37), (np.float32, 1e-23), (np.float32, 1e30)]
+UNITS += [(np.float64, 1e-300), (np.float64, 1e-170), (np.float64, 1e170)]
+
+
+@pytest.mark.parametrize(("dtype", "unit"), UNITS)
+@pytest.mark.parametrize("first", [0, 40])
+def test_units_do_not_matter(dtype, unit, first):
+    """Even where the first rows tell nothing of the others."""
+    X, Y = related(300, 60, 50, 0)
+    X[:first] = 0
+    inputs = (X * unit).astype(dtype), Y.astype(dtype)
+    few = {"method": "sketched", "sketch_size": 5, "random_state": 0}
+    calls = {
+        "features": lambda A, B: linear_cka(A[:, :9], B[:, :9]),
+        "samples": lambda A, B: linear_cka(A[:90], B[:90]),
+        "sketch": lambda A, B: linear_cka(A, B, **few),
+        "lazy": lambda A, B: linear_cka(Lazy(A), Lazy(B)),
+        "sparse": lambda A, B: linear_cka(sp.csr_array(A), sp.csr_array(B)),
+        "angles": lambda A, B: principal_angles(A[:, :3], B[:, :2], center=True),
+        "overlap": lambda A, B: subspace_overlap(A[50:53], B[:2, :10].repeat(6, axis=1)),
+    }
+    for name, call in calls.items():
+        expected, found = call(X.astype(dtype), inputs[1]), call(*inputs)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, err_msg=name)
 
 
 def rotated(n, angles, seed):
@@ -324,8 +361,11 @@ def test_overlap_is_the_mean_squared_cosine(seed):
     assert found == pytest.approx(8 / 40, rel=4 * np.sqrt(2 / 32))
 
 
-def test_overlap_of_nothing_is_not_a_number():
-    assert np.isnan(subspace_overlap(np.zeros((2, 5)), np.eye(5)))
+def test_nothing_has_no_overlap():
+    with pytest.raises(ValueError, match=r"U of shape \(2, 5\) is zero"):
+        subspace_overlap(np.zeros((2, 5)), np.eye(5))
+    with pytest.raises(ValueError, match=r"V of shape \(2, 5\) is zero"):
+        subspace_overlap(np.eye(5), np.zeros((2, 5)))
     # More vectors than dimensions span all.
     assert subspace_overlap(np.ones((9, 2)), np.eye(2)) == pytest.approx(1)
 

@@ -276,3 +276,39 @@ NAN = np.where(np.eye(40, 5), np.nan, 1.0)
 def test_bad_input_is_refused_with_the_reason(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+UNITS = [(np.float32, 1e-37), (np.float32, 1e-23), (np.float32, 1e30)]
+UNITS += [(np.float64, 1e-300), (np.float64, 1e-170), (np.float64, 1e170)]
+
+
+@pytest.mark.parametrize(("dtype", "unit"), UNITS)
+@pytest.mark.parametrize("first", [0, 40])
+@pytest.mark.parametrize("center", [True, False])
+def test_units_do_not_matter(dtype, unit, first, center):
+    """Even where the first rows tell nothing of the others."""
+    X = np.random.default_rng(0).standard_normal((300, 20)) * np.arange(1, 21)
+    X[:first] = 0
+    plain, inputs = X.astype(dtype), (X * unit).astype(dtype)
+    calls = {
+        "features": lambda A: representation_spectrum(A, center=center),
+        "samples": lambda A: representation_spectrum(A[:60].repeat(5, 1), center=center),
+        "leading": lambda A: representation_spectrum(A, 5, center=center, random_state=0),
+        "lazy": lambda A: representation_spectrum(Lazy(A), center=center),
+        "sparse": lambda A: representation_spectrum(sp.csr_array(A), center=center),
+    }
+    if not first:
+        calls["stream"] = lambda A: representation_spectrum(
+            iter(np.array_split(A, 3)), 5, center=center
+        )
+    for name, call in calls.items():
+        expected, found = call(plain), call(inputs)
+        for count in COUNTS:
+            np.testing.assert_allclose(
+                getattr(found, count), getattr(expected, count), rtol=1e-4, err_msg=name
+            )
+        if 1e-100 < unit < 1e100:
+            values = found.eigenvalues / unit**2
+            np.testing.assert_allclose(
+                values, expected.eigenvalues, rtol=1e-4, atol=1e-5, err_msg=name
+            )

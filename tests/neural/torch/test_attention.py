@@ -244,5 +244,68 @@ def test_bad_parameters_of_the_module(params, message):
 
 def test_query_key_and_value_are_not_arguments():
     x = torch.zeros(2, 20, 8)
-    with pytest.raises(TypeError, match="Self-attention is of one tensor"):
+    with pytest.raises(TypeError, match="Self-attention takes one tensor"):
         NystroemAttention(8, 2, n_landmarks=4)(x, x, x)
+
+
+def compiled(module, arguments):
+    torch.compiler.reset()
+    return torch.compile(module, backend="eager", fullgraph=True)
+
+
+MODES = {
+    "compile": compiled,
+    "export": lambda module, arguments: torch.export.export(module, arguments).module(),
+    "trace": torch.jit.trace,
+    "vmap": lambda module, arguments: (
+        lambda *given: torch.vmap(lambda *one: module(*(x[None] for x in one))[0])(*given)
+    ),
+}
+
+
+# Of torch itself, in these modes.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("options", "masked"),
+    [
+        ({}, False),
+        ({"n_landmarks": 12, "tol": 1e-3}, True),
+        ({"landmarks": "kmeans", "pinv": "exact"}, True),
+    ],
+)
+def test_module_is_the_same_where_torch_sees_no_values(mode, options, masked):
+    torch.manual_seed(0)
+    module = NystroemAttention(16, 2, **{"n_landmarks": 10} | options).eval()
+    first, second = torch.randn(2, 2, 60, 16)
+    masks = torch.ones(2, 2, 60, dtype=torch.bool)
+    # Full, half empty, fewer tokens than landmarks, none at all.
+    masks[0, 1, 30:] = masks[1, 0, 5:] = masks[1, 1, :] = False
+    arguments = [(first, masks[0]), (second, masks[1])]
+    arguments = [given if masked else given[:1] for given in arguments]
+    run = MODES[mode](module, arguments[0])
+    with torch.no_grad():
+        for given in arguments:
+            torch.testing.assert_close(run(*given), module(*given), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"return_error": True}])
+def test_what_numpy_computes_is_refused_where_torch_sees_no_values(options):
+    q = torch.randn(3, 2, 30, 4)
+    options = options or {"landmarks": "rpcholesky"}
+    with pytest.raises(ValueError, match="numpy, which torch cannot compile"):
+        torch.vmap(lambda q: nystroem_attention(q, q, q, n_landmarks=5, **options))(q)
+
+
+def test_gradients_by_functional_transforms_are_those_of_autograd():
+    torch.manual_seed(0)
+    module, x = NystroemAttention(16, 2, n_landmarks=10), torch.randn(2, 60, 16)
+    parameters = {name: value.detach() for name, value in module.named_parameters()}
+
+    def loss(parameters):
+        return torch.func.functional_call(module, parameters, (x,)).square().sum()
+
+    found = torch.func.grad(loss)(parameters)
+    module(x).square().sum().backward()
+    for name, value in module.named_parameters():
+        torch.testing.assert_close(found[name], value.grad, rtol=1e-3, atol=1e-4)

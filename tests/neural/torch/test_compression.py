@@ -350,3 +350,46 @@ def test_notes_say_where_inputs_do_not_fit(inputs, error, message, note):
     with pytest.raises(error, match=message) as caught:
         compress(small_network(), 0.5, inputs=inputs)
     assert note in caught.value.__notes__
+
+
+def test_hooks_of_a_layer_are_those_of_the_pair():
+    model, seen = small_network(), []
+    handle = model[2].register_forward_hook(lambda *found: seen.append(found[2]))
+    found = compress(model, rank=1, layers="2", inplace=True).model
+    out = found(torch.ones(3, 4))
+    assert len(seen) == 1
+    assert torch.equal(seen[0], out)
+    handle.remove()
+    found(torch.ones(3, 4))
+    assert len(seen) == 1
+
+
+class Strided(nn.Module):
+    """Reads all that a convolution holds, and does not call it."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        conv = self.conv
+        return nn.functional.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("build", [nn.Sequential, Strided])
+@pytest.mark.parametrize("script", [False, True])
+def test_a_model_that_reads_all_of_a_pair_can_be_scripted(build, script):
+    torch.manual_seed(0)
+    conv = low_rank(nn.Conv2d(6, 12, 3, stride=2, padding=1), 3)
+    x = torch.randn(4, 6, 9, 10)
+    model = build(conv)
+    found = compress(model, rank=3).model
+    assert close((torch.jit.script(found) if script else found)(x), model(x))
+
+
+def test_a_pair_takes_no_weight():
+    pair = compress(small_network(), rank=1, layers="0").model[0]
+    with pytest.raises(ValueError, match="weight cannot be set, as a pair of layers"):
+        pair.weight = nn.Parameter(torch.ones(8, 4))

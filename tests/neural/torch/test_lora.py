@@ -1,5 +1,4 @@
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -9,52 +8,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from sklearn_rnla import lora_init  # noqa: E402
-from sklearn_rnla.neural.torch import LoraLinear, apply_lora, merge_lora, save_adapter  # noqa: E402
+from sklearn_rnla.neural.torch import LoraLinear, apply_lora, merge_lora  # noqa: E402
+from tests.networks import ROUNDING, assert_same, inputs, net, train  # noqa: E402
 
 METHODS = ["principal", "residual", "activation", "random"]
-ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
-
-
-class Net(nn.Module):
-    """Nested layers: two are of the same last name, and one stands in two places."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.ModuleDict({"fc": nn.Linear(20, 30), "gate": nn.Linear(20, 30)})
-        self.second = nn.ModuleDict({"fc": nn.Linear(30, 25, bias=False)})
-        self.shared = nn.Linear(25, 25)
-        self.again = self.shared
-        self.head = nn.Linear(25, 3)
-
-    def forward(self, x):
-        x = torch.sigmoid(self.first["gate"](x)) * self.first["fc"](x)
-        x = torch.tanh(self.second["fc"](x))
-        return self.head(self.again(torch.relu(self.shared(x))))
-
-
-def net(seed=0, dtype=torch.float64):
-    torch.manual_seed(seed)
-    return Net().to(dtype).requires_grad_(False)
-
-
-def inputs(n=40, n_in=20, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(5)
-    return torch.randn(n, n_in, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def train(module, n_steps=5):
-    """Take a few large steps, so that adapters are far from their start."""
-    trained = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=0.5)
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        module(inputs()).square().sum(dim=1).mean().backward()
-        optimizer.step()
-
-
-def assert_same(actual, desired, slack=1.0):
-    limit = slack * ROUNDING[desired.dtype] * desired.abs().max().item()
-    assert (actual - desired).abs().max().item() <= limit
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -286,18 +243,6 @@ def test_errors_tell_the_layer():
     assert caught.value.__notes__ == ["Layer: 'head'."]
 
 
-def test_an_adapter_of_a_layer_in_two_places_is_not_saved(tmp_path):
-    pytest.importorskip("safetensors")
-    module = net()
-    apply_lora(module, ["shared", "again"], 3, random_state=0)
-    with pytest.raises(ValueError, match="two places, 'shared' and 'again'"):
-        save_adapter(module, tmp_path)
-    module = net()
-    apply_lora(module, "again", 3, random_state=0)
-    with pytest.raises(ValueError, match="'again' also stood at 'shared'"):
-        save_adapter(module, tmp_path)
-
-
 def test_adapted_layers_are_not_adapted_again():
     module = net()
     apply_lora(module, "fc", 2, random_state=0)
@@ -305,11 +250,9 @@ def test_adapted_layers_are_not_adapted_again():
         apply_lora(module, "fc", 2)
 
 
-def test_modules_without_adapters_are_refused(tmp_path):
+def test_modules_without_adapters_are_refused():
     with pytest.raises(ValueError, match="Net has no layer with an adapter"):
         merge_lora(net())
-    with pytest.raises(ValueError, match="Net has no layer with an adapter"):
-        save_adapter(net(), tmp_path)
 
 
 def test_a_layer_says_what_it_is():
@@ -320,116 +263,31 @@ def test_a_layer_says_what_it_is():
     )
 
 
-@pytest.mark.parametrize("method", ["principal", "residual", "random"])
-def test_saved_adapter_holds_what_training_changed(method, tmp_path):
-    load_file = pytest.importorskip("safetensors.torch").load_file
-    module = net()
-    weight = module.first["fc"].weight.clone()
-    layer = apply_lora(module, "first.fc", 4, method=method, alpha=6, random_state=0)
-    layer = layer["first.fc"]
-    train(module)
-    save_adapter(module, tmp_path / "adapter", base_model="some/model")
-    tensors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
-    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    prefix = "base_model.model.first.fc"
-    assert set(tensors) == {f"{prefix}.lora_A.weight", f"{prefix}.lora_B.weight"}
-    A, B = tensors[f"{prefix}.lora_A.weight"], tensors[f"{prefix}.lora_B.weight"]
-    assert config["r"] == len(A) == (4 if method == "random" else 8)
-    assert config["base_model_name_or_path"] == "some/model"
-    scale = config["lora_alpha"] / config["r"]
-    assert_same(weight + scale * B @ A, layer.weight)
-
-
-@pytest.mark.parametrize("method", ["principal", "residual", "random"])
-def test_peft_loads_the_adapter_into_the_original_model(method, tmp_path):
-    pytest.importorskip("safetensors")
-    peft = pytest.importorskip("peft")
-    module = net()
-    original = copy.deepcopy(module)
-    # Two ranks and scales, and names that end in one another's.
-    apply_lora(module, "first.fc", 4, method=method, alpha=6, random_state=0)
-    apply_lora(module, ["second.fc", "head"], 3, method=method, alpha=1, random_state=0)
-    train(module)
-    save_adapter(module, tmp_path)
-    before = original(inputs())
-    loaded = peft.PeftModel.from_pretrained(original, str(tmp_path))
-    after = module(inputs())
-    assert (after - before).abs().max() > 0.01 * before.abs().max()
-    # PEFT holds adapters in single precision.
-    assert_same(loaded(inputs()), after, slack=1e6)
+def test_hooks_of_a_layer_are_those_of_the_new_one():
+    module, seen = net(), []
+    handle = module.head.register_forward_hook(lambda *found: seen.append(found[2]))
+    apply_lora(module, "head", 2, random_state=0)
+    module(inputs())
     merge_lora(module)
-    assert_same(loaded.merge_and_unload()(inputs()), module(inputs()), slack=1e6)
+    module(inputs())
+    assert_same(*seen)
+    handle.remove()
+    module(inputs())
+    assert len(seen) == 2
 
 
-def test_peft_gives_layers_of_like_names_their_own_ranks(tmp_path):
-    pytest.importorskip("safetensors")
-    peft = pytest.importorskip("peft")
+@pytest.mark.parametrize("method", ["principal", "random"])
+def test_a_weight_that_is_tied_again_keeps_what_training_changed(method):
     module = net()
-    original = copy.deepcopy(module)
-    apply_lora(module, "first.fc", 2, alpha=3, random_state=0)
-    inner = nn.ModuleDict(
-        {"first": module.first, "x": nn.ModuleDict({"first": net().first})}
-    )
-    plain = nn.ModuleDict(
-        {"first": original.first, "x": nn.ModuleDict({"first": net().first})}
-    )
-    apply_lora(inner, "x.first.fc", 5, alpha=1, random_state=0)
-    with torch.no_grad():
-        for name in ("first.fc", "x.first.fc"):
-            inner.get_submodule(name).lora_B.mul_(2)
-    save_adapter(inner, tmp_path)
-    loaded = peft.PeftModel.from_pretrained(plain, str(tmp_path)).merge_and_unload()
-    for name in ("first.fc", "x.first.fc"):
-        weight = inner.get_submodule(name).weight
-        assert_same(loaded.get_submodule(name).weight, weight, slack=1e6)
-
-
-def test_peft_adapts_no_layer_whose_name_ends_alike(tmp_path):
-    pytest.importorskip("safetensors")
-    peft = pytest.importorskip("peft")
-    torch.manual_seed(0)
-    inner = nn.ModuleDict({"fc": nn.Linear(20, 20), "f_c": nn.Linear(20, 20)})
-    module = nn.ModuleDict({"inner": inner, "fc": nn.Linear(20, 20)}).double()
-    original = copy.deepcopy(module)
-    found = apply_lora(module.requires_grad_(False), ["fc", "inner.f_c"], 2, random_state=0)
-    assert list(found) == ["inner.f_c", "fc"]
-    with torch.no_grad():
-        for layer in (found["fc"], found["inner.f_c"]):
-            layer.lora_B.mul_(2)
-    save_adapter(module, tmp_path)
-    loaded = peft.PeftModel.from_pretrained(original, str(tmp_path)).merge_and_unload()
-    assert_same(loaded["inner"]["fc"].weight, module["inner"]["fc"].weight)
-    for name in ("fc", "inner.f_c"):
-        weight = loaded.get_submodule(name).weight
-        assert_same(weight, module.get_submodule(name).weight, slack=1e6)
-
-
-# Of PEFT, by a later version of transformers.
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-def test_peft_loads_the_adapter_into_a_transformer(tmp_path):
-    pytest.importorskip("safetensors")
-    peft = pytest.importorskip("peft")
-    transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(
-        vocab_size=40,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-    )
-    torch.manual_seed(0)
-    module = transformers.BertModel(config).eval().requires_grad_(False)
-    original = copy.deepcopy(module)
-    tokens = torch.arange(10).reshape(2, 5)
-    before = module(tokens).last_hidden_state
-    layers = apply_lora(module, ["query", "value", "encoder.*.dense"], 3, random_state=0)
-    assert len(layers) == 2 * 5
-    assert_same(module(tokens).last_hidden_state, before)
-    with torch.no_grad():
-        for layer in layers.values():
-            layer.lora_B.mul_(1.5)
-    save_adapter(module, tmp_path)
-    loaded = peft.PeftModel.from_pretrained(original, str(tmp_path))
-    after = module(tokens).last_hidden_state
-    assert_same(loaded(tokens).last_hidden_state, after)
-    assert (after - before).abs().max() > 1e-3
+    original = module.head.weight
+    layer = apply_lora(module, "head", 2, method=method, random_state=0)["head"]
+    train(module)
+    after = module(inputs())
+    # What `tie_weights()` of a transformer does.
+    layer.weight = original
+    assert_same(module(inputs()), after)
+    change = layer.weight - original
+    layer.weight = nn.Parameter(2 * original)
+    assert_same(layer.weight, 2 * original + change)
+    with pytest.raises(ValueError, match=r"weight has shape \(4, 4\), but the"):
+        layer.weight = torch.ones(4, 4)

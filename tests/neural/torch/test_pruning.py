@@ -286,7 +286,7 @@ def test_nothing_is_changed_where_one_pair_cannot_be():
 def test_a_weight_made_by_a_hook_is_refused(name):
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     torch.nn.utils.spectral_norm(model.get_submodule(name))
-    with pytest.raises(TypeError, match=f"'{name}' makes its weight of others"):
+    with pytest.raises(TypeError, match=f"'{name}' computes its weight from other"):
         prune_neurons(model, torch.randn(50, 8), 5, pairs=[("0", "2")])
     with pytest.raises(ValueError, match="no two layers"):
         prune_neurons(model, torch.randn(50, 8), 5)
@@ -313,7 +313,7 @@ def test_pairs_without_the_normalisation_between_them_are_refused():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     x = torch.randn(20, 4)
-    with pytest.raises(ValueError, match="are to be named in the middle"):
+    with pytest.raises(ValueError, match="Name normalisations between two"):
         prune_neurons(model, x, 4, pairs=[("0", "3")])
     small = prune_neurons(model, x, 4, pairs=[("0", "1", "3")]).model
     assert small.eval()(x).shape == (20, 2)
@@ -324,3 +324,37 @@ def test_one_sample_tells_nothing():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     with pytest.raises(ValueError, match="activations are one sample"):
         prune_neurons(model, torch.ones(1, 4), 4)
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_neurons_that_a_hook_may_read_are_not_found(kind, place):
+    torch.manual_seed(0)
+    layers = nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 4)
+    model = nn.Sequential(*layers)
+    handle = getattr(model[place], f"register_{kind}_hook")(lambda *seen: None)
+    x = torch.randn(30, 8)
+    if place == 2:
+        with pytest.raises(ValueError, match="no two layers that follow one another"):
+            prune_neurons(model, x, 3)
+    else:
+        assert prune_neurons(model, x, 3).table["layer"] == ["2"]
+    handle.remove()
+    assert prune_neurons(model, x, 3).table["layer"] == ["0", "2"]
+
+
+class Probe(nn.Module):
+    """Reads the weight of a layer that makes neurons."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+        self.probe = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.body(x) + self.probe(x @ self.body[0].weight.T)
+
+
+def test_neurons_that_the_model_needs_elsewhere_are_not_pruned():
+    with pytest.raises(ValueError, match="does not run with fewer neurons"):
+        prune_neurons(Probe(), torch.randn(30, 8), 3)

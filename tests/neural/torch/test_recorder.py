@@ -1,9 +1,14 @@
 """What a recorder sums up while a model runs is what all activations at once would give."""
 
+import copy
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from sklearn_rnla import linear_cka, principal_angles, representation_spectrum  # noqa: E402
 from sklearn_rnla.neural.torch import ActivationRecorder  # noqa: E402
@@ -306,7 +311,10 @@ def test_a_sketch_is_told_by_its_seed():
         (lambda: record("0", n_components=0), "n_components=0 must be"),
         (lambda: record("0", n_components=3, similarity=True), "keeps too little"),
         (lambda: record("0", similarity=True, sketch_size=7), "sketch_size=7 must be"),
-        (lambda: record("0", sketch_size=8), "sketch_size=8 is for similarity=True"),
+        (
+            lambda: record("0", sketch_size=8),
+            "sketch_size=8 can only be used with similarity=True",
+        ),
         (lambda: record("0").spectrum("0"), "not put out anything"),
         (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
@@ -364,3 +372,103 @@ def test_layers_are_given_by_name():
     model = torch.nn.Sequential(torch.nn.Linear(4, 8))
     with pytest.raises(TypeError, match="names"):
         ActivationRecorder(model, model[0])
+
+
+class Checkpointed(nn.Module):
+    """Computes its hidden layers once more in the backward pass."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5))
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x):
+        return checkpoint(self.body, x, use_reentrant=self.use_reentrant)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("similarity", [False, True])
+def test_what_is_computed_again_for_gradients_does_not_count(use_reentrant, similarity):
+    torch.manual_seed(0)
+    model, x = Checkpointed(use_reentrant), torch.randn(20, 6, requires_grad=True)
+    names = ["body.0", "body.2"]
+    with ActivationRecorder(model, names, similarity=similarity) as recorder:
+        for _ in range(2):
+            model(x).square().sum().backward()
+    for name in names:
+        assert recorder.spectrum(name).n_samples == 40
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["layers.0.linear1", "layers.0.self_attn", "layers.1"])
+def test_padded_tokens_of_an_encoder_in_evaluation_are_left_out(name, masked):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(3, 7, 16), torch.zeros(3, 7, dtype=torch.bool)
+    padding[0, 5:] = padding[1, 3:] = True
+    with torch.no_grad():
+        before = model(x, src_key_padding_mask=padding)
+        with ActivationRecorder(model, name) as recorder:
+            recorder.mask = ~padding if masked else None
+            after = model(x, src_key_padding_mask=padding)
+            assert recorder.spectrum(name).n_samples == 15
+            recorder.mask = torch.ones(21)
+            with pytest.raises(ValueError, match=r"nested .* \(3, n_tokens\) is expected"):
+                model(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e25])
+@pytest.mark.parametrize("n_components", [None, 3])
+def test_units_do_not_matter(unit, n_components):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5))
+    options = {"n_components": n_components, "similarity": n_components is None}
+    found = []
+    for scale in (1.0, unit):
+        module = copy.deepcopy(model)
+        with torch.no_grad():
+            module[2].weight.mul_(scale)
+            module[2].bias.mul_(scale)
+        generator = torch.Generator().manual_seed(1)
+        with ActivationRecorder(module, ["0", "2"], **options) as recorder:
+            for _ in range(3):
+                module(torch.randn(50, 6, generator=generator))
+        found.append(recorder)
+    one, other = (recorder.spectrum("2") for recorder in found)
+    np.testing.assert_allclose(other.eigenvalues / unit**2, one.eigenvalues, rtol=1e-4)
+    np.testing.assert_allclose(other.effective_rank, one.effective_rank, rtol=1e-5)
+    if n_components is None:
+        np.testing.assert_allclose(found[1].cka(), found[0].cka(), rtol=1e-5)
+
+
+def test_a_layer_that_is_constant_is_similar_to_nothing():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    with ActivationRecorder(model, ["0", "1"], similarity=True) as recorder:
+        model(torch.randn(30, 6))
+    for debiased in (False, True):
+        found = recorder.cka(debiased=debiased)
+        np.testing.assert_allclose(found, [[1.0, 0.0], [0.0, 0.0]], atol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="needs torch 2.6")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("in_place", [False, True])
+def test_compiled_models_are_recorded(in_place):
+    torch.compiler.reset()
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    name = "0"
+    if in_place:
+        model.compile(backend="eager")
+    else:
+        model, name = torch.compile(model, backend="eager"), "_orig_mod.0"
+    x = torch.randn(20, 6)
+    before = model(x)
+    with ActivationRecorder(model, name) as recorder:
+        torch.testing.assert_close(model(x), before)
+    model(x)
+    assert recorder.spectrum(name).n_samples == 20
