@@ -81,7 +81,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y, where d is the error of the coefficients. By half its square, times
         ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum. Without a
         preconditioner it rests on the least singular value that the iteration has come
-        across, and is too small where few passes were allowed.
+        across; if that ends early, it is what the residual and the penalty allow at most.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
