@@ -91,6 +91,10 @@ class RidgeProblem:
             G[self.constant] = 0.0
         return G, FY
 
+    def left_out(self, loo, Y):
+        """Return the sums of squared leave-one-out errors, in one pass."""
+        return self.rows.fold(fold_left_out, loo, Y)[0]
+
     def dense(self):
         """Return A and Y, weighted, in memory."""
         A = self.rows.in_memory()
@@ -189,6 +193,14 @@ def fold_normal_equations(state, block, W, shift, Y):
     # numpy halves the work of a product of an array with itself.
     moments.squares = F.T @ F
     return add_states(state, [moments, F.T @ Y])
+
+
+def fold_left_out(state, block, loo, Y):
+    """Fold the squared leave-one-out errors of a block: ``[sums for each penalty]``."""
+    A = passes.dense_rows(block.values).astype(np.float64, copy=False)
+    weight = None if block.weight is None else block.weight.astype(np.float64)
+    squares = loo.squares(A, Y[block.start : block.start + len(A)], weight)
+    return add_states(state, [squares])
 
 
 def fold_gradient(state, block, C, offset, shift, Y):
