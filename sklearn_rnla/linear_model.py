@@ -105,8 +105,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     The sketch costs a pass over the data, and ``O(n_features^3)`` flops. An iteration
     is one more pass; some 15 to 30 are needed, whatever the condition. "direct" takes
     ``n p^2`` flops, or ``3 n p^2`` where the condition number exceeds about 1e6, and two or
-    three passes. Memory is that of a sketch of at most ``8 p`` rows for each thread, and
-    of a few blocks. Sums are in float64, whatever the data.
+    three passes. Memory is that of two sketches of at most ``8 p`` rows for each thread,
+    and of a few blocks. Sums are in float64, whatever the data.
 
     References
     ----------

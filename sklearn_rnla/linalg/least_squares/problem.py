@@ -9,6 +9,7 @@ import numpy as np
 from ...operators import CenteredMatrix, passes
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
+from ...operators.tiles import consecutive
 
 _EPS = np.finfo(np.float64).eps
 
@@ -69,7 +70,8 @@ class RidgeProblem:
         )
         self._set_mean(moments)
         if self.center:
-            SA = SA - np.outer(SY[:, 0], moments.offset)
+            for part in consecutive(len(SA), self.shape[1]):
+                SA[part] -= np.outer(SY[part, 0], moments.offset)
         self._look_at_spread(_squares(SA), moments.total_weight)
         SA[:, self.constant] = 0.0
         return SA, SY[:, 1:]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...operators.scaling import in_unit, unit_of
+from ...operators.tiles import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
@@ -215,7 +216,11 @@ def _spectrum_and_solution(problem, A, Y, distortion):
     n, p = problem.shape
     if len(A) > p:
         # A triangular factor first: it is as small as the singular vectors wanted.
-        R = np.linalg.qr(np.concatenate([A, Y], axis=1), mode="r")
+        # Of some rows after the others, which takes no copy of A.
+        R = np.empty((0, p + Y.shape[1]))
+        for part in consecutive(len(A), 2 * R.shape[1]):
+            rows = np.concatenate([A[part], Y[part]], axis=1)
+            R = np.linalg.qr(np.concatenate([R, rows]), mode="r")
         A, Y = R[:p, :p], R[:p, p:]
     spectrum, U = spectrum_of_sketch(A, n, distortion)
     return spectrum, _solution(problem, spectrum, U.T @ Y)
