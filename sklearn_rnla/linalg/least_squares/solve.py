@@ -155,7 +155,8 @@ def _first_choice(problem):
     """Return the solver that the first rows decide, or "auto": sketch, and see."""
     n, p = problem.shape
     if n * p <= _FEW_ENTRIES and min(n, p) <= 200:
-        return "svd"
+        # A Gram matrix says whether it would do, and is not lost time on tall data.
+        return "direct" if n >= 2 * p else "svd"
     if sketch_rows(problem.shape) is not None:
         # While a Gram matrix costs no more than a sketch, try it, unless in vain.
         cheap = p <= _SKETCH_COST and not problem.rows.sparse
