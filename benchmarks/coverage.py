@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import randomized_svd
 
+from .least_squares_coverage import least_squares_coverage
+
 K, TOL = 8, 1e-3
 
 
@@ -219,4 +221,4 @@ def _summary(excess, estimates, n_passes):
     }
 
 
-TASKS = {"coverage": coverage}
+TASKS = {"coverage": coverage, "least_squares": least_squares_coverage}

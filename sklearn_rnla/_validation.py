@@ -245,6 +245,35 @@ def check_penalties(alpha, name="alpha"):
     return alphas
 
 
+def check_penalty_choice(estimator, n_targets):
+    """Return the penalties of an estimator with `alpha` and `alphas`.
+
+    Returns
+    -------
+    alphas : ndarray of shape (n_alphas,), (1,) or (n_targets,)
+        Penalties to choose from, or the one of all targets, or those of the targets.
+    choose : bool
+        Whether one is to be chosen.
+
+    Raises
+    ------
+    ValueError
+        When they are not penalties, or not as many as targets.
+    """
+    choose = estimator.alphas is not None
+    name = "alphas" if choose else "alpha"
+    value = getattr(estimator, name)
+    alphas = np.atleast_1d(check_penalties(value, name))
+    if alphas.ndim != 1 or not len(alphas):
+        raise ValueError(f"{name}={value!r} must be numbers in one dimension.")
+    if not choose and len(alphas) not in (1, n_targets):
+        raise ValueError(
+            f"alpha={value!r} must be a number, or one for each of the "
+            f"n_targets={n_targets} targets. To choose one, pass alphas."
+        )
+    return alphas, choose and len(alphas) > 1
+
+
 def check_reduced(estimator, X, *, accept_sparse=("csr", "csc")):
     """Return what `transform` of `estimator` gave, checked, for its inverse.
 

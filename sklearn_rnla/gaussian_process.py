@@ -23,12 +23,10 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gaussian_process.evidence import evidence
 from .linalg.gaussian_process.fit import fit_gaussian_process
 from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
-from .operators.covariance import covariance
 from .operators.feature_map import BLOCK_ROWS
 from .operators.lanes import kernel_jobs
 
@@ -71,8 +69,8 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         - "dtc": maximises the likelihood of the approximate prior alone [3]_.
 
     n_landmarks : int, default=300
-        Largest number of landmarks. With as many landmarks as samples, the parameters are
-        those of the exact process, which takes n_samples x n_samples numbers.
+        Largest number of landmarks. With as many landmarks as samples, everything is that
+        of the exact process, which takes n_samples x n_samples numbers.
     landmarks : str or array-like, default="rpcholesky"
         How landmarks are chosen, or the landmarks themselves, as in `NystroemKernel`.
     reselect_landmarks : bool, default=True
@@ -471,19 +469,22 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         kernel = self.kernel_.clone_with_theta(theta)
         if not clone_kernel:
             self.kernel_.theta = theta
-        rows = as_row_matrix(
-            self.X_train_, block_size=BLOCK_ROWS, n_jobs=kernel_jobs(self.n_jobs)
+        model = self._evidence.model
+        problem = GaussianProcessProblem(
+            rows=as_row_matrix(
+                self.X_train_, block_size=BLOCK_ROWS, n_jobs=kernel_jobs(self.n_jobs)
+            ),
+            Y=self.y_train_.reshape(len(self.y_train_), -1),
+            alpha=model.alpha,
+            method=model.method,
+            k=self.n_landmarks_,
+            landmarks=self.components_,
+            rng=None,
+            n_jobs=self.n_jobs,
         )
+        Z = None if self._evidence.is_exact else self.components_
         try:
-            found = evidence(
-                rows,
-                self.y_train_.reshape(len(self.y_train_), -1),
-                covariance(kernel),
-                self.components_,
-                alpha=self._evidence.model.alpha,
-                method=self._evidence.model.method,
-                gradient=eval_gradient,
-            )
+            found = problem.evidence(kernel, Z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
             return (-np.inf, np.zeros_like(theta)) if eval_gradient else -np.inf
         return (found.value, found.gradient) if eval_gradient else found.value

@@ -27,7 +27,7 @@ from ._validation import (
     check_kernel,
     check_kernel_rows,
     check_landmarks,
-    check_penalties,
+    check_penalty_choice,
     check_target,
 )
 from .linalg.nystroem.features import nystroem_features
@@ -98,30 +98,20 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
 
     def _check_penalties(self, n_targets):
         """Return the penalties; raise where they do not fit `exact` or `solver`."""
-        choose = self.alphas is not None
-        name = "alphas" if choose else "alpha"
-        value = getattr(self, name)
-        alphas = np.atleast_1d(check_penalties(value, name))
-        if alphas.ndim != 1 or not len(alphas):
-            raise ValueError(f"{name}={value!r} must be numbers in one dimension.")
-        if not choose and len(alphas) not in (1, n_targets):
-            raise ValueError(
-                f"alpha={value!r} must be a number, or one for each of the "
-                f"n_targets={n_targets} targets. To choose one, pass alphas."
-            )
+        alphas, choose = check_penalty_choice(self, n_targets)
         if self.exact:
             if not np.all(alphas > 0):
-                raise ValueError(f"{name}={value!r} must be positive with exact=True.")
+                raise ValueError(f"alpha={alphas} must be positive with exact=True.")
             if self.solver == "direct":
                 raise ValueError(
                     "solver='direct' would form an n_samples x n_samples matrix with "
                     "exact=True: use sklearn.kernel_ridge.KernelRidge, or solver='cg'."
                 )
-        elif self.solver == "cg" and choose and len(alphas) > 1:
+        elif self.solver == "cg" and choose:
             raise ValueError(
                 "solver='cg' solves for one alpha: to choose among alphas, use 'direct'."
             )
-        return Penalties(alphas, choose and len(alphas) > 1)
+        return Penalties(alphas, choose)
 
     def _fit_targets(self, rows, Y):
         """Solve for the columns of Y, float64, and set the fitted attributes."""

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions
-from ._validation import check_penalties, check_rows, check_target
+from ._validation import check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
@@ -32,6 +32,11 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     alpha : float or array-like of shape (n_targets,), default=1.0
         Penalty, as in `Ridge`; an array has one for each target. 0 is least squares, and
         of several solutions the one of least norm.
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalties to choose from, in the place of `alpha`. The one with the least
+        leave-one-out error, summed over the targets, is used for all targets, as in
+        `RidgeCV`: from one factorisation, and one more pass over the data. Iterations do
+        not choose.
     fit_intercept : bool, default=True
         Whether to add a constant that is not penalised.
     solver : {"auto", "direct", "iterative", "svd"}, default="auto"
@@ -62,6 +67,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Coefficients.
     intercept_ : float or ndarray of shape (n_targets,)
         The constant; 0.0 with ``fit_intercept=False``.
+    alpha_ : float or ndarray of shape (n_targets,)
+        The penalty used: one for each target if `alpha` is an array.
     n_iter_ : int
         Passes over the data of iterations, and of those that verify them; not those of
         the sketch and of Gram matrices.
@@ -81,7 +88,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         y, where d is the error of the coefficients. By half its square, times
         ``||y||^2 / ||residual||^2``, the residual norm exceeds the optimum. Without a
         preconditioner it rests on the least singular value that the iteration has come
-        across, and is too small where few passes were allowed.
+        across; if that ends early, it is what the residual and the penalty allow at most.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -98,8 +105,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     The sketch costs a pass over the data, and ``O(n_features^3)`` flops. An iteration
     is one more pass; some 15 to 30 are needed, whatever the condition. "direct" takes
     ``n p^2`` flops, or ``3 n p^2`` where the condition number exceeds about 1e6, and two or
-    three passes. Memory is that of a sketch of at most ``8 p`` rows for each thread, and
-    of a few blocks. Sums are in float64, whatever the data.
+    three passes. Memory is that of two sketches of at most ``8 p`` rows for each thread,
+    and of a few blocks. Sums are in float64, whatever the data.
 
     References
     ----------
@@ -127,6 +134,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "alphas": ["array-like", None],
         "fit_intercept": ["boolean"],
         "solver": [StrOptions({"auto", "direct", "iterative", "svd"})],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -140,6 +148,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self,
         alpha=1.0,
         *,
+        alphas=None,
         fit_intercept=True,
         solver="auto",
         tol=1e-14,
@@ -149,6 +158,7 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         random_state=None,
     ):
         self.alpha = alpha
+        self.alphas = alphas
         self.fit_intercept = fit_intercept
         self.solver = solver
         self.tol = tol
@@ -183,11 +193,17 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         rows = self._check_rows(X, reset=True, sample_weight=sample_weight)
         y = check_target(self, rows, y, numeric=True)
         Y = y.reshape(len(y), -1)
-        alphas = _check_alphas(self.alpha, Y.shape[1])
+        alphas, choose = check_penalty_choice(self, Y.shape[1])
+        if choose and self.solver == "iterative":
+            raise ValueError(
+                "solver='iterative' solves for one alpha: to choose among alphas, use "
+                "'direct' or 'svd'."
+            )
         solution, intercept = solve_least_squares(
             rows,
             Y,
-            alphas,
+            alphas if choose else np.broadcast_to(alphas, Y.shape[1:]).copy(),
+            choose=choose,
             center=self.fit_intercept,
             solver=self.solver,
             tol=self.tol,
@@ -202,6 +218,8 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if self.fit_intercept:
             intercept = intercept.astype(rows.dtype)
             self.intercept_ = intercept[0] if y.ndim == 1 else intercept
+        one_for_each = self.alphas is None and np.ndim(self.alpha) > 0
+        self.alpha_ = solution.alphas if one_for_each else float(solution.alphas[0])
         self.n_iter_ = solution.n_iter
         self.solver_ = solution.solver
         self.rank_ = solution.rank
@@ -253,13 +271,3 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
-
-
-def _check_alphas(alpha, n_targets):
-    """Return the penalties, one for each target."""
-    alphas = check_penalties(alpha)
-    if alphas.ndim > 1 or alphas.size not in (1, n_targets):
-        raise ValueError(
-            f"alpha={alpha!r} must be a number, or one for each of n_targets={n_targets}."
-        )
-    return np.broadcast_to(alphas, (n_targets,)).copy()

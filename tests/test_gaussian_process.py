@@ -25,7 +25,6 @@ X, NEW = RNG.uniform(-2, 2, (80, 2)), RNG.uniform(-3, 3, (30, 2))
 Y = np.column_stack([np.sin(2 * X[:, 0]), X[:, 1] ** 2]) + 0.1 * RNG.standard_normal(
     (80, 2)
 )
-EVERY = np.arange(80)
 NOISE = WhiteKernel(0.05)
 KERNELS = {
     "rbf": 1.5 * RBF([0.8, 1.2]) + NOISE,
@@ -49,6 +48,46 @@ def sample_of_prior(n, seed, noise=0.1):
     return X, f + np.sqrt(noise) * rng.standard_normal(n)
 
 
+NOISELESS = {
+    "distinct rows": (X, Y, RBF([0.8, 1.2]), 1e-10),
+    "rows that come twice": (np.tile(X, (2, 1)), np.tile(Y, (2, 1)), RBF(0.5), 1e-8),
+    "no noise at all": (X, Y, Matern(1.1, nu=0.5), 0.0),
+    "far from the origin": (X + 1e6, Y, Matern(0.4, nu=1.5), 1e-10),
+    "noise of each sample": (X, Y, 1.5 * RBF(0.3), np.geomspace(1e-10, 1, 80)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Predicted variances smaller than 0")
+@pytest.mark.parametrize("landmarks", ["rpcholesky", "every"])
+@pytest.mark.parametrize(("X", "Y", "kernel", "alpha"), NOISELESS.values(), ids=NOISELESS)
+def test_all_rows_are_as_right_as_scikit_learn_with_no_noise(
+    X, Y, kernel, alpha, landmarks
+):
+    params = {"alpha": alpha, "optimizer": None}
+    exact = GaussianProcessRegressor(kernel, **params).fit(X, Y)
+    ours = NystroemGaussianProcessRegressor(
+        kernel,
+        landmarks=landmarks if landmarks != "every" else np.arange(len(X)),
+        n_landmarks=len(X),
+        **params,
+    ).fit(X, Y)
+    expected = exact.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    found = ours.log_marginal_likelihood(kernel.theta, eval_gradient=True)
+    assert type(found[0]) is type(ours.log_marginal_likelihood()) is np.float64
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    scale = np.abs(expected[1]).max()
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-5 * scale)
+    for rows in (X, NEW):
+        for asked in ({"return_std": True}, {"return_cov": True}):
+            pairs = zip(
+                ours.predict(rows, **asked), exact.predict(rows, **asked), strict=True
+            )
+            for values, expected in pairs:
+                atol = 1e-6 * max(1.0, np.abs(expected).max())
+                np.testing.assert_allclose(values, expected, rtol=1e-6, atol=atol)
+    assert ours.error_estimate_ == 0.0
+
+
 @EACH_KERNEL
 @EACH_METHOD
 @TARGETS
@@ -56,7 +95,7 @@ def test_with_every_row_as_landmark_it_is_the_exact_process(kernel, method, y):
     params = {"alpha": 0.01, "optimizer": None, "normalize_y": True}
     exact = GaussianProcessRegressor(kernel, **params).fit(X, y)
     ours = NystroemGaussianProcessRegressor(
-        kernel, landmarks=EVERY, method=method, **params
+        kernel, landmarks=X, method=method, **params
     ).fit(X, y)
     for rows in (X, NEW):
         mean, std = ours.predict(rows, return_std=True)
@@ -156,6 +195,18 @@ def test_landmarks_that_move_raise_the_bound_where_they_are_too_few(seed):
     assert move.log_marginal_likelihood_value_ > stay.log_marginal_likelihood_value_ + 1
 
 
+def test_landmarks_resolve_a_kernel_far_below_the_spread_of_the_samples(seed):
+    # Distances of a day among those of a year: what rounding makes of them must not
+    # spoil the landmarks' covariance, whose rank is less than their number.
+    days = np.sort(np.random.default_rng(seed).integers(0, 8760, 3000))[:, np.newaxis] / 24
+    kernel = 0.6 * RBF(200.0) + 30 * ExpSineSquared(4.8, 1.0) * RBF(225.0)
+    kernel = kernel + 0.4 * RBF(3.4) + WhiteKernel(0.02)
+    gpr = NystroemGaussianProcessRegressor(
+        kernel, optimizer=None, n_landmarks=300, random_state=seed
+    ).fit(days, np.sin(days[:, 0]))
+    assert gpr.error_estimate_ < 1e-10
+
+
 def test_landmarks_stay_where_nothing_is_to_be_gained():
     X, y = sample_of_prior(400, 0)
     for params in ({"n_landmarks": 100}, {"n_landmarks": 8, "method": "fitc"}):
@@ -178,7 +229,7 @@ def test_noise_is_learned_where_the_kernel_has_none():
 def test_each_sample_has_its_own_noise():
     alpha = np.where(X[:, 0] > 0, 1e4, 1e-2)
     gpr = NystroemGaussianProcessRegressor(
-        RBF(0.8), alpha=alpha, optimizer=None, landmarks=EVERY
+        RBF(0.8), alpha=alpha, optimizer=None, landmarks=X
     ).fit(X, Y)
     few = X[:, 0] <= 0
     alone = GaussianProcessRegressor(RBF(0.8), alpha=1e-2, optimizer=None)
@@ -271,7 +322,7 @@ def test_the_gradient_is_that_of_the_exact_process_where_landmarks_depend(
 ):
     exact = GaussianProcessRegressor(kernel, optimizer=None).fit(X, Y)
     ours = NystroemGaussianProcessRegressor(
-        kernel, landmarks=EVERY, method=method, optimizer=None
+        kernel, landmarks=X, method=method, optimizer=None
     ).fit(X, Y)
     expected = exact.log_marginal_likelihood(kernel.theta, eval_gradient=True)
     found = ours.log_marginal_likelihood(kernel.theta, eval_gradient=True)

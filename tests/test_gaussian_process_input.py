@@ -164,7 +164,7 @@ BAD = [
     ({"alpha": -1}, (X, y), "'alpha' parameter"),
     ({"alpha": np.array(-1.0)}, (X, y), "alpha must be finite and at least 0"),
     (
-        {"alpha": 0.0, "kernel": RBF(), "learn_noise": False},
+        {"alpha": 0.0, "kernel": RBF(), "learn_noise": False, "n_landmarks": 20},
         (X, y),
         "alpha=0.0 must be pos",
     ),

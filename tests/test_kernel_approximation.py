@@ -459,6 +459,17 @@ def test_the_error_of_a_precomputed_indefinite_kernel_is_known(landmarks, seed):
     assert fitted.error_estimate_ == pytest.approx(error, rel=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1, 10, 1000])
+def test_the_error_of_an_indefinite_kernel_is_covered_by_a_sample_of_the_rows(factor, seed):
+    rows = np.random.default_rng(seed).standard_normal((900, 5))
+    rows[3] *= factor
+    fitted = NystroemKernel("sigmoid", n_components=30, random_state=seed)
+    Z = fitted.fit_transform(rows)
+    K = pairwise_kernels(rows, metric="sigmoid")
+    error = np.linalg.norm(K - Z @ Z.T) / np.linalg.norm(K)
+    assert error <= fitted.error_estimate_ <= 1.1 * error
+
+
 @pytest.mark.parametrize("params", [{"tol": 0.1}, {"n_components": 0.9}])
 @pytest.mark.parametrize("landmarks", ["rpcholesky", "greedy", "uniform", "leverage"])
 def test_a_tolerance_for_an_indefinite_kernel_does_no_harm(landmarks, params):

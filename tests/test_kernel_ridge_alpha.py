@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import Ridge, RidgeCV
 
 from sklearn_rnla import NystroemKernel, NystroemRidge
-from sklearn_rnla.linalg.nystroem.leave_one_out import LeaveOneOut
+from sklearn_rnla.linalg.dense.leave_one_out import LeaveOneOut
 from tests.sources import Lazy
 
 ALPHAS = np.logspace(-4, 2, 25)

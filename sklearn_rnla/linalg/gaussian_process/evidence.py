@@ -31,8 +31,8 @@ class Evidence(NamedTuple):
         The prior, on its landmarks.
     dual : ndarray of shape (m, n_targets)
         Posterior means are ``k(B, Z) dual``.
-    shrinkage : ndarray of shape (m, m)
-        ``L_B^-1``, of ``B = I + F^T L^-1 F``.
+    shrinkage : ndarray of shape (m, m), or (0, m)
+        ``L_B^-1``, of ``B = I + F^T L^-1 F``. Empty for `exact_evidence`.
     slack : float
         Half the trace of ``L^-1 (K_nn - F F^T)``, summed over the targets: what the
         variational bound takes from the likelihood.
@@ -48,6 +48,11 @@ class Evidence(NamedTuple):
     shrinkage: np.ndarray
     slack: float
     trace_error: float
+
+    @property
+    def is_exact(self):
+        """Whether it is that of all rows, without any approximation."""
+        return not len(self.shrinkage)
 
     def predict(self, rows):
         """Return the posterior means.
@@ -186,7 +191,7 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
     if method == "variational":
         value -= slack
     found = Evidence(
-        value=float(value),
+        value=value,
         gradient=None,
         by_points=None,
         model=model,

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
+from ...operators.feature_map import FeatureMap
 from ..dense.triangular import inverse_cholesky
+from .evidence import Evidence
+from .passes import SparseModel
 
 
-class ExactEvidence(NamedTuple):
-    """Log marginal likelihood of a Gaussian process.
-
-    Attributes
-    ----------
-    value : float
-        Sum over the targets.
-    gradient : ndarray of shape (n_params,) or None
-        With respect to ``kernel.theta``.
-    """
-
-    value: float
-    gradient: np.ndarray | None
-
-
-def exact_evidence(X, Y, covariance, *, alpha, gradient=False):
+def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
     """Return the exact evidence of a Gaussian process.
 
     Parameters
@@ -37,12 +23,17 @@ def exact_evidence(X, Y, covariance, *, alpha, gradient=False):
         Of `operators.covariance`.
     alpha : float or ndarray of shape (n,)
         Noise variance besides that of the covariance.
+    method : str
+        Of `evidence`: with all rows as landmarks, they are the same.
     gradient : bool
         Whether to compute the gradient.
 
     Returns
     -------
-    ExactEvidence
+    Evidence
+        Its features are ``K L^-T`` with L the Cholesky factor of the covariance of the
+        rows, noise included. Their squared norms are all that the rows tell about the
+        variance, so that `shrinkage` is empty.
 
     Raises
     ------
@@ -56,8 +47,9 @@ def exact_evidence(X, Y, covariance, *, alpha, gradient=False):
     gradient goes back through the kernel as weights, without a matrix a parameter.
     """
     n, n_targets = Y.shape
-    K, pull = covariance.at(X).forward(X)
-    S = K.copy()
+    columns = covariance.at(X)
+    S, pull = columns.forward(X) if gradient else (columns(X, np.float64), None)
+    S = S.copy()
     S.flat[:: n + 1] += covariance.noise(X) + alpha
     if not np.isfinite(S).all():
         raise np.linalg.LinAlgError("The covariance is not finite.")
@@ -65,12 +57,27 @@ def exact_evidence(X, Y, covariance, *, alpha, gradient=False):
     c = half @ Y
     value = np.log(np.diagonal(half)).sum() - 0.5 * n * np.log(2 * np.pi)
     value = n_targets * value - 0.5 * np.einsum("ij,ij->", c, c)
-    if not gradient:
-        return ExactEvidence(float(value), None)
     dual = half.T @ c
+    found = Evidence(
+        value=value,
+        gradient=None,
+        by_points=None,
+        model=SparseModel(
+            covariance=covariance,
+            feature_map=FeatureMap(columns, half, triangular=True),
+            alpha=alpha,
+            method=method,
+        ),
+        dual=dual,
+        shrinkage=np.empty((0, n)),
+        slack=0.0,
+        trace_error=0.0,
+    )
+    if not gradient:
+        return found
     weights = 0.5 * (dual @ dual.T - n_targets * (half.T @ half))
     by_noise = np.diagonal(weights).copy()
     slope = pull(weights)
     if covariance.has_noise:
         slope = slope + covariance.noise_pullback(X, by_noise)
-    return ExactEvidence(float(value), slope)
+    return found._replace(gradient=slope)

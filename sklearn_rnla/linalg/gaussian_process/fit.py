@@ -90,8 +90,11 @@ def fit_gaussian_process(
     with the parameters, or are chosen again as long as that raises the evidence (Burt,
     Rasmussen & van der Wilk 2020, section 5).
     """
+    if problem.is_exact:
+        # Only rows that depend on others numerically are ever left out.
+        problem = problem._replace(k=problem.rows.shape[0], landmarks="rpcholesky")
     if optimizer is None or not kernel.n_dims:
-        search = Search(problem, Start(kernel), *problem.choose(kernel))
+        search = search_from(problem, Start(kernel))
         search(kernel.theta, eval_gradient=False)
         return search.fit()
     kernel = kernel.clone_with_theta(np.clip(kernel.theta, *kernel.bounds.T))
@@ -249,10 +252,7 @@ class Search:
         kernel = self.kernel.clone_with_theta(theta)
         self.n_evaluations += 1
         try:
-            if self.Z is None:
-                found = self.problem.exact_evidence(kernel, gradient=eval_gradient)
-            else:
-                found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
+            found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
             return (np.inf, np.zeros_like(theta)) if eval_gradient else np.inf
         if found.value > self.value:
@@ -293,16 +293,19 @@ class Search:
         ValueError
             When the evidence was finite nowhere.
         """
+        if self.evidence is None and self.Z is None:
+            # Of rows that depend on one another numerically, and have no noise of their
+            # own, landmarks are those that do not.
+            self.Z, self.indices = self.problem.choose(self.kernel)
+            self(self.kernel.theta, eval_gradient=False)
         if self.evidence is None:
             raise ValueError(
                 f"The covariance of the landmarks by kernel={self.kernel} has no Cholesky "
                 "factor: a kernel must be finite and positive semidefinite."
             )
         if self.Z is None:
-            # The posterior is that of all rows as landmarks, without those that depend on
-            # others numerically.
-            self.Z, self.indices = self.problem.choose(self.kernel)
-            self.evidence = self.problem.evidence(self.kernel, self.Z)
+            self.Z = np.array(self.problem.rows.in_memory(), np.float64)
+            self.indices = np.arange(len(self.Z))
         return GaussianProcessFit(
             kernel=self.kernel,
             evidence=self.evidence,

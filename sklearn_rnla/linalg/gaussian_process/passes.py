@@ -164,7 +164,7 @@ def posterior(values, feature_map, dual, shrinkage, covariance):
     values : ndarray of shape (n_rows, n_features)
     feature_map : FeatureMap
     dual : ndarray of shape (m, n_targets)
-    shrinkage : ndarray of shape (m, m)
+    shrinkage : ndarray of shape (m, m), or (0, m)
         Root of ``B^-1``: its rows are ``L_B^-1``.
     covariance : node
 

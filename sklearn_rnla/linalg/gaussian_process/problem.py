@@ -55,7 +55,11 @@ class GaussianProcessProblem(NamedTuple):
     @property
     def is_exact(self):
         """Whether every row is a landmark, so that none need be chosen."""
-        return self.chooses_landmarks and self.k >= self.rows.shape[0]
+        n = self.rows.shape[0]
+        if self.chooses_landmarks:
+            return self.k >= n
+        every = np.unique(np.where(self.landmarks < 0, self.landmarks + n, self.landmarks))
+        return self.landmarks.ndim == 1 and np.array_equal(every, np.arange(n))
 
     @property
     def gains_by_choice(self):
@@ -99,7 +103,9 @@ class GaussianProcessProblem(NamedTuple):
         return np.asarray(nystroem.points, np.float64), nystroem.indices
 
     def evidence(self, kernel, Z, *, gradient=False, by_points=False):
-        """Return the evidence of a kernel on landmarks Z."""
+        """Return the evidence of a kernel on landmarks Z, or the exact one if Z is None."""
+        if Z is None:
+            return self._exact_evidence(kernel, gradient=gradient)
         # What is not finite is told by the evidence itself.
         with np.errstate(invalid="ignore", over="ignore"):
             return evidence(
@@ -113,12 +119,18 @@ class GaussianProcessProblem(NamedTuple):
                 by_points=by_points,
             )
 
-    def exact_evidence(self, kernel, *, gradient=False):
-        """Return the evidence with every row as a landmark."""
+    def _exact_evidence(self, kernel, *, gradient):
         X = np.asarray(self.rows.in_memory(), np.float64)
         node = covariance(kernel)
         with np.errstate(invalid="ignore", over="ignore"):
-            return exact_evidence(X, self.Y, node, alpha=self.alpha, gradient=gradient)
+            return exact_evidence(
+                X,
+                self.Y,
+                node,
+                alpha=self.alpha,
+                method=self.method,
+                gradient=gradient,
+            )
 
 
 def starting_kernel(problem, kernel, *, optimized, learn_noise):
@@ -159,7 +171,7 @@ def starting_kernel(problem, kernel, *, optimized, learn_noise):
         noise = _NOISE_START * min(spread, float(prior.diagonal(head).mean()) or spread)
         low, high = _NOISE_BOUNDS
         return start + WhiteKernel(noise, (low * noise, high * max(noise, spread)))
-    if np.min(problem.alpha) == 0:
+    if np.min(problem.alpha) == 0 and not problem.is_exact:
         raise ValueError(
             f"alpha={problem.alpha} must be positive with kernel={kernel}, which has no "
             "noise: landmarks cannot interpolate."

@@ -9,6 +9,7 @@ import numpy as np
 from ...operators import CenteredMatrix, passes
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
+from ...operators.tiles import consecutive
 
 _EPS = np.finfo(np.float64).eps
 
@@ -69,7 +70,8 @@ class RidgeProblem:
         )
         self._set_mean(moments)
         if self.center:
-            SA = SA - np.outer(SY[:, 0], moments.offset)
+            for part in consecutive(len(SA), self.shape[1]):
+                SA[part] -= np.outer(SY[part, 0], moments.offset)
         self._look_at_spread(_squares(SA), moments.total_weight)
         SA[:, self.constant] = 0.0
         return SA, SY[:, 1:]
@@ -90,6 +92,10 @@ class RidgeProblem:
             G[:, self.constant] = 0.0
             G[self.constant] = 0.0
         return G, FY
+
+    def left_out(self, loo, Y):
+        """Return the sums of squared leave-one-out errors, in one pass."""
+        return self.rows.fold(fold_left_out, loo, Y)[0]
 
     def dense(self):
         """Return A and Y, weighted, in memory."""
@@ -189,6 +195,14 @@ def fold_normal_equations(state, block, W, shift, Y):
     # numpy halves the work of a product of an array with itself.
     moments.squares = F.T @ F
     return add_states(state, [moments, F.T @ Y])
+
+
+def fold_left_out(state, block, loo, Y):
+    """Fold the squared leave-one-out errors of a block: ``[sums for each penalty]``."""
+    A = passes.dense_rows(block.values).astype(np.float64, copy=False)
+    weight = None if block.weight is None else block.weight.astype(np.float64)
+    squares = loo.squares(A, Y[block.start : block.start + len(A)], weight)
+    return add_states(state, [squares])
 
 
 def fold_gradient(state, block, C, offset, shift, Y):

@@ -83,7 +83,13 @@ def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report
             level = np.maximum(level, lengths)
         enough = bool(np.all(energy <= np.maximum(level, max(tol, _NEGLIGIBLE) * known)))
         excess = float((energy / np.where(target > 0, target, 1.0)).max(initial=0.0))
-        error = float(((energy / (1 - distortion) + rounding) / known).max(initial=0.0))
+        # What is minimised is that of the solution plus the square of the error.
+        bound = np.sqrt(squares + problem.alphas * np.einsum("ij,ij->j", X, X))
+        error = np.minimum(energy / (1 - distortion), bound) + rounding
+        if W.V is None and not enough:
+            # Singular values that no run has come across may hide any part of it.
+            error = bound + rounding
+        error = float((error / known).max(initial=0.0))
         step = W.apply(H) if 0 < distortion <= _NEARLY_EXACT else None
         if best is None or excess < best[0]:
             best = excess, X, error, enough

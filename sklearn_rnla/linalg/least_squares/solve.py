@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...operators.scaling import in_unit, unit_of
+from ...operators.tiles import consecutive
 from ...sketching import SparseSign
+from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
     Preconditioner,
     preconditioner,
@@ -62,6 +64,8 @@ class PenalisedSolution(NamedTuple):
     converged : bool
     max_iter : int
         Most products allowed.
+    alphas : ndarray of shape (n_targets,)
+        The penalties.
     """
 
     coef: np.ndarray
@@ -72,6 +76,7 @@ class PenalisedSolution(NamedTuple):
     error_estimate: float
     converged: bool
     max_iter: int
+    alphas: np.ndarray | None = None
 
 
 def sketch_rows(shape):
@@ -82,7 +87,7 @@ def sketch_rows(shape):
 
 
 def solve_least_squares(
-    rows, Y, alphas, *, center, solver, tol, max_iter, rng, report=None
+    rows, Y, alphas, *, choose=False, center, solver, tol, max_iter, rng, report=None
 ):
     """Solve a least squares problem.
 
@@ -92,7 +97,9 @@ def solve_least_squares(
         With their weights.
     Y : ndarray of shape (n_rows, n_targets)
         In float64.
-    alphas : ndarray of shape (n_targets,)
+    alphas : ndarray of shape (n_targets,), or (n_alphas,) with `choose`
+    choose : bool
+        Whether to take the one of least leave-one-out error for all targets.
     center : bool
         Whether to minimise over a constant, too.
     solver : {"auto", "direct", "iterative", "svd"}
@@ -112,9 +119,13 @@ def solve_least_squares(
     rows, unit = in_unit(rows, alphas.max(initial=0.0))
     units = np.array([unit_of(y, 1) for y in Y.T])
     Y = Y / units if np.any(units != 1) else Y
-    problem = RidgeProblem(rows, Y, alphas / unit / unit, center=center)
+    of_targets = np.full(Y.shape[1], alphas.min()) if choose else alphas
+    problem = RidgeProblem(rows, Y, of_targets / unit / unit, center=center)
     if solver == "auto":
         solver = _first_choice(problem)
+        if choose and solver != "svd":
+            # Leave-one-out errors need a factorisation.
+            solver = "direct"
     if solver == "auto" or solver == "iterative":
         l = sketch_rows(problem.shape)
         if l is None:
@@ -131,18 +142,21 @@ def solve_least_squares(
             spectrum, X = _decomposed(problem)
         else:
             spectrum, X = _direct(problem, rng)
+        if choose:
+            X, of_targets = _chosen(problem, spectrum, X, alphas, unit, units)
         solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
-    return solution._replace(coef=coef / unit * units), intercept
+    return solution._replace(coef=coef / unit * units, alphas=of_targets), intercept
 
 
 def _first_choice(problem):
     """Return the solver that the first rows decide, or "auto": sketch, and see."""
     n, p = problem.shape
     if n * p <= _FEW_ENTRIES and min(n, p) <= 200:
-        return "svd"
+        # A Gram matrix says whether it would do, and is not lost time on tall data.
+        return "direct" if n >= 2 * p else "svd"
     if sketch_rows(problem.shape) is not None:
         # While a Gram matrix costs no more than a sketch, try it, unless in vain.
         cheap = p <= _SKETCH_COST and not problem.rows.sparse
@@ -203,7 +217,11 @@ def _spectrum_and_solution(problem, A, Y, distortion):
     n, p = problem.shape
     if len(A) > p:
         # A triangular factor first: it is as small as the singular vectors wanted.
-        R = np.linalg.qr(np.concatenate([A, Y], axis=1), mode="r")
+        # Of some rows after the others, which takes no copy of A.
+        R = np.empty((0, p + Y.shape[1]))
+        for part in consecutive(len(A), 2 * R.shape[1]):
+            rows = np.concatenate([A[part], Y[part]], axis=1)
+            R = np.linalg.qr(np.concatenate([R, rows]), mode="r")
         A, Y = R[:p, :p], R[:p, p:]
     spectrum, U = spectrum_of_sketch(A, n, distortion)
     return spectrum, _solution(problem, spectrum, U.T @ Y)
@@ -228,6 +246,51 @@ def _direct(problem, rng):
     if l is None:
         return _decomposed(problem)
     return _preconditioned(problem, _sketched(problem, l, rng)[0])
+
+
+def _chosen(problem, spectrum, X, alphas, unit, units):
+    """Choose a penalty for all targets; return its solution, and the penalties.
+
+    Parameters
+    ----------
+    problem : RidgeProblem
+        With the least penalty, that of X. It is given the one that is chosen.
+    spectrum : Spectrum
+        Of a factorisation.
+    X : ndarray of shape (n_features, n_targets)
+        Its solution.
+    alphas : ndarray of shape (n_alphas,)
+        Penalties, in the units of the data.
+    unit : float
+        That of the rows.
+    units : ndarray of shape (n_targets,)
+        Those of the targets, whose errors are summed in one unit.
+
+    Returns
+    -------
+    X : ndarray of shape (n_features, n_targets)
+    alphas : ndarray of shape (n_targets,)
+    """
+    V = np.where(problem.constant[:, np.newaxis], 0.0, spectrum.V)
+    values = spectrum.s[:, np.newaxis] ** 2
+    products = (V.T @ X) * (values + problem.alphas)
+    shares, weight = units / units.max(), problem.rows.weight
+    total = problem.shape[0] if weight is None else weight.sum(dtype=np.float64)
+
+    def regressions(alphas):
+        return LeaveOneOut(
+            mean=problem.mean,
+            rotation=V.T,
+            shrinkage=1 / (values + alphas / unit / unit),
+            products=products * shares,
+            share=1 / total if problem.center else 0.0,
+            floor=max(problem.shape) * _EPS,
+        )
+
+    Y = problem.Y * shares
+    alpha = least_loo_alpha(alphas, regressions, lambda loo: problem.left_out(loo, Y))
+    problem.alphas = np.full(len(units), alpha / unit / unit)
+    return V @ (products / (values + problem.alphas)), np.full(len(units), alpha)
 
 
 def _gram_route(problem, spectrum):

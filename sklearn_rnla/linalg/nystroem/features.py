@@ -232,9 +232,16 @@ def _frobenius_error(rows, kernel, feature_map, rng):
     B = rows.take(sample).in_memory()
     features = feature_map.of_tile(B, np.float64)
     K = kernel.among(sample)(B, B)
-    norm = np.sqrt(np.sum(pairs * K**2))
-    left = np.sqrt(np.sum(pairs * (K - features @ features.T) ** 2))
-    return float(left / norm) if norm else 0.0
+    norms = np.sum(pairs * K**2, axis=1)
+    left = np.sum(pairs * (K - features @ features.T) ** 2, axis=1)
+    if not norms.sum():
+        return 0.0
+    share = left.sum() / norms.sum()
+    # Two standard errors of this ratio, as each row drawn is in both sides of its pairs.
+    drawn = stands_for > 1
+    spread = np.var((left - share * norms)[drawn]) if drawn.any() else 0.0
+    variance = drawn.sum() * spread * (1 - 1 / stands_for.max())
+    return float(np.sqrt(share + 4 * np.sqrt(variance) / norms.sum()))
 
 
 def _largest_and_others(sizes, k, rng):

@@ -12,9 +12,13 @@ from ...operators.feature_map import add_gram, features, gram_rows
 from ...operators.lanes import one_blas_thread
 from ...operators.rows import add_states
 from ...operators.tiles import consecutive, tile_rows
+from ..dense.leave_one_out import (
+    LeaveOneOut,
+    fold_leave_one_out,
+    least_loo_alpha,
+)
 from ..dense.pcg import PCG, pcg
 from ..dense.triangular import inverse_cholesky
-from .leave_one_out import fold_leave_one_out, least_loo_alpha
 
 # The choice of solver counts on this many iterations. The preconditioner sees a sample of
 # this many rows for each landmark.
@@ -260,8 +264,14 @@ def _penalties_of_targets(rows, nystroem, targets, normal, penalties, F):
                 for part in consecutive(len(F), _GRAM_ROWS)
             )
 
-        products = normal.products * (targets.scale / targets.scale.max())
-        alphas = least_loo_alpha(alphas, normal._replace(products=products), squares_of)
+        regressions = partial(
+            LeaveOneOut.of_normal_equations,
+            normal.gram,
+            normal.products * (targets.scale / targets.scale.max()),
+            normal.mean,
+            normal.share,
+        )
+        alphas = least_loo_alpha(alphas, regressions, squares_of)
     return np.broadcast_to(alphas, (n_targets,)).astype(np.float64)
 
 

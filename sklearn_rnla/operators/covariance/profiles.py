@@ -53,7 +53,7 @@ class Profile:
 
         Here for a profile without a shape, which keeps its derivative.
         """
-        total = _dot(W, K)
+        total = contraction(W, K)
         W *= kept[0]
         return total, 0.0
 
@@ -211,7 +211,7 @@ class RationalQuadratic(Profile):
     def weigh(self, W, K, kept):
         logarithm, inverse = kept
         W *= K
-        total, by_logarithm = W.sum(), _dot(W, logarithm)
+        total, by_logarithm = W.sum(), contraction(W, logarithm)
         W *= inverse
         return total, self.alpha * (total - W.sum() - by_logarithm)
 
@@ -251,11 +251,12 @@ class Periodic(Profile):
         W *= K
         total = W.sum()
         W *= sine
-        by_square = _dot(W, sine)
+        by_square = contraction(W, sine)
         W *= np.cos(s)
         W /= s
         return total, -2 * self.slope * by_square
 
 
-def _dot(W, K):
+def contraction(W, K):
+    """Return ``sum_ij W_ij K_ij``."""
     return np.einsum("ij,ij->", W, K)

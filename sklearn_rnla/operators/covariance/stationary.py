@@ -9,9 +9,16 @@ import numpy as np
 from ..passes import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns
+from .profiles import contraction
 
-# Largest rounding error of a value, relative to that of a point with itself.
-_ERROR = 1e-11
+# Largest rounding error of a value, relative to that of a point with itself. Errors of m
+# landmarks shift the eigenvalues of their covariance by about sqrt(m) times as much: from
+# some tens of landmarks on, by less than the jitter of `evidence`, which is 16 m eps.
+_ERROR = 2e-14
+
+# Up to so many features, differences take as long as the product and a look for what it
+# does not resolve.
+_FEW_FEATURES = 2
 
 
 class StationaryCovariance(Covariance):
@@ -69,7 +76,8 @@ class StationaryColumns:
 
     Rows ``[x, x.x, 1]`` times columns ``[-2 z, 1, z.z]``, about the mean of the
     landmarks. Rounding loses the difference of large norms: pairs of which it would be
-    felt in the values are computed again from the differences of their coordinates.
+    felt in the values are computed again from the differences of their coordinates. Of few
+    features, all are computed from these.
 
     The gradient with respect to all length scales is the contraction of weights times
     derivatives G with ``(x_k - z_k)^2``, expanded: ``x.x`` with row sums, ``z.z`` with
@@ -138,14 +146,31 @@ class StationaryColumns:
     def _evaluate(self, rows, T, kept):
         """Write values to T; return the pairs that were computed from differences."""
         profile = self.profile
-        np.matmul(rows, self._right, out=T)
-        pairs = self._unresolved(rows[:, -2], T)
+        if self._Z.shape[1] <= _FEW_FEATURES:
+            pairs = np.empty((2, 0), np.intp)
+            self._from_differences(rows, T)
+        else:
+            np.matmul(rows, self._right, out=T)
+            pairs = self._unresolved(rows[:, -2], T)
         for part, squares in self._squares(rows, pairs):
             T[part] = profile.factor * squares.sum(axis=1) + profile.offset
         clamp = np.maximum if profile.factor > 0 else np.minimum
         clamp(T, profile.bound, out=T)
         profile.evaluate(T, kept)
         return pairs
+
+    def _from_differences(self, rows, T):
+        """Write the arguments of the profile to T, in a sweep for each feature."""
+        T[...] = self.profile.offset
+        for difference in self._differences(rows):
+            difference *= difference
+            difference *= self.profile.factor
+            T += difference
+
+    def _differences(self, rows):
+        """Yield the differences of rows and landmarks, feature by feature."""
+        for k, z in enumerate(self._Z.T):
+            yield np.subtract.outer(rows[:, k], z)
 
     def _unresolved(self, norms, T):
         """Return row and column indices of pairs so close that rounding is felt.
@@ -185,6 +210,13 @@ class StationaryColumns:
             of_tile = self.profile.weigh(G, K[tile], kept[:, tile])
             total, by_shape = total + of_tile[0], by_shape + of_tile[1]
             if not self.free[1] and points is None:
+                continue
+            if len(by_scale) <= _FEW_FEATURES:
+                for k, difference in enumerate(self._differences(x)):
+                    weighted = G * difference
+                    by_scale[k] += contraction(weighted, difference)
+                    if points is not None:
+                        by_point[:, k] -= weighted.sum(axis=0)
                 continue
             for part, squares in self._squares(x, close):
                 by_scale += G[part] @ squares

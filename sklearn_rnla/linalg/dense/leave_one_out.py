@@ -1,4 +1,4 @@
-"""The penalty of a ridge regression on features, by exact leave-one-out errors."""
+"""The penalty of a ridge regression, by exact leave-one-out errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ...operators.feature_map import features, gram_rows
 from ...operators.rows import add_states
 from ...operators.tiles import consecutive
-from ..dense.ritz import descending_eigh
+from .ritz import descending_eigh
 
 # Residuals of about this many penalties and targets together are in memory at a time.
 _COLUMNS = 256
@@ -21,9 +21,9 @@ class LeaveOneOut:
 
     Attributes
     ----------
-    mean : ndarray of shape (rank,)
+    mean : ndarray of shape (n_features,)
         The point that features are taken about; zero without an intercept.
-    rotation : ndarray of shape (rank, rank)
+    rotation : ndarray of shape (rank, n_features)
         Eigenvectors of the Gram matrix of the features, as rows.
     shrinkage : ndarray of shape (rank, n_alphas)
         Inverses of its eigenvalues plus the penalties.
@@ -57,7 +57,7 @@ class LeaveOneOut:
 
         Parameters
         ----------
-        F : ndarray of shape (n_rows, rank)
+        F : ndarray of shape (n_rows, n_features)
             Features.
         Y : ndarray of shape (n_rows, n_targets)
             Targets, about their mean where there is an intercept.
@@ -82,7 +82,7 @@ class LeaveOneOut:
         return squares.sum(axis=0) if weight is None else weight @ squares
 
 
-def least_loo_alpha(alphas, normal, squares_of):
+def least_loo_alpha(alphas, regressions, squares_of):
     """Return the penalty whose regression has the least leave-one-out error.
 
     A row that is left out has the error ``e_i / (1 - h_i)``, with ``e_i`` its residual and
@@ -92,8 +92,8 @@ def least_loo_alpha(alphas, normal, squares_of):
     ----------
     alphas : ndarray of shape (n_alphas,)
         Penalties; of several that are equally good, the largest is taken.
-    normal : NormalEquations
-        Of the features.
+    regressions : callable
+        ``regressions(alphas)`` is the `LeaveOneOut` of these penalties.
     squares_of : callable
         ``squares_of(loo)`` is the sum of `LeaveOneOut.squares` over all rows.
 
@@ -102,10 +102,7 @@ def least_loo_alpha(alphas, normal, squares_of):
     float
     """
     alphas = np.unique(alphas)[::-1]
-    loo = LeaveOneOut.of_normal_equations(
-        normal.gram, normal.products, normal.mean, normal.share, alphas
-    )
-    return float(alphas[int(np.argmin(squares_of(loo)))])
+    return float(alphas[int(np.argmin(squares_of(regressions(alphas))))])
 
 
 def fold_leave_one_out(state, block, feature_map, loo, Y, dtype):
