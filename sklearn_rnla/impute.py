@@ -117,7 +117,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Tolerance at which to stop:
 
         - "em": change of the conditional means in a step, relative to their standard
-          deviations; 0.05 by default;
+          deviations, once the error of held-out entries has stopped falling; 0.05 by
+          default;
         - "als": relative gain of a sweep; 1e-3 by default;
         - "softimpute": duality gap, relative to the objective; 1e-4 by default;
         - "exact": residual, relative to the entries; 1e-10 by default;

@@ -104,7 +104,8 @@ def ppca(
         Steps.
     tol : float, default=0.05
         The last step changes the conditional means by less than this times their standard
-        deviations, in root mean square.
+        deviations, in root mean square. The choice of `shrinkage` also waits until the
+        error of hidden entries has stopped falling.
     rng : Generator
     n_jobs : int, default=None
         Threads.
