@@ -173,6 +173,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     error_estimate_ : float
         Root mean squared error of missing entries, estimated on held-out entries; NaN if
         nothing was held out. For "exact": the residual, corrected for degrees of freedom.
+    indicator_ : MissingIndicator
+        What adds the columns of `add_indicator`; only with that.
     n_iter_ : int
         Number of iterations.
     history_ : ndarray
