@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, warn_user
 from ._random import draw_seed, stream
-from ._refusals import refuse_target
+from ._refusals import refuse_target, refuse_unordered
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
@@ -374,6 +374,8 @@ def _as_response(estimator, y):
     """Return numbers, or indicators of classes, as centred columns of unit norm."""
     refuse_target(y)
     y = y if hasattr(y, "shape") else np.asarray(y)
+    if np.asarray(y).dtype.kind != "f":
+        refuse_unordered(y)
     if np.asarray(y).dtype.kind != "f" and type_of_target(y) in ("binary", "multiclass"):
         Y = LabelBinarizer().fit_transform(np.asarray(y).ravel())
         Y = np.hstack([1 - Y, Y]) if Y.shape[1] == 1 else Y

@@ -14,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._refusals import refuse_containers, refuse_masked
+from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
     CallbackSupportMixin,
     StrOptions,
     _check_feature_names_in,
     validate_data,
 )
-from ._validation import check_n_recommended, refuse_read_once
+from ._validation import check_n_recommended
 from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,

@@ -10,7 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
-from .._refusals import refuse_complex, refuse_containers, refuse_masked
+from .._refusals import (
+    refuse_complex,
+    refuse_containers,
+    refuse_masked,
+    refuse_read_once,
+)
 from .lanes import kernel_jobs, run_lanes, split
 from .rows import working_dtype
 from .tiles import consecutive, tile_rows
@@ -202,6 +207,7 @@ def check_psd(A):
     if not (isinstance(A, PSDMatrix | np.memmap) or hasattr(A, "matmat")):
         refuse_masked(A, "A")
         refuse_containers(A, "A")
+        refuse_read_once(A, "A")
         if not hasattr(A, "dask"):
             # Of a large matrix a few columns are read: NaN is looked for in these.
             A = check_array(

@@ -236,6 +236,7 @@ def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
     """
     if isinstance(X, RowMatrix):
         return X
+    block_size = None if block_size is None else int(block_size)
     if is_dask(X):
         from .dask import DaskRows
 
