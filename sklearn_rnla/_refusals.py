@@ -70,8 +70,8 @@ def refuse_unordered(y, name="y"):
     except TypeError:
         types = sorted({type(label).__name__ for label in labels.ravel()})
         raise ValueError(
-            f"{name} has labels of type {' and '.join(types)}, which have no order: classes "
-            "must be of one type. Leave out samples whose class is missing."
+            f"{name} has labels of type {' and '.join(types)}, which have no order: "
+            "classes must be of one type. Leave out samples whose class is missing."
         ) from None
 
 

@@ -104,7 +104,7 @@ def check_rows(
     if is_read_lazily(X):
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         _check_feature_names(estimator, X, reset=reset)
-        _refuse_no_columns(rows)
+        _refuse_empty(rows)
         _check_n_features(estimator, rows, reset=reset)
         n_samples = rows.shape[0]
         if n_samples is not None and n_samples < min_samples:
@@ -320,7 +320,7 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
         refuse_read_once(A, "A", instead)
     if is_read_lazily(A):
         rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
-        _refuse_no_columns(rows)
+        _refuse_empty(rows)
         return rows
     refuse_masked(A, "A")
     A = check_array(
@@ -336,12 +336,13 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     return rows
 
 
-def _refuse_no_columns(rows):
-    if rows.shape[1] == 0:
-        raise ValueError(
-            f"Found array with 0 feature(s) (shape={rows.shape}) while a minimum of 1 is "
-            "required."
-        )
+def _refuse_empty(rows):
+    for size, name in zip(rows.shape, ("sample", "feature"), strict=True):
+        if size == 0:
+            raise ValueError(
+                f"Found array with 0 {name}(s) (shape={rows.shape}) while a minimum of 1 "
+                "is required."
+            )
 
 
 def check_rank(name, k, shape):

@@ -421,18 +421,33 @@ def test_lazy_data_have_a_column(container):
 
 def test_vectors_to_project_on_are_checked():
     for V in (np.ones((2, 6)) * 1j, [[np.nan] * 6], [X, X]):
-        with pytest.raises(ValueError, match="V contains NaN|Complex|dim"):
+        with pytest.raises(ValueError, match=r"V contains NaN|Complex|dim"):
             linalg.projection_error(X, V)
 
 
-def test_any_integer_is_a_size_of_blocks():
-    for size in (np.uint8(3), np.int64(3)):
-        expected = np.linalg.svd(X, compute_uv=False)[:2]
-        found = linalg.randomized_svd(X, 2, block_size=size, algorithm="gram")
+@pytest.mark.parametrize("integer", [np.uint8, np.int8, np.int64])
+def test_sizes_are_integers_of_any_type(integer):
+    expected = np.linalg.svd(X, compute_uv=False)[:2]
+    for params in ({"block_size": integer(3)}, {"n_oversamples": integer(1)}):
+        found = linalg.randomized_svd(X, integer(2), **params, tol=1e-9, random_state=0)
         np.testing.assert_allclose(found.singular_values, expected)
+    clusters = NystroemSpectralClustering(integer(2), gamma=0.1, random_state=0)
+    assert set(clusters.fit_predict(X)) == {0, 1}
 
 
 def test_a_dimension_beyond_all_integers_is_refused():
     for eps in (1e-12, 1e-300):
         with pytest.raises(ValueError, match=r"pass n_components"):
             SketchProjection(eps=eps).fit(X)
+
+
+def test_lazy_matrices_are_refused_where_they_must_be_in_memory():
+    for takes in [*IN_MEMORY.values(), *OF_SQUARE.values()]:
+        with pytest.raises(TypeError, match=r"A of type Lazy must be in memory: pass A\["):
+            takes(Lazy(SQUARE))
+
+
+def test_a_lazy_selection_of_no_row_is_refused():
+    A = da.from_array(X, chunks=(25, 6))
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        linalg.projection_error(A[A[:, 0] > 100], np.eye(6)[:2])

@@ -18,6 +18,7 @@ from .._refusals import (
 )
 from .lanes import kernel_jobs, run_lanes, split
 from .rows import working_dtype
+from .sources import is_dask, refuse_lazy
 from .tiles import consecutive, tile_rows
 
 # Tiles are sized for this many columns at a time.
@@ -208,7 +209,8 @@ def check_psd(A):
         refuse_masked(A, "A")
         refuse_containers(A, "A")
         refuse_read_once(A, "A")
-        if not hasattr(A, "dask"):
+        if not is_dask(A):
+            refuse_lazy(A, "A")
             # Of a large matrix a few columns are read: NaN is looked for in these.
             A = check_array(
                 A,

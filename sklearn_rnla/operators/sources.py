@@ -202,6 +202,14 @@ def _spread(n_rows, weight):
     return places if chosen is None else chosen[places]
 
 
+def refuse_lazy(X, name="X"):
+    """Raise TypeError where X, which errors call `name`, is read by slices of rows."""
+    if is_row_sliceable(X):
+        raise TypeError(
+            f"{name} of type {type(X).__name__} must be in memory: pass {name}[:]."
+        )
+
+
 def _take(weight, indices):
     return None if weight is None else weight[indices]
 

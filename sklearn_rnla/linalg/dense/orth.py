@@ -12,6 +12,7 @@ from ..._refusals import (
     refuse_missing,
     refuse_not_finite,
 )
+from ...operators.sources import refuse_lazy
 from .rank import rounding_of
 
 # Columns multiplied at a time in double precision: their copies stay in cache.
@@ -191,6 +192,7 @@ def orth(A):
     """
     refuse_masked(A, "A")
     refuse_containers(A, "A")
+    refuse_lazy(A, "A")
     A = check_array(
         A, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name="A"
     )
