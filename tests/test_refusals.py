@@ -421,8 +421,11 @@ def test_lazy_data_have_a_column(container):
 
 def test_vectors_to_project_on_are_checked():
     for V in (np.ones((2, 6)) * 1j, [[np.nan] * 6], [X, X]):
-        with pytest.raises(ValueError, match=r"V contains NaN|Complex|dim"):
+        with pytest.raises(ValueError, match=r"V contains NaN|Complex|dim|block\(s\)"):
             linalg.projection_error(X, V)
+    for takes in (linalg.orth, lambda V: linalg.projection_error(X, V)):
+        with pytest.raises(ValueError, match="is an iterator of blocks"):
+            takes(iter([X]))
 
 
 @pytest.mark.parametrize("integer", [np.uint8, np.int8, np.int64])

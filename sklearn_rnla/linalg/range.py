@@ -14,6 +14,7 @@ from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.moments import is_in_range
+from ..operators.sources import refuse_not_in_memory
 from ..sketching import Gaussian, make_distribution
 from .dense.orth import complete_rows, orthonormal_rows
 
@@ -195,6 +196,7 @@ def projection_error(A, V, *, n_jobs=None):
     ProjectionError(frobenius=3.0, relative=0.6)
     """
     rows = check_matrix(A, n_jobs=n_jobs)
+    refuse_not_in_memory(V, "V")
     V = check_array(V, dtype=[np.float64, np.float32], input_name="V")
     if V.shape[1] != rows.shape[1]:
         raise ValueError(

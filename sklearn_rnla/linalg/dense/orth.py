@@ -6,13 +6,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array
 
-from ..._refusals import (
-    refuse_containers,
-    refuse_masked,
-    refuse_missing,
-    refuse_not_finite,
-)
-from ...operators.sources import refuse_lazy
+from ..._refusals import refuse_missing, refuse_not_finite
+from ...operators.sources import refuse_not_in_memory
 from .rank import rounding_of
 
 # Columns multiplied at a time in double precision: their copies stay in cache.
@@ -190,9 +185,7 @@ def orth(A):
            [0.8],
            [0. ]])
     """
-    refuse_masked(A, "A")
-    refuse_containers(A, "A")
-    refuse_lazy(A, "A")
+    refuse_not_in_memory(A, "A")
     A = check_array(
         A, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name="A"
     )
