@@ -33,6 +33,7 @@ from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
+from .operators.sources import refuse_not_in_memory
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -196,6 +197,7 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     refuse_target(y)
+    refuse_not_in_memory(y, "y")
     if not numeric:
         refuse_unordered(y)
     y = y if multi_output else as_vector(y)

@@ -24,6 +24,7 @@ from .linalg.dense.pivoting import column_squared_norms
 from .linalg.singular.choice import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 from .operators.scaling import in_unit
+from .operators.sources import refuse_not_in_memory
 
 
 class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
@@ -373,6 +374,7 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
 def _as_response(estimator, y):
     """Return numbers, or indicators of classes, as centred columns of unit norm."""
     refuse_target(y)
+    refuse_not_in_memory(y, "y")
     y = y if hasattr(y, "shape") else np.asarray(y)
     if np.asarray(y).dtype.kind != "f":
         refuse_unordered(y)

@@ -118,8 +118,8 @@ def attempt(call, out_of_range):
 
 
 def is_out_of_range(*given):
-    """Return whether squares of what is given overflow."""
-    return any(each.largest > 1e150 for each in given)
+    """Return whether squares of what is given, or their inverses, overflow."""
+    return any(each.largest and not 1e-150 < each.largest < 1e150 for each in given)
 
 
 def try_estimator(name, params, table, target, weight, after, other):

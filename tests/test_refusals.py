@@ -265,13 +265,17 @@ def test_operators_without_a_dtype_are_taken():
         lambda y: NystroemRidge().fit(X, y),
         lambda y: NystroemGaussianProcessRegressor(optimizer=None).fit(X, y),
         lambda y: CURSelector(2, method="supervised").fit(X, y),
-        lambda y: NystroemRidgeClassifier().fit(X, y > 0),
+        lambda y: NystroemRidgeClassifier().fit(
+            X, y > 0 if isinstance(y, np.ndarray) else y
+        ),
         lambda y: linalg.lstsq(X, y),
     ],
 )
 def test_targets_are_dense_and_not_masked(fit):
     with pytest.raises((ValueError, TypeError), match=r"sparse"):
         fit(sp.csr_array(Y[:, np.newaxis]))
+    with pytest.raises(TypeError, match=r"[yb] of type Lazy must be in memory"):
+        fit(Lazy(Y[:, np.newaxis]))
     with pytest.raises(
         ValueError, match=r"[yb] is a masked array .* leave out the samples"
     ):
