@@ -47,6 +47,34 @@ def refuse_target(y, name="y"):
         raise TypeError(f"{name} is sparse, but must be dense: pass {name}.toarray().")
 
 
+def refuse_read_once(X, name="X", instead=""):
+    """Raise ValueError where X, which errors call `name`, can be read only once.
+
+    `instead` is what else to do with an iterator.
+    """
+    if hasattr(X, "__next__") or not getattr(X, "rereadable", True):
+        raise ValueError(
+            f"{name} is an iterator of blocks, which can be read only once, but is to be "
+            "read several times: pass an array, a memmap or a dask array"
+            f"{', ' * bool(instead)}{instead}."
+        )
+
+
+def refuse_unordered(y, name="y"):
+    """Raise ValueError where classes are missing, or of types that have no order."""
+    labels = np.asarray(y)
+    if labels.dtype.kind in "mM" and np.isnat(labels).any():
+        raise ValueError(f"{name} has NaT: leave out the samples whose class is missing.")
+    try:
+        np.unique(labels)
+    except TypeError:
+        types = sorted({type(label).__name__ for label in labels.ravel()})
+        raise ValueError(
+            f"{name} has labels of type {' and '.join(types)}, which have no order: "
+            "classes must be of one type. Leave out samples whose class is missing."
+        ) from None
+
+
 def refuse_containers(X, name="X"):
     """Raise where X, which errors call `name`, holds the data without being an array.
 

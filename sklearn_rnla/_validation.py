@@ -16,7 +16,9 @@ from ._refusals import (
     refuse_containers,
     refuse_masked,
     refuse_missing,
+    refuse_read_once,
     refuse_target,
+    refuse_unordered,
 )
 from ._sklearn import (
     Interval,
@@ -31,7 +33,7 @@ from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
-from .operators.rows import RowMatrix
+from .operators.sources import refuse_not_in_memory
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -103,6 +105,7 @@ def check_rows(
     if is_read_lazily(X):
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         _check_feature_names(estimator, X, reset=reset)
+        _refuse_empty(rows)
         _check_n_features(estimator, rows, reset=reset)
         n_samples = rows.shape[0]
         if n_samples is not None and n_samples < min_samples:
@@ -194,6 +197,9 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     refuse_target(y)
+    refuse_not_in_memory(y, "y")
+    if not numeric:
+        refuse_unordered(y)
     y = y if multi_output else as_vector(y)
     y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
     if numeric and y.dtype not in dtypes:
@@ -344,7 +350,9 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     if rereads:
         refuse_read_once(A, "A", instead)
     if is_read_lazily(A):
-        return as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
+        rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
+        _refuse_empty(rows)
+        return rows
     refuse_masked(A, "A")
     A = check_array(
         A,
@@ -359,14 +367,13 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     return rows
 
 
-def refuse_read_once(X, name, instead=""):
-    """Raise ValueError where X, which errors call `name`, can be read only once."""
-    if hasattr(X, "__next__") or (isinstance(X, RowMatrix) and not X.rereadable):
-        raise ValueError(
-            f"{name} is an iterator of blocks, which can be read only once, but is to be "
-            "read several times: pass an array, a memmap or a dask array"
-            f"{', ' * bool(instead)}{instead}."
-        )
+def _refuse_empty(rows):
+    for size, name in zip(rows.shape, ("sample", "feature"), strict=True):
+        if size == 0:
+            raise ValueError(
+                f"Found array with 0 {name}(s) (shape={rows.shape}) while a minimum of 1 "
+                "is required."
+            )
 
 
 def check_rank(name, k, shape):

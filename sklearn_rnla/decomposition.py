@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
+from ._refusals import refuse_read_once
 from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
-from ._validation import check_n_reduced, check_reduced, check_rows, refuse_read_once
+from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components

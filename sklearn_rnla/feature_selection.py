@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, warn_user
 from ._random import draw_seed, stream
-from ._refusals import refuse_target
+from ._refusals import refuse_target, refuse_unordered
 from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
@@ -24,6 +24,7 @@ from .linalg.dense.pivoting import column_squared_norms
 from .linalg.singular.choice import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 from .operators.scaling import in_unit
+from .operators.sources import refuse_not_in_memory
 
 
 class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
@@ -373,7 +374,10 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
 def _as_response(estimator, y):
     """Return numbers, or indicators of classes, as centred columns of unit norm."""
     refuse_target(y)
+    refuse_not_in_memory(y, "y")
     y = y if hasattr(y, "shape") else np.asarray(y)
+    if np.asarray(y).dtype.kind != "f":
+        refuse_unordered(y)
     if np.asarray(y).dtype.kind != "f" and type_of_target(y) in ("binary", "multiclass"):
         Y = LabelBinarizer().fit_transform(np.asarray(y).ravel())
         Y = np.hstack([1 - Y, Y]) if Y.shape[1] == 1 else Y

@@ -14,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._refusals import refuse_containers, refuse_masked
+from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
     CallbackSupportMixin,
     StrOptions,
     _check_feature_names_in,
     validate_data,
 )
-from ._validation import check_n_recommended, refuse_read_once
+from ._validation import check_n_recommended
 from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,
@@ -117,7 +117,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Tolerance at which to stop:
 
         - "em": change of the conditional means in a step, relative to their standard
-          deviations; 0.05 by default;
+          deviations, once the error of held-out entries has stopped falling; 0.05 by
+          default;
         - "als": relative gain of a sweep; 1e-3 by default;
         - "softimpute": duality gap, relative to the objective; 1e-4 by default;
         - "exact": residual, relative to the entries; 1e-10 by default;
@@ -172,6 +173,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
     error_estimate_ : float
         Root mean squared error of missing entries, estimated on held-out entries; NaN if
         nothing was held out. For "exact": the residual, corrected for degrees of freedom.
+    indicator_ : MissingIndicator
+        What adds the columns of `add_indicator`; only with that.
     n_iter_ : int
         Number of iterations.
     history_ : ndarray

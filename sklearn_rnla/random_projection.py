@@ -295,7 +295,9 @@ class SketchProjection(
         if self.n_components != "auto":
             self._check_dimension(n_features)
             return int(self.n_components)
-        k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
+        with np.errstate(all="ignore"):
+            # Out of the range of integers where eps is tiny, and negative then.
+            k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
         if not 0 < k <= n_features:
             raise ValueError(
                 f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "

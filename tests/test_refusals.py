@@ -5,6 +5,7 @@ import inspect
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
@@ -264,13 +265,17 @@ def test_operators_without_a_dtype_are_taken():
         lambda y: NystroemRidge().fit(X, y),
         lambda y: NystroemGaussianProcessRegressor(optimizer=None).fit(X, y),
         lambda y: CURSelector(2, method="supervised").fit(X, y),
-        lambda y: NystroemRidgeClassifier().fit(X, y > 0),
+        lambda y: NystroemRidgeClassifier().fit(
+            X, y > 0 if isinstance(y, np.ndarray) else y
+        ),
         lambda y: linalg.lstsq(X, y),
     ],
 )
 def test_targets_are_dense_and_not_masked(fit):
     with pytest.raises((ValueError, TypeError), match=r"sparse"):
         fit(sp.csr_array(Y[:, np.newaxis]))
+    with pytest.raises(TypeError, match=r"[yb] of type Lazy must be in memory"):
+        fit(Lazy(Y[:, np.newaxis]))
     with pytest.raises(
         ValueError, match=r"[yb] is a masked array .* leave out the samples"
     ):
@@ -359,3 +364,97 @@ def test_coordinates_are_checked_before_they_are_mapped_back(tmp_path):
     for data in (X, on_disk(X, tmp_path), iter([X])):
         with pytest.raises(ValueError, match="X has 6 columns, but n_components_=2"):
             model.inverse_transform(data)
+
+
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), pd.NA, 1], ids=["None", "NaN", "NA", "int"]
+)
+def test_classes_are_of_one_type_and_not_missing(missing):
+    labels = np.array(["a", missing] * 50, dtype=object)
+    for fit in (
+        lambda y: NystroemRidgeClassifier().fit(X, y),
+        lambda y: CURSelector(2, method="supervised").fit(X, y),
+    ):
+        with pytest.raises(ValueError, match=r"y has labels of type \w+ and \w+, which"):
+            fit(labels)
+        with pytest.raises(ValueError, match="y has NaT"):
+            fit(np.array(["2020-01-01", "NaT"] * 50, dtype="M8[D]"))
+
+
+@over_square
+def test_square_matrices_are_no_iterators(takes):
+    with pytest.raises(ValueError, match="A is an iterator of blocks, which can be read"):
+        takes(iter([SQUARE[:50], SQUARE[50:]]))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda n_jobs: linalg.nystroem_eigh(SQUARE, 2, n_jobs=n_jobs),
+        lambda n_jobs: linalg.projection_error(X, np.eye(6)[:2], n_jobs=n_jobs),
+        lambda n_jobs: RandomizedPCA(2, n_jobs=n_jobs).fit(X),
+        lambda n_jobs: NystroemKernel(n_jobs=n_jobs).fit(X),
+    ],
+)
+def test_no_threads_and_no_number_of_threads_are_refused(function):
+    for n_jobs in (0, "two", 1.5):
+        with pytest.raises(ValueError, match=r"n_jobs"):
+            function(n_jobs)
+
+
+def test_missing_entries_of_wide_files_are_named_by_every_function(tmp_path):
+    wide = np.random.default_rng(0).standard_normal((30, 400))
+    wide[3, 5] = np.nan
+    file = on_disk(wide, tmp_path)
+    for function in (
+        lambda: linalg.randomized_svd(file, 3),
+        lambda: linalg.randomized_svd(file, 3, algorithm="gram"),
+        lambda: linalg.lstsq(file, np.ones(30)),
+        lambda: linalg.range_finder(file, 3),
+    ):
+        with pytest.raises(ValueError, match=r"NaN, infinity(.|\n)*MatrixCompleter"):
+            function()
+
+
+@pytest.mark.parametrize("container", [Lazy, lambda A: iter([A]), da.from_array])
+def test_lazy_data_have_a_column(container):
+    for takes in (RandomizedPCA().fit, lambda A: linalg.one_view_svd(A, 1)):
+        with pytest.raises(ValueError, match=r"0 feature\(s\)"):
+            takes(container(np.empty((5, 0))))
+
+
+def test_vectors_to_project_on_are_checked():
+    for V in (np.ones((2, 6)) * 1j, [[np.nan] * 6], [X, X]):
+        with pytest.raises(ValueError, match=r"V contains NaN|Complex|dim|block\(s\)"):
+            linalg.projection_error(X, V)
+    for takes in (linalg.orth, lambda V: linalg.projection_error(X, V)):
+        with pytest.raises(ValueError, match="is an iterator of blocks"):
+            takes(iter([X]))
+
+
+@pytest.mark.parametrize("integer", [np.uint8, np.int8, np.int64])
+def test_sizes_are_integers_of_any_type(integer):
+    expected = np.linalg.svd(X, compute_uv=False)[:2]
+    for params in ({"block_size": integer(3)}, {"n_oversamples": integer(1)}):
+        found = linalg.randomized_svd(X, integer(2), **params, tol=1e-9, random_state=0)
+        np.testing.assert_allclose(found.singular_values, expected)
+    clusters = NystroemSpectralClustering(integer(2), gamma=0.1, random_state=0)
+    assert set(clusters.fit_predict(X)) == {0, 1}
+
+
+def test_a_dimension_beyond_all_integers_is_refused():
+    for eps in (1e-12, 1e-300):
+        with pytest.raises(ValueError, match=r"pass n_components"):
+            SketchProjection(eps=eps).fit(X)
+
+
+def test_lazy_matrices_are_refused_where_they_must_be_in_memory():
+    for takes in [*IN_MEMORY.values(), *OF_SQUARE.values()]:
+        with pytest.raises(TypeError, match=r"A of type Lazy must be in memory: pass A\["):
+            takes(Lazy(SQUARE))
+
+
+def test_a_lazy_selection_of_no_row_is_refused():
+    A = da.from_array(X, chunks=(25, 6))
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        linalg.projection_error(A[A[:, 0] > 100], np.eye(6)[:2])

@@ -116,3 +116,19 @@ def test_ordinary_data_are_read_as_they_are():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert RandomizedPCA(2).fit(data())._exponent == 0
+
+
+@pytest.mark.parametrize("exponent", [-1060, -1000, -480, 480, 1000, 1018])
+def test_the_gaussian_of_principal_components_is_right_in_any_unit(exponent):
+    X = np.random.default_rng(0).standard_normal((60, 4)) * [1, 2, 3, 4]
+    usual = RandomizedPCA(2, random_state=0).fit(X)
+    with np.errstate(over="ignore"):
+        # Out of range they are zero or infinite, as variances are.
+        scaled = RandomizedPCA(2, random_state=0).fit(np.ldexp(X, exponent))
+        covariance = np.ldexp(usual.get_covariance(), 2 * exponent)
+        precision = np.ldexp(usual.get_precision(), -2 * exponent)
+    rtol = 1e-12 if exponent > -1000 else 1e-2
+    np.testing.assert_allclose(scaled.get_covariance(), covariance, rtol=rtol)
+    np.testing.assert_allclose(scaled.get_precision(), precision, rtol=rtol)
+    expected = usual.score(X) - 4 * exponent * np.log(2)
+    assert scaled.score(np.ldexp(X, exponent)) == pytest.approx(expected, rel=1e-3)

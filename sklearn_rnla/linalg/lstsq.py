@@ -13,6 +13,7 @@ from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
+from ..operators.sources import refuse_not_in_memory
 from .least_squares.solve import solve_least_squares
 
 
@@ -132,6 +133,7 @@ def lstsq(
     """
     rows = check_matrix(A, rereads=True, block_size=block_size, n_jobs=kernel_jobs(n_jobs))
     refuse_target(b, "b")
+    refuse_not_in_memory(b, "b")
     b = check_array(b, dtype=np.float64, ensure_2d=False, input_name="b")
     if b.ndim not in (1, 2) or len(b) != rows.shape[0]:
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from ..operators.lanes import check_jobs
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
@@ -171,6 +172,7 @@ def nystroem_eigh(
     array([9., 4.])
     """
     A = check_psd(A)
+    check_jobs(n_jobs)
     n, k = A.shape[0], int(n_components)
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")

@@ -7,12 +7,14 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.moments import is_in_range
+from ..operators.sources import refuse_not_in_memory
 from ..sketching import Gaussian, make_distribution
 from .dense.orth import complete_rows, orthonormal_rows
 
@@ -158,6 +160,7 @@ def _image(A, V):
         )
 
 
+@validate_params({"n_jobs": [Integral, None]}, prefer_skip_nested_validation=True)
 def projection_error(A, V, *, n_jobs=None):
     """Return the error of projecting the rows of A on those of V.
 
@@ -165,7 +168,7 @@ def projection_error(A, V, *, n_jobs=None):
     ----------
     A : array-like, sparse matrix, memmap, row-sliceable, dask array or iterator
         Of shape (n_rows, n_columns).
-    V : ndarray of shape (k, n_columns)
+    V : array-like of shape (k, n_columns)
         Orthonormal rows, such as ``components_``.
     n_jobs : int, default=None
         Threads over row blocks.
@@ -179,7 +182,7 @@ def projection_error(A, V, *, n_jobs=None):
     Raises
     ------
     ValueError
-        When V does not have as many columns as A, or A has NaN or infinity.
+        When V does not have as many columns as A, or either has NaN or infinity.
 
     Notes
     -----
@@ -193,8 +196,9 @@ def projection_error(A, V, *, n_jobs=None):
     ProjectionError(frobenius=3.0, relative=0.6)
     """
     rows = check_matrix(A, n_jobs=n_jobs)
-    V = np.asarray(V)
-    if V.ndim != 2 or V.shape[1] != rows.shape[1]:
+    refuse_not_in_memory(V, "V")
+    V = check_array(V, dtype=[np.float64, np.float32], input_name="V")
+    if V.shape[1] != rows.shape[1]:
         raise ValueError(
             f"V of shape {V.shape} must have the {rows.shape[1]} columns of A."
         )

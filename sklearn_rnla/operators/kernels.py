@@ -404,12 +404,14 @@ class _RBFColumns:
         np.subtract(B, self._center, out=rows[:, : B.shape[1]])
         return rows
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _evaluate(self, B, K, norms):
         """Write the exponents to K."""
         rows = self._centered(B, K.dtype, more=2)
         norms = self._norms_of(rows[:, :-2]) if norms is None else norms
         rows[:, -2], rows[:, -1] = norms, 1
         np.matmul(rows.astype(K.dtype, copy=False), self._columns(K.dtype), out=K)
+        _set_out_of_range(K, norms)
         # First what single precision loses is computed in double, then what that loses,
         # too, from the differences.
         if K.dtype != np.float64:
@@ -439,6 +441,7 @@ class _RBFColumns:
         columns = np.flatnonzero(self._norms < limit) if len(rows) else rows
         return np.ix_(rows, columns)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _of_sparse(self, B, dtype):
         norms = -self.gamma * row_squared_norms(B)
         far = self._far(norms, dtype)[1].size
@@ -448,7 +451,13 @@ class _RBFColumns:
         K = _product(B.astype(working, copy=False), self._right[working])
         K += norms[:, np.newaxis].astype(working)
         K += self._norms.astype(working)
+        _set_out_of_range(K, norms)
         return _exp(K).astype(dtype, copy=False)
+
+
+def _set_out_of_range(K, norms):
+    """Set the exponents of rows whose squared norms are out of range, which are NaN."""
+    K[np.isinf(norms.astype(K.dtype))] = -np.inf
 
 
 def _exp(K):

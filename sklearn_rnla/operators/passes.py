@@ -56,7 +56,8 @@ def check_finite(squares, dtype):
     """Raise ValueError where a sum of squares shows that the data are not finite."""
     if not np.isfinite(squares):
         raise ValueError(
-            f"Input X contains NaN, infinity or a value too large to be squared in {dtype}."
+            f"Input X contains NaN, infinity or a value too large to be squared in "
+            f"{np.dtype(dtype)}."
             f" {FILL_FIRST}"
         )
 

@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
-from .._refusals import refuse_complex, refuse_containers, refuse_masked
+from .._refusals import refuse_complex
 from .lanes import kernel_jobs, run_lanes, split
 from .rows import working_dtype
+from .sources import is_dask, refuse_not_in_memory
 from .tiles import consecutive, tile_rows
 
 # Tiles are sized for this many columns at a time.
@@ -200,9 +201,8 @@ def check_psd(A):
         When it is not square, or not of real numbers.
     """
     if not (isinstance(A, PSDMatrix | np.memmap) or hasattr(A, "matmat")):
-        refuse_masked(A, "A")
-        refuse_containers(A, "A")
-        if not hasattr(A, "dask"):
+        refuse_not_in_memory(A, "A")
+        if not is_dask(A):
             # Of a large matrix a few columns are read: NaN is looked for in these.
             A = check_array(
                 A,

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import scipy.sparse as sp
 
+from .._refusals import refuse_containers, refuse_masked, refuse_read_once
 from .rows import (
     BLOCK_BYTES,
     FEW_ROWS,
@@ -204,6 +205,25 @@ def _spread(n_rows, weight):
     return places if chosen is None else chosen[places]
 
 
+def refuse_not_in_memory(X, name="X"):
+    """Raise where X, which errors call `name`, is no matrix of numbers in memory.
+
+    Raises
+    ------
+    TypeError
+        When it is read by slices of rows, or holds a matrix without being one.
+    ValueError
+        When it has masked entries, or is an iterator or a list of blocks.
+    """
+    refuse_masked(X, name)
+    refuse_containers(X, name)
+    refuse_read_once(X, name)
+    if is_row_sliceable(X) and not is_dask(X):
+        raise TypeError(
+            f"{name} of type {type(X).__name__} must be in memory: pass {name}[:]."
+        )
+
+
 def _take(weight, indices):
     return None if weight is None else weight[indices]
 
@@ -238,6 +258,7 @@ def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
     """
     if isinstance(X, RowMatrix):
         return X
+    block_size = None if block_size is None else int(block_size)
     if is_dask(X):
         from .dask import DaskRows
 

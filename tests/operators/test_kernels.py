@@ -285,3 +285,12 @@ def test_a_kernel_function_is_the_same_among_any_samples():
     kernel = Kernel("rbf")
     assert kernel.among(np.array([1, 2])) is kernel
     assert kernel.takes_points
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_rows_whose_squares_are_out_of_range_are_like_no_landmark(container):
+    Z = np.random.default_rng(0).standard_normal((4, 5))
+    for dtype, largest in ((np.float64, 1.7e308), (np.float32, 3e38)):
+        far = container((np.sign(Z) * largest).astype(dtype))
+        K = Kernel("rbf", {"gamma": 1.0}).at(container(Z.astype(dtype)))(far, dtype)
+        np.testing.assert_array_equal(K, 0)

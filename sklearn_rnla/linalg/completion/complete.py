@@ -53,7 +53,7 @@ _PATH, _PATH_TOL = 0.7 ** np.arange(1, 25), 1e-3
 # Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
 # share it hides.
 _MORE_SWEEPS, _SHORT_CHAIN, _SHARE = 3, 24, 0.1
-_MAX_ITER = {"als": 100, "em": 30, "exact": 1000, "iterative_svd": 300, "softimpute": 500}
+_MAX_ITER = {"als": 100, "em": 100, "exact": 1000, "iterative_svd": 300, "softimpute": 500}
 _TOL = {"als": 1e-3, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
 
 

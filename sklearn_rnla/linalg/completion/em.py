@@ -82,7 +82,7 @@ def ppca(
     rank=None,
     *,
     shrinkage=None,
-    max_iter=30,
+    max_iter=100,
     tol=0.05,
     rng,
     n_jobs=None,
@@ -100,11 +100,12 @@ def ppca(
     shrinkage : float, default=None
         Rows that the prior of the covariance, one in standardised columns, is worth. None
         chooses it by entries that are hidden from the first steps.
-    max_iter : int, default=30
+    max_iter : int, default=100
         Steps.
     tol : float, default=0.05
         The last step changes the conditional means by less than this times their standard
-        deviations, in root mean square.
+        deviations, in root mean square. The choice of `shrinkage` also waits until the
+        error of hidden entries has stopped falling.
     rng : Generator
     n_jobs : int, default=None
         Threads.
@@ -244,7 +245,7 @@ class _Fit:
         scale[scale <= tiny] = 1
         self.scale = scale
         self.Z = Z / scale
-        self.width = None
+        self.width, self.loss = None, np.inf
 
     def reveal(self, rows, hidden):
         """Take back that entries are missing."""
@@ -334,7 +335,7 @@ class _Fit:
         Returns
         -------
         bool
-            Whether it moved.
+            Whether it moved, or the error fell since the last choice.
         """
         missing, Z = self.missing[rows], self.Z[rows]
         truth = (self.X[rows] - self.location) / self.scale
@@ -359,4 +360,8 @@ class _Fit:
                 best = other
                 self.shrinkage *= factor
         self.gaussian = self._shrunk(self.shrinkage)
-        return self.shrinkage != before
+        # In a table without noise, standard deviations shrink along with the steps: means
+        # seem to have settled, while the error of hidden entries still falls.
+        fell = best < (1 - _GAIN) * self.loss
+        self.loss = best
+        return fell or self.shrinkage != before

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array
 
-from ..._refusals import refuse_containers, refuse_masked, refuse_missing
+from ..._refusals import refuse_missing, refuse_not_finite
+from ...operators.sources import refuse_not_in_memory
 from .rank import rounding_of
 
 # Columns multiplied at a time in double precision: their copies stay in cache.
@@ -83,9 +84,8 @@ def orthonormal_rows(V, n_rounds=2):
 
 def _in_range(V):
     """Return the rows that are not zero, each times the power of two that it needs."""
+    refuse_not_finite(V)
     largest = np.abs(V).max(axis=1)
-    if not np.isfinite(largest).all():
-        raise ValueError("The rows to make orthonormal contain NaN or infinity.")
     kept = largest > 0
     exponents = np.frexp(largest[kept])[1]
     return np.ldexp(V[kept], -exponents[:, np.newaxis])
@@ -185,8 +185,7 @@ def orth(A):
            [0.8],
            [0. ]])
     """
-    refuse_masked(A, "A")
-    refuse_containers(A, "A")
+    refuse_not_in_memory(A, "A")
     A = check_array(
         A, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name="A"
     )

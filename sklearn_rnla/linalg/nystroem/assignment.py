@@ -82,7 +82,7 @@ def nearest_center(E, n_clusters, *, n_init, rng):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return means.fit(rows).cluster_centers_
 
-    size = max(_START_ROWS, _ROWS_PER_CLUSTER * n_clusters)
+    size = max(_START_ROWS, _ROWS_PER_CLUSTER * int(n_clusters))
     if len(E) <= size:
         centers = centers_of(E, n_init=n_init)
     else:

@@ -38,10 +38,11 @@ _PASS_OVERHEAD = 3e8
 
 def block_width(k, n_oversamples, shape) -> int:
     """Return the number of vectors iterated for k wanted ones."""
+    k = int(k)  # of whatever integer type, which may be too narrow for a sum
     if n_oversamples is None:
         width = -(-(k + _LEAST_OVERSAMPLES) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
     else:
-        width = k + n_oversamples
+        width = k + int(n_oversamples)
     return max(k, min(width, *shape))
 
 

@@ -47,7 +47,7 @@ class ProbabilisticPCA:
         noise = max(noise, floor, np.finfo(np.float64).tiny)
         return cls(
             components=components.astype(np.float64),
-            mean=mean.astype(np.float64) / 2.0**exponent,
+            mean=np.ldexp(mean.astype(np.float64), -exponent),
             variances=np.maximum(variances, noise),
             noise=noise,
             exponent=exponent,
@@ -60,13 +60,12 @@ class ProbabilisticPCA:
 
     def covariance(self):
         """Return the covariance matrix."""
-        return np.ldexp(self._spectral(self.variances, self.noise), 2 * self.exponent)
+        return _times(self._spectral(self.variances, self.noise), 2 * self.exponent)
 
     def precision(self):
         """Return the inverse of the covariance matrix."""
-        return np.ldexp(
-            self._spectral(1 / self.variances, 1 / self.noise), -2 * self.exponent
-        )
+        inverse = self._spectral(1 / self.variances, 1 / self.noise)
+        return _times(inverse, -2 * self.exponent)
 
     def log_likelihood(self, rows):
         """Return the log-density at each row of a row matrix.
@@ -91,6 +90,12 @@ class ProbabilisticPCA:
         matrix = (V.T * (along - across)) @ V
         matrix.flat[:: len(matrix) + 1] += across
         return matrix
+
+
+def _times(matrix, exponent):
+    """Return a matrix times a power of two, infinite where it is out of range."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(matrix, exponent)
 
 
 def squared_mahalanobis(values, model):

@@ -188,3 +188,13 @@ def test_report_stops_the_fit():
     )
     assert result.n_iter == len(calls) == 3
     assert not result.converged
+
+
+@pytest.mark.parametrize(("shape", "bound"), [((500, 30), 1e-10), ((35, 70), 3e-4)])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_steps_go_on_where_entries_are_determined_without_noise(shape, bound, rank):
+    X, Y = _table(*shape, rank=rank, noise=0.0)
+    result = _fit(Y)
+    assert result.converged
+    assert _rms((result.filled - X)[np.isnan(Y)]) < bound * X.std()
+    assert result.error_estimate < bound * X.std()
