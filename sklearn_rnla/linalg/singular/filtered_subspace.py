@@ -67,8 +67,9 @@ def filtered_subspace(A, start, k, *, tol, max_passes, even=True, report=None):
     degree one.
 
     The error of a Ritz value is at most the square of its residual over its distance from
-    the eigenvalues that are not wanted (Parlett 1998, theorem 11.7.1), for which the last
-    Ritz value stands, multiplied by what it has grown by in the last pass. A further pass divides it by the square of what the filter does.
+    the eigenvalues that are not wanted (Parlett 1998, theorem 11.7.1). For these stands
+    the last Ritz value, multiplied by what it has grown by in the last pass. A further
+    pass divides the error by the square of what the filter does.
     """
     Q, edge, roots = start, 0.0, []
     safety = _SAFETY if even else _LARGER_SAFETY

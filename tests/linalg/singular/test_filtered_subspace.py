@@ -79,8 +79,10 @@ def test_values_that_squares_lose_are_left_to_the_other_iteration(seed):
 def test_no_more_passes_are_made_than_allowed_or_wanted():
     noise = np.random.default_rng(0).standard_normal((M, N))
     A = sparse(noise)
-    found, _ = iterate(A, 0, max_passes=2)
-    assert A.n_passes == 3  # One of them for the start.
+    start = power_start(A, WIDTH, None, np.random.default_rng(0))
+    before = A.n_passes
+    found, _ = filtered_subspace(A, start, K, tol=TOL, max_passes=2)
+    assert A.n_passes == before + 2
     assert not found.converged
     stopped, _ = iterate(sparse(noise), 0, report=lambda: True)
     assert stopped.error_estimate > found.error_estimate > TOL
