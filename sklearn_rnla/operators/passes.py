@@ -182,7 +182,9 @@ def row_energies(values):
     """Return the squares of the norms of rows."""
     if isinstance(values, np.ndarray):
         return np.einsum("ij,ij->i", values, values)
-    return np.asarray(values.multiply(values).sum(axis=1)).ravel()
+    entries = np.square(values.data), values.indices, values.indptr
+    squares = type(values)(entries, shape=values.shape)
+    return squares @ np.ones(values.shape[1], values.dtype)
 
 
 def _project_transposed(values, V):

@@ -201,7 +201,7 @@ class _Ahead:
         return vectors, max(0.0, float(lost)), max(0.0, float(gain))
 
 
-class _Energy:
+class Energy:
     """How the squared norm of the matrix is split after a pass.
 
     Attributes
@@ -317,7 +317,7 @@ def block_krylov(
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
         interrupted = report is not None and report()
         # The first pass over the data brings their squared norm with it.
-        energy = _Energy(A, step.ritz.values[:k])
+        energy = Energy(A, step.ritz.values[:k])
         gains.append(energy.captured - captured)
         captured = energy.captured
         if energy.tail_is_lost:

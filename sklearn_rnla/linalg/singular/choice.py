@@ -10,21 +10,27 @@ import numpy as np
 from ...operators.sources import SparseRows
 from ..dense.orth import complete_rows
 from ..dense.rank import numerical_rank
-from ..dense.ritz import MAX_BLOCKS
-from .block_krylov import block_krylov, refine_values
+from ..dense.ritz import MAX_BLOCKS, descending_eigh
+from .block_krylov import block_krylov, refine_values, squaring_loses
 from .deflation import deflated_svd
+from .filtered_subspace import filtered_subspace
 from .gram import gram_svd
 from .rank_rules import FixedRank
 from .row_gram import WideSparse, row_gram_cost
-from .starts import draw_sample, draw_start, sample_rows
+from .starts import draw_sample, draw_start, power_start, sample_rows
 from .two_sided_krylov import two_sided_krylov
 
-# The block is as wide as a multiple of this: BLAS kernels waste the remainder.
+# The block is as wide as a multiple of this: BLAS kernels waste the remainder, sparse
+# products that of half as many.
 _WIDTH_MULTIPLE = 16
 _LEAST_OVERSAMPLES = 8
 
 # A sample that is more than this share of the rows saves nothing.
 _LARGEST_SAMPLE = 0.25
+
+# A sample of at most this share of the rows costs less than a pass, where products are
+# most of its cost.
+_CHEAP_SAMPLE = 0.06
 
 # Most memory for the basis of an iteration on both sides, in units of that of the matrix.
 _LARGEST_BASIS = 2
@@ -36,11 +42,11 @@ _LARGEST_GRAM = 8_000
 _PASS_OVERHEAD = 3e8
 
 
-def block_width(k, n_oversamples, shape) -> int:
+def block_width(k, n_oversamples, shape, multiple=_WIDTH_MULTIPLE) -> int:
     """Return the number of vectors iterated for k wanted ones."""
     k = int(k)  # of whatever integer type, which may be too narrow for a sum
     if n_oversamples is None:
-        width = -(-(k + _LEAST_OVERSAMPLES) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
+        width = -(-(k + _LEAST_OVERSAMPLES) // multiple) * multiple
     else:
         width = k + int(n_oversamples)
     return max(k, min(width, *shape))
@@ -54,8 +60,17 @@ def iterates_on_rows(rows) -> bool:
     return isinstance(rows, SparseRows) and 2 * rows.shape[0] <= rows.shape[1]
 
 
-def pass_cost(rows, width) -> float:
+def pass_cost(rows, width, filtered=False) -> float:
     """Return the cost of a fused pass, in flops at the peak of a square product."""
+    if filtered:
+        # Products of the vectors with a square matrix, three on this side and one on the
+        # other, and its eigenproblem.
+        n_rows, n_features = rows.shape
+        side, other = (
+            (n_rows, n_features) if iterates_on_rows(rows) else (n_features, n_rows)
+        )
+        dense = (12 * side + 3 * other) * width**2 + 100 * width**3
+        return _PASS_OVERHEAD / 2 + _sparse_product(rows, width) + dense
     if rows.sparse:
         # Bound by memory: a few per cent of peak. Orthogonalisation is what many features
         # cost: twice against three blocks, and the Ritz vectors, at two thirds of peak.
@@ -63,6 +78,18 @@ def pass_cost(rows, width) -> float:
         return _PASS_OVERHEAD + 4 * rows.nnz * width * 30 + orthogonal
     efficiency = width / (width + 48)
     return _PASS_OVERHEAD + 4 * rows.shape[0] * rows.shape[1] * width / efficiency
+
+
+def _sparse_product(rows, width):
+    """Return the cost of both products of a pass over sparse rows."""
+    return 8 * 4 * rows.nnz * width
+
+
+def _sample_is_cheap(rows, width):
+    """Whether an iteration on a sample of sparse rows costs less than a pass over all."""
+    if sample_rows(rows.shape[0], width) > _CHEAP_SAMPLE * rows.shape[0]:
+        return False
+    return pass_cost(rows, width, filtered=True) < 1.5 * _sparse_product(rows, width)
 
 
 def gram_cost(rows) -> float:
@@ -77,7 +104,7 @@ def gram_cost(rows) -> float:
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
 
-def pass_budget(A, width) -> float:
+def pass_budget(A, width, filtered=False) -> float:
     """Return after how many passes the exact solution would have been cheaper.
 
     Infinity where it does not work; 0 where no iteration is worth beginning.
@@ -85,8 +112,9 @@ def pass_budget(A, width) -> float:
     limit = _most_values(A)
     if limit > _LARGEST_GRAM or not _fits_gram(A):
         return np.inf
-    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width))
-    return 0 if budget <= 2 or width > limit // 2 else budget
+    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width, filtered))
+    fewest = 4 if filtered else 2
+    return 0 if budget <= fewest or width > limit // 2 else budget
 
 
 class Plan(NamedTuple):
@@ -100,11 +128,14 @@ class Plan(NamedTuple):
         Most passes that are allowed.
     budget : float
         Passes after which the exact solution would have been cheaper, see `pass_budget`.
+    filtered : bool
+        Whether to try `filtered_subspace` first.
     """
 
     width: int
     max_passes: int
     budget: float
+    filtered: bool = False
 
     @property
     def n_passes(self) -> int:
@@ -121,7 +152,7 @@ class Plan(NamedTuple):
         return not converged and (over_budget or (stalled and np.isfinite(self.budget)))
 
 
-def choose(A, k, algorithm, max_passes, n_oversamples) -> Plan:
+def choose(A, k, algorithm, max_passes, n_oversamples, sketch="row_sampling") -> Plan:
     """Choose between iteration and the exact solution by a count of flops.
 
     Ski rental: an iteration whose passes are not known in advance is left once it has cost
@@ -129,9 +160,13 @@ def choose(A, k, algorithm, max_passes, n_oversamples) -> Plan:
     """
     if algorithm == "gram":
         return Plan(width=0, max_passes=max_passes, budget=0)
-    width = block_width(k, n_oversamples, A.shape)
-    budget = pass_budget(A, width) if algorithm == "auto" else np.inf
-    return Plan(width=width, max_passes=max_passes, budget=budget)
+    # Its start is a pass over all rows, no sample or sketch of them.
+    filtered = algorithm == "auto" and sketch == "row_sampling"
+    filtered = filtered and isinstance(A.rows, SparseRows)
+    multiple = _WIDTH_MULTIPLE // 2 if filtered else _WIDTH_MULTIPLE
+    width = block_width(k, n_oversamples, A.shape, multiple)
+    budget = pass_budget(A, width, filtered) if algorithm == "auto" else np.inf
+    return Plan(width=width, max_passes=max_passes, budget=budget, filtered=filtered)
 
 
 def right_svd(
@@ -178,27 +213,21 @@ def right_svd(
     # A fixed rank may exceed the rows, where weights stand for repetitions.
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
     found = side = None
-    while (plan := choose(A, k, algorithm, max_passes, n_oversamples)).n_passes:
-        if found is None and A.row_energies is not None and report is not None:
-            # Their pass counts as well.
-            report()
-        options = {
-            "tol": tol,
-            "max_passes": plan.n_passes,
-            "subspace": algorithm == "subspace",
-            "report": report,
-        }
+    while (plan := choose(A, k, algorithm, max_passes, n_oversamples, sketch)).n_passes:
         if iterates_on_rows(A.rows):
-            side = side or WideSparse(A)
-            known = np.zeros((0, A.shape[0])) if found is None else found.components
-            start = complete_rows(known[: plan.width], plan.width, rng)
-            found = block_krylov(side, start, k, **options)
-        else:
-            n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
-            n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
-            start = draw_start(A, width, k, sketch, n_rows=n_rows, known=found, rng=rng)
-            sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
-            found = block_krylov(A, start, k, sample=sample, **options)
+            side = side or WideSparse(A, A.dtype if plan.filtered else np.float64)
+        found = _iterated(
+            A if side is None else side,
+            A,
+            k,
+            plan,
+            found,
+            algorithm=algorithm,
+            sketch=sketch,
+            tol=tol,
+            rng=rng,
+            report=report,
+        )
         gives_up = plan.abandons(converged=found.converged, stalled=found.stalled)
         if found.lost and side is not None:
             # The Gram matrix of few rows is cheap, and exact.
@@ -215,7 +244,7 @@ def right_svd(
             V = found.components[:k]
             if side is not None:
                 # Half a step further than the iteration, to which the values are to fit.
-                s, V = refine_values(A, side.right_vectors(s, V))
+                s, V = _fitting_values(A, side.right_vectors(s, V))
             V = complete_rows(V, k, rng)[:k]
             s = np.concatenate([s, np.zeros(max(0, k - len(s)))])
             return kept or k, found._replace(singular_values=s, components=V)
@@ -226,6 +255,53 @@ def right_svd(
     s = np.zeros(min(shape))
     s[: len(found.singular_values)] = found.singular_values[: len(s)]
     return rule(s, A.moments.squared_norm, shape), found
+
+
+def _iterated(space, A, k, plan, known, *, algorithm, sketch, tol, rng, report):
+    """Iterate as planned, on A or what stands for it, from known vectors if there are any.
+
+    Returns
+    -------
+    RightSVD
+    """
+    options = {"tol": tol, "max_passes": plan.n_passes, "report": report}
+    if plan.filtered:
+        before = A.n_passes
+        # A sample may have less of some directions than a random start.
+        from_sample = space is A and _sample_is_cheap(A.rows, plan.width)
+        if from_sample:
+            n_rows = sample_rows(A.shape[0], plan.width)
+            sample = {"n_rows": n_rows, "known": known, "rng": rng}
+            start = draw_start(A, plan.width, k, sketch, **sample)
+        else:
+            start = power_start(space, plan.width, known, rng)
+        options["max_passes"] -= A.n_passes - before
+        found, start = filtered_subspace(space, start, k, even=not from_sample, **options)
+        if found is not None:
+            return found
+        options["max_passes"] = max(1, plan.n_passes - (A.n_passes - before))
+        return block_krylov(space, complete_rows(start, plan.width, rng), k, **options)
+    options["subspace"] = algorithm == "subspace"
+    if space is not A:
+        start = known.components if known else np.zeros((0, A.shape[0]))
+        start = complete_rows(start[: plan.width], plan.width, rng)
+        return block_krylov(space, start, k, **options)
+    if known is None and A.row_energies is not None and report is not None:
+        # Their pass counts as well.
+        report()
+    n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
+    n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
+    start = draw_start(A, width, k, sketch, n_rows=n_rows, known=known, rng=rng)
+    sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
+    return block_krylov(A, start, k, sample=sample, **options)
+
+
+def _fitting_values(A, V):
+    """Return the singular values of ``A V^T``, and V rotated to them."""
+    values, U = descending_eigh(A.projected_gram(V))
+    if squaring_loses(values, len(values), A.dtype):
+        return refine_values(A, V)
+    return np.sqrt(values), U.astype(V.dtype) @ V
 
 
 def two_sided_svd(A, k, *, algorithm, tol, max_passes, n_oversamples, rng):

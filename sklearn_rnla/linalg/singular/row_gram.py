@@ -38,7 +38,14 @@ def row_gram_cost(rows) -> float:
 def fold_short_product(state, block, weights, total, mean):
     """Fold what makes ``V A A^T`` and ``V A A^T V^T``; a block holds columns of A."""
     Y, mean = _short_projection(block, weights, total, mean)
-    return add_states(state, [block.values.T @ Y, mean @ Y, Y.T @ Y])
+    part = [block.values.T @ Y, (Y.T @ Y).astype(np.float64)]
+    return add_states(state, part if mean is None else [*part, mean @ Y])
+
+
+def fold_short_gram(state, block, weights, total, mean):
+    """Fold what makes ``V A A^T V^T`` alone; a block holds columns of A."""
+    Y, _ = _short_projection(block, weights, total, mean)
+    return add_states(state, [(Y.T @ Y).astype(np.float64)])
 
 
 def fold_short_qr(state, block, weights, total, mean):
@@ -47,8 +54,11 @@ def fold_short_qr(state, block, weights, total, mean):
 
 
 def _short_projection(block, weights, total, mean):
-    mean = mean[block.start : block.start + block.values.shape[0]]
-    return block.values @ weights - np.outer(mean, total), mean
+    Y = block.values @ weights
+    if mean is not None:
+        mean = mean[block.start : block.start + block.values.shape[0]]
+        Y -= np.outer(mean, total)
+    return Y, mean
 
 
 class WideSparse:
@@ -60,34 +70,33 @@ class WideSparse:
     ----------
     A : CenteredMatrix
         Over sparse rows, which fit in memory.
+    dtype : dtype-like, default=float64
+        Of the products.
 
     Attributes
     ----------
     moments : Moments
         Those of A.
-    dtype : numpy dtype
-        That of the products, float64.
 
     Notes
     -----
-    In double precision. What is dense are blocks of columns, `BLOCK_BYTES` each, and what
-    is returned.
+    What is dense are blocks of columns, `BLOCK_BYTES` each, and what is returned.
     """
 
-    dtype = np.dtype(np.float64)
-
-    def __init__(self, A):
+    def __init__(self, A, dtype=np.float64):
         self._A = A
+        self.dtype = np.dtype(dtype)
         # Values that are not finite are found first, and the unit.
         mean = A.moments.mean
-        values = A.rows.in_memory().astype(np.float64, copy=False)
+        values = A.rows.in_memory().astype(self.dtype, copy=False)
         self._mean = np.zeros(A.shape[1])
         if A.center:
             self._mean = mean if A.shift is None else mean - A.shift
+        self._mean = self._mean.astype(self.dtype, copy=False)
         self._values = shift_rows(values, A.shift)
         weight = A.rows.weight
-        weight = np.ones(A.shape[0]) if weight is None else weight.astype(np.float64)
-        self._root = np.sqrt(weight)
+        weight = np.ones(A.shape[0]) if weight is None else weight
+        self._root = np.sqrt(weight.astype(self.dtype, copy=False))
 
     @property
     def moments(self):
@@ -103,13 +112,24 @@ class WideSparse:
         """Fold over the columns, with what V is multiplied by."""
         self._A.n_passes += 1
         weights = np.ascontiguousarray((V * self._root).T)
-        args = weights, weights.sum(axis=0), self._mean
+        args = weights, weights.sum(axis=0), self._mean if self._A.center else None
         return self._columns.fold(function, *args, combine=combine)
 
     def gram_product(self, V) -> GramProduct:
         """Return ``V A A^T`` and ``V A A^T V^T``, for a few rows V."""
-        Z, along, H = self._fold(fold_short_product, V)
-        return GramProduct(np.ascontiguousarray((Z - along).T) * self._root, H)
+        Z, H, *along = self._fold(fold_short_product, V)
+        if along:
+            Z -= along[0]
+        return GramProduct(np.ascontiguousarray(Z.T) * self._root, H)
+
+    @property
+    def shape(self):
+        """The shape of ``A^T``."""
+        return self._A.shape[::-1]
+
+    def projected_gram(self, V):
+        """Return ``V A A^T V^T`` alone, for a few rows V."""
+        return self._fold(fold_short_gram, V)[0]
 
     def gram(self):
         """Return ``A A^T``.

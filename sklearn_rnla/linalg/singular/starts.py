@@ -8,7 +8,7 @@ import numpy as np
 
 from ...operators.passes import HEAVY
 from ...sketching import make_distribution
-from ..dense.orth import complete_rows, orthonormal_rows
+from ..dense.orth import complete_rows, extend_rows, orthonormal_rows
 
 # A row sample is this share of the rows, within bounds.
 _SAMPLE_SHARE = 0.05
@@ -218,6 +218,36 @@ def coarse_rows(A, energies, width, scale, rng):
     mixed = rng.standard_normal((width, len(indices)), np.float32)
     start = orthonormal_rows(mixed.astype(A.dtype, copy=False) @ sample, n_rounds=1)
     return orthonormal_rows((start @ sample.T) @ sample)
+
+
+def power_start(A, width, known, rng):
+    """Start from one product of all rows with Gaussian vectors, for a pass.
+
+    Parameters
+    ----------
+    A : CenteredMatrix
+        Or what stands for it, see `block_krylov`.
+    width : int
+    known : RightSVD or None
+        Go on from these vectors, as far as they are enough.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of shape (width, n_features)
+        Orthonormal rows, fewer where the rank is lower.
+    """
+    n_known = 0 if known is None else min(width, len(known.components))
+    shape = width - n_known, A.shape[1]
+    fresh = rng.standard_normal(shape, np.float32).astype(A.dtype, copy=False)
+    found = orthonormal_rows(A.gram_product(fresh).Z)
+    return (
+        found
+        if n_known == 0
+        else np.concatenate(
+            [known.components[:n_known], extend_rows(known.components[:n_known], found)]
+        )
+    )
 
 
 def sketched_start(A, width, sketch, *, rng):
