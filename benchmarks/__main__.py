@@ -1,10 +1,22 @@
 """Command line: one subcommand a suite."""
 
 import argparse
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import completion, coverage, cur, gp, neural, nystroem, pca, regression, spectral
+from . import (
+    completion,
+    coverage,
+    cur,
+    everyday,
+    gp,
+    neural,
+    nystroem,
+    pca,
+    regression,
+    spectral,
+)
 from .machine import describe_machine
 from .report import Report
 
@@ -19,6 +31,7 @@ SUITES = {
     "completion": completion,
     "neural": neural,
     "coverage": coverage,
+    "everyday": everyday,
 }
 
 
@@ -33,9 +46,16 @@ def main():
         command.add_argument(
             "--only", default="*", metavar="PATTERN", help="tasks whose name contains it"
         )
+        command.add_argument(
+            "--data",
+            metavar="FOLDER",
+            help="real data as .npz files, for tasks that take them",
+        )
         command.add_argument("--json", type=Path, metavar="FILE", help="write the tables")
     options = parser.parse_args()
 
+    if options.data:
+        os.environ["BENCHMARK_DATA"] = options.data
     tasks = SUITES[options.suite].TASKS
     chosen = [name for name in tasks if fnmatchcase(name, f"*{options.only}*")]
     if not chosen:

@@ -20,11 +20,16 @@ from .pivoted_cholesky import (
     GreedyPivots,
     NotPositiveSemidefiniteError,
     PivotedCholesky,
+    complete_cholesky,
     pivoted_cholesky,
 )
 
 # k-means runs on at most this many rows for each centre.
 _ROWS_PER_CENTER = 40
+
+# Up to this many rows, all of them candidates for as many landmarks, the kernel matrix is
+# factored at once: some copies of it in double precision, half a gigabyte at most.
+_MOST_COMPLETE = 4096
 
 
 class Landmarks(NamedTuple):
@@ -89,7 +94,9 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
     """
     if method == "kmeans":
         return Landmarks(_cluster_centers(X, k, rng))
-    if method == "rpcholesky":
+    if method in ("rpcholesky", "greedy") and A.shape[0] <= min(k, _MOST_COMPLETE):
+        cholesky = complete_cholesky(A, tol=tol, report=report)
+    elif method == "rpcholesky":
         pivots = partial(ElectedPivots, rng)
         cholesky = pivoted_cholesky(A, k, pivots, tol=tol, report=report)
     elif method == "greedy":

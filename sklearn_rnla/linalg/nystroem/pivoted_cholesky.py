@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from ...operators.lanes import one_blas_thread
 
@@ -213,6 +214,55 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
             return result
         result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
     return result._replace(factor=result.factor.astype(A.dtype))
+
+
+def complete_cholesky(A, *, tol=0.0, report=None):
+    """Factor `A` with the largest pivots, where every row may become one.
+
+    LAPACK's factorisation with complete pivoting, in double precision: of n landmarks
+    among n rows none has to be drawn, and only those that depend on others are left out.
+
+    Parameters
+    ----------
+    A : PSDMatrix
+    tol, report
+        As of `pivoted_cholesky`.
+
+    Returns
+    -------
+    PivotedCholesky
+    """
+    n = A.shape[0]
+    eps = np.finfo(A.dtype).eps
+    K = A.submatrix(np.arange(n))
+    d = np.diagonal(K).copy()
+    largest = np.abs(d).max(initial=0.0)
+    floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps * largest
+    if not np.isfinite(K).all():
+        raise ValueError("A contains NaN or infinity.")
+    with one_blas_thread(A.n_jobs):
+        F, order, rank, _ = scipy.linalg.lapack.dpstrf(
+            K, lower=True, tol=max(floor, np.finfo(np.float64).tiny)
+        )
+    # What is above the diagonal, and right of the rank, is no part of the factor.
+    F = np.tril(F)[:, :rank]
+    order = order - 1
+    trace = float(d.sum())
+    rest = trace - np.cumsum(_column_squared_norms(F))
+    target = max(tol, _ROUNDING * eps) * trace
+    rank = min(rank, np.count_nonzero(rest > target) + 1)
+    factor = np.empty((n, rank))
+    factor[order] = F[:, :rank]
+    d = _nonnegative(d - _column_squared_norms(factor.T), -INDEFINITE * largest)
+    d[order[:rank]] = 0.0
+    if report is not None:
+        report()
+    return PivotedCholesky(
+        factor=factor.astype(A.dtype),
+        pivots=order[:rank],
+        residual_diagonal=d,
+        relative_error=float(d.sum()) / trace if trace > 0 else 0.0,
+    )
 
 
 def _factor(A, k, pivots, tol, floor, report):

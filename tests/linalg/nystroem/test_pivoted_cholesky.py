@@ -7,13 +7,16 @@ import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import chi2
+from sklearn.metrics.pairwise import rbf_kernel
 
 from sklearn_rnla.linalg import rpcholesky
 from sklearn_rnla.linalg.nystroem.pivoted_cholesky import (
     ElectedPivots,
     GivenPivots,
     GreedyPivots,
+    NotPositiveSemidefiniteError,
     RandomPivots,
+    complete_cholesky,
     pivoted_cholesky,
 )
 from sklearn_rnla.operators import tiles
@@ -377,3 +380,40 @@ def test_entries_that_are_nan_are_refused_and_no_search_goes_on(rule):
     A[N // 2 :, : N // 2] = np.nan
     with pytest.raises(ValueError, match="A contains NaN"):
         factored(A, 50, rule, 0)
+
+
+@DTYPES
+def test_a_complete_factor_takes_the_independent_rows_and_reproduces_the_matrix(dtype):
+    X = np.random.default_rng(0).standard_normal((N, 5)).astype(dtype)
+    X[N // 2 :] = X[: N // 2]
+    K = rbf_kernel(X, gamma=0.3).astype(dtype)
+    found = complete_cholesky(as_psd_matrix(K))
+    assert len(np.unique(X[found.pivots], axis=0)) == len(found.pivots)
+    assert found.factor.dtype == dtype
+    assert_close_to_scale(found.factor @ found.factor.T, K, dtype)
+    assert np.array_equal(
+        np.triu(found.factor[found.pivots], 1), np.zeros(2 * found.factor.shape[1:])
+    )
+    assert found.relative_error <= 100 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("tol", [1e-1, 1e-3])
+def test_a_complete_factor_ends_at_its_tolerance(tol):
+    K = psd_with_spectrum(1 / np.arange(1, N + 1.0) ** 2, N)
+    found = complete_cholesky(as_psd_matrix(K), tol=tol)
+    left = K - found.factor @ found.factor.T
+    assert found.relative_error == pytest.approx(np.trace(left) / np.trace(K))
+    assert found.relative_error <= tol
+    # One pivot fewer does not reach it.
+    shorter = found.factor[:, :-1]
+    assert np.trace(K - shorter @ shorter.T) > tol * np.trace(K)
+
+
+def test_a_complete_factor_of_an_indefinite_or_undefined_matrix_is_refused():
+    K = np.diag(np.r_[np.ones(9), -1.0])
+    with pytest.raises(NotPositiveSemidefiniteError, match="negative"):
+        complete_cholesky(as_psd_matrix(K))
+    K[0, 1] = K[1, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        complete_cholesky(as_psd_matrix(K))
+    assert len(complete_cholesky(as_psd_matrix(np.zeros((3, 3)))).pivots) == 0
