@@ -96,7 +96,9 @@ class Identifiers:
         Raises
         ------
         ValueError
-            When some are missing or infinite, or cannot be compared with others.
+            When some are missing or infinite.
+        TypeError
+            When some cannot be compared with others.
         """
         values = _plain(column, name)
         if values.dtype.kind in "iu":
@@ -110,7 +112,7 @@ class Identifiers:
             first = dict(zip(reversed(keys), reversed(values.tolist()), strict=True))
             ordered = sorted(first)
         except TypeError as error:
-            raise ValueError(
+            raise TypeError(
                 f"{name} has identifiers that cannot be compared: {error}."
             ) from None
         places = {key: place for place, key in enumerate(ordered)}
@@ -132,8 +134,8 @@ class Identifiers:
 
         Raises
         ------
-        ValueError
-            As for `encode`, and when they are of another kind.
+        ValueError, TypeError
+            As for `encode`; ValueError when they are of another kind.
         """
         values, n = _plain(column, name), len(self)
         if not len(values):
@@ -275,9 +277,10 @@ def _kind(values, name):
         zoned = {getattr(each, "tzinfo", None) is not None for each in values}
         kinds = {"date with a time zone" if each else "date" for each in zoned}
     if len(kinds) > 1:
-        raise ValueError(
+        raise TypeError(
             f"{name} has identifiers that cannot be compared, of the kinds "
-            f"{', '.join(sorted(map(repr, kinds)))}: give them one type."
+            f"{', '.join(sorted(map(repr, kinds)))}: a column of this argument must be of "
+            "either strings or numbers, or else of one other type."
         )
     return kinds.pop()
 

@@ -228,6 +228,17 @@ def check_n_recommended(n):
         raise ValueError(f"n={n!r} must be an int of at least 1.")
 
 
+def check_pairs(rows, columns):
+    """Raise ValueError unless rows and columns of pairs are vectors of one length."""
+    refuse_masked(rows, "rows")
+    refuse_masked(columns, "columns")
+    if np.ndim(rows) != 1 or np.shape(rows) != np.shape(columns):
+        raise ValueError(
+            f"rows of shape {np.shape(rows)} and columns of shape {np.shape(columns)} must "
+            "be vectors of one length: a row and a column of each pair."
+        )
+
+
 def check_penalties(alpha, name="alpha"):
     """Return the penalties of the parameter `name` as float64, of whatever shape.
 

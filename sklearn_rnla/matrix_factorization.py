@@ -12,7 +12,7 @@ from ._identifiers import Identifiers, columns_of
 from ._random import draw_seed, stream
 from ._refusals import refuse_masked
 from ._sklearn import CallbackSupportMixin
-from ._validation import check_n_recommended, check_target
+from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.complete import (
     CONSTRAINTS,
     CompletionOptions,
@@ -54,8 +54,9 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         are not given, and to estimate the error. The final fit uses these entries too.
     early_stopping : bool, default=False
         Whether "als" stops when the error of held-out entries rises.
-    clip : bool, default=True
-        Whether predictions are clipped to the range of the values in `fit`.
+    clip : bool, default=False
+        Whether predictions are clipped to the range of the values in `fit`, as is right for
+        ratings. Otherwise a matrix may well have larger entries than those that were seen.
     warm_start : bool, default=False
         Whether `fit` starts from the previous model, if there are as many identifiers on
         each side. For "gibbs" and "als".
@@ -129,10 +130,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     True
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
-        **CONSTRAINTS,
-        "clip": ["boolean"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     def __init__(
         self,
@@ -146,7 +144,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         tol=None,
         validation_fraction=0.05,
         early_stopping=False,
-        clip=True,
+        clip=False,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -187,11 +185,14 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            When X does not have two columns, an identifier is missing or cannot be compared
-            with the others in its column, or y is not finite.
+            When X does not have two columns, an identifier is missing, or y is not finite.
+        TypeError
+            When identifiers in one column cannot be compared, such as 1 and "1".
 
         Warns
         -----
+        UserWarning
+            When `alpha` is given to a solver that has no penalty.
         ConvergenceWarning
             When the solver stops before it reaches the tolerance.
         """
@@ -223,7 +224,6 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             report=report,
         )
         self._completion = found.with_unseen()
-        self._range = y.min(), y.max()
         self.offset_ = found.model.offset
         self.rank_ = found.rank
         self.solver_ = found.solver
@@ -254,14 +254,42 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             Only if `return_std`.
         """
         check_is_fitted(self)
-        of_rows, of_columns = self._check(X, reset=False)
-        rows = self._rows.places(*of_rows)
-        columns = self._columns.places(*of_columns)
+        return self._predict(*self._check(X, reset=False), return_std)
+
+    def predict_entries(self, rows, columns, return_std=False):
+        """Predict the values of pairs, of which the identifiers come one side at a time.
+
+        Parameters
+        ----------
+        rows, columns : array-like of shape (n_pairs,)
+            Identifiers of rows, and of columns. They may be new.
+        return_std : bool, default=False
+            Whether to return standard deviations of new values; with "gibbs".
+
+        Returns
+        -------
+        mean : ndarray of shape (n_pairs,)
+            Predictions.
+        std : ndarray of shape (n_pairs,)
+            Only if `return_std`.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many rows as columns.
+        """
+        check_is_fitted(self)
+        check_pairs(rows, columns)
+        return self._predict((rows, "rows"), (columns, "columns"), return_std)
+
+    def _predict(self, of_rows, of_columns, return_std):
         mean, std = self._completion.predict(
-            rows, columns, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
+            self._rows.places(*of_rows),
+            self._columns.places(*of_columns),
+            return_std=return_std,
+            clip=self.clip,
+            n_jobs=kernel_jobs(self.n_jobs),
         )
-        if self.clip:
-            mean = np.clip(mean, *self._range)
         dtype = self._completion.model.columns.dtype
         mean = mean.astype(dtype, copy=False)
         return (mean, std.astype(dtype, copy=False)) if return_std else mean
@@ -338,3 +366,10 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
                 "identifiers of rows and of columns."
             )
         return columns
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        # Identifiers do not tell what the numbers of a table do.
+        tags.regressor_tags.poor_score = True
+        return tags

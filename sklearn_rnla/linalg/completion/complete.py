@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
 from ...operators.lanes import one_blas_thread
+from ...operators.scaling import unit_of
 from .als import als
 from .biases import without_biases
 from .completed import Completion
@@ -38,6 +40,7 @@ CONSTRAINTS = {
     "tol": [Interval(Real, 0, None, closed="left"), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "early_stopping": ["boolean"],
+    "clip": ["boolean"],
     "warm_start": ["boolean"],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
@@ -108,8 +111,8 @@ class CompletionOptions(NamedTuple):
         elif not center and solver in ("em", "gibbs"):
             raise ValueError(f"center=False cannot be used with solver={solver!r}.")
         if self.alpha is not None and solver not in ("als", "softimpute"):
-            raise ValueError(
-                f"alpha={self.alpha} cannot be used with solver={solver!r}, which has no "
+            warn_user(
+                f"alpha={self.alpha} has no effect with solver={solver!r}, which has no "
                 "penalty: leave it at None."
             )
         if self.rank != "auto" and self.rank > min(shape):
@@ -153,11 +156,21 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
     options = options.decided(table, observed.shape)
     if start is not None and start.shape != observed.shape:
         start = None
+    unit, seen = unit_of(observed.values), observed
+    if unit != 1:
+        # Solvers square the entries, and more: a power of two makes them fit, exactly.
+        observed = observed.with_values(observed.values / observed.dtype.type(unit))
+        table = None if table is None else table / table.dtype.type(unit)
+        start = None if start is None else start.times(1 / unit)
+        if options.solver == "als" and options.alpha is not None:
+            options = options._replace(alpha=options.alpha / unit)
     # Products are small: BLAS keeps off the cores that the threads over rows use.
     with one_blas_thread(observed.n_jobs):
-        return _SOLVE[options.solver](
+        found = _SOLVE[options.solver](
             observed, options, table=table, start=start, rng=rng, report=report
         )
+    found = found.times(unit) if unit != 1 else found
+    return found._replace(seen=seen, limits=(seen.values.min(), seen.values.max()))
 
 
 def why_not_converged(found, options):
@@ -238,6 +251,7 @@ def _gibbs(observed, options, *, table, start, rng, report):
         n_iter=len(result.history),
         converged=True,
         history=np.array(result.history),
+        history_power=1,
         noise=(result.row_noise, result.column_noise),
     )
 
@@ -317,6 +331,7 @@ def _als(observed, options, *, table, start, rng, report):
         n_iter=n_iter + result.n_iter,
         converged=result.converged or options.early_stopping,
         history=np.array(history or result.history),
+        history_power=1 if history else 2,
         alpha=float(result.penalty),
     )
 
@@ -440,6 +455,7 @@ def _of_fit(result, observed, model, solver, *, rank, error):
         n_iter=result.n_iter,
         converged=result.converged,
         history=np.asarray(result.history[1:]),
+        history_power=2,
     )
 
 
