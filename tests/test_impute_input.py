@@ -1,5 +1,6 @@
 """MatrixCompleter on whatever the data come as; and on whatever is wrong with them."""
 
+import pickle
 from functools import cache
 
 import dask.array as da
@@ -436,6 +437,24 @@ def test_a_column_without_an_entry_has_no_bias():
     np.testing.assert_allclose(model.column_factors_[unused], 0, atol=1e-12)
     found = model.predict_entries(np.zeros(len(unused), int), unused)
     np.testing.assert_allclose(found, model.offset_ + model.row_biases_[0])
+
+
+@UNCONVERGED
+@pytest.mark.parametrize("solver", ["als", "softimpute"])
+def test_nothing_that_can_be_computed_again_is_pickled(solver):
+    coo, _, _ = few_of_many_columns(2000, n=4000)
+    data = coo.tocsr()
+    model = completer(solver, 1, alpha=0.1, max_iter=5).fit(data)
+    stored = pickle.dumps(model)
+    kept = [data.indptr, data.indices, model._completion.model.rows]
+    kept += [model._completion.model.columns, model.components_, model.column_biases_]
+    # A byte of each entry beside its place; the other arrays are short.
+    assert len(stored) <= sum(each.nbytes for each in kept) + data.nnz + 10_000
+    model.describe_sampling()
+    model.recommend([0, 1])
+    assert len(pickle.dumps(model)) == len(stored)
+    again = pickle.loads(stored)
+    np.testing.assert_array_equal(again.recommend([0, 7])[0], model.recommend([0, 7])[0])
 
 
 # --- What is refused

@@ -12,6 +12,7 @@ from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
 from ...operators.lanes import one_blas_thread
 from ...operators.scaling import unit_of
+from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
 from .completed import Completion
@@ -153,6 +154,7 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
     ValueError
         Where parameters do not belong to the solver, or the rank is too large.
     """
+    is_open = options == CompletionOptions()._replace(neighbors=options.neighbors)
     options = options.decided(table, observed.shape)
     if start is not None and start.shape != observed.shape:
         start = None
@@ -166,11 +168,15 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
             options = options._replace(alpha=options.alpha / unit)
     # Products are small: BLAS keeps off the cores that the threads over rows use.
     with one_blas_thread(observed.n_jobs):
-        found = _SOLVE[options.solver](
-            observed, options, table=table, start=start, rng=rng, report=report
-        )
+        found = None
+        if is_open and table is not None:
+            found = _exact_if_of_low_rank(observed, table, rng)
+        if found is None:
+            found = _SOLVE[options.solver](
+                observed, options, table=table, start=start, rng=rng, report=report
+            )
     found = found.times(unit) if unit != 1 else found
-    return found._replace(seen=seen, limits=(seen.values.min(), seen.values.max()))
+    return found._replace(seen=seen.places(), limits=(seen.values.min(), seen.values.max()))
 
 
 def why_not_converged(found, options):
@@ -336,6 +342,34 @@ def _als(observed, options, *, table, start, rng, report):
     )
 
 
+def _exact_if_of_low_rank(observed, table, rng):
+    """Recover a table whose complete rows are exactly of low rank, or return None.
+
+    Whatever else supposes noise, of which there is none. It has to agree with all entries,
+    which have to determine it.
+    """
+    m, n = table.shape
+    complete_rows = table[~np.isnan(table).any(axis=1)][: 2 * n]
+    if min(complete_rows.shape) < 2:
+        return None
+    s = np.linalg.svd(complete_rows.astype(np.float64), compute_uv=False)
+    rank = numerical_rank(s, complete_rows.shape, table.dtype)
+    # Some columns that depend on others are not yet a table of low rank.
+    if not 0 < rank <= min(complete_rows.shape) / 2:
+        return None
+    options = CompletionOptions(rank=rank, solver="exact")
+    found = _exact(
+        observed,
+        options.decided(table, (m, n)),
+        table=table,
+        start=None,
+        rng=rng,
+        report=None,
+    )
+    whole = all(side.all() for side in found.determined)
+    return found if found.converged and whole else None
+
+
 def _exact(observed, options, *, table, start, rng, report):
     """Recover a matrix of a rank; "auto" is the least that agrees with the entries."""
     fit = partial(recover, tol=options.tol, max_iter=options.max_iter, rng=rng)
@@ -409,7 +443,8 @@ def _iterative_svd(observed, options, *, table, start, rng, report):
         else:
             error = error_of_rank(rank)
     elif rank == "auto":
-        raise ValueError("rank='auto' needs a positive validation_fraction.")
+        _check_can_choose("rank='auto'", share)
+        rank = 1
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, report=report)
     _, V = result.balanced()
@@ -432,7 +467,8 @@ def _soft_impute(observed, options, *, table, start, rng, report):
             result = soft_impute(residual, alpha * largest, tol=_PATH_TOL, **settings)
             error = error_of(left, *result.balanced())
     elif alpha is None:
-        raise ValueError("alpha=None needs a positive validation_fraction.")
+        _check_can_choose("alpha=None", share)
+        alpha = _PATH[-1]
     biases, residual = without_biases(observed, options.center)
     penalty = alpha * largest_penalty(residual, rng=rng)
     result = soft_impute(
@@ -442,6 +478,12 @@ def _soft_impute(observed, options, *, table, start, rng, report):
     model = model_of_columns(observed, biases, V, np.full(V.shape[1], penalty))
     found = _of_fit(result, observed, model, "softimpute", rank=V.shape[1], error=error)
     return found._replace(alpha=alpha)
+
+
+def _check_can_choose(what, share):
+    """Raise unless entries are held out; of a single one none can be, which is no error."""
+    if not share:
+        raise ValueError(f"{what} needs a positive validation_fraction, not 0.")
 
 
 def _of_fit(result, observed, model, solver, *, rank, error):

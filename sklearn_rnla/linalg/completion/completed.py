@@ -22,7 +22,7 @@ class Completion(NamedTuple):
     ----------
     model : LowRankModel
     seen : Observed
-        The entries it was fitted to.
+        The places of the entries it was fitted to.
     solver : str
     rank : int
     error_estimate : float
@@ -264,7 +264,7 @@ class Completion(NamedTuple):
         """
         model, seen = self.model, self.seen
         nothing = Observed.from_pairs(
-            *np.zeros((2, 0), dtype=int), seen.values[:0], (1, seen.shape[1])
+            *np.zeros((2, 0), dtype=int), np.zeros(0), (1, seen.shape[1])
         )
         row, row_noise = fold_in(model, nothing)
         noise = self.noise

@@ -39,6 +39,11 @@ class GaussianRows:
         self.values = values
         self.vectors = vectors
 
+    def __getstate__(self):
+        state = vars(self).copy()
+        state.pop("precision", None)
+        return state
+
     def times(self, unit):
         """Return the distribution of rows `unit` times as large."""
         location = self.location * unit
