@@ -200,9 +200,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
 
     Notes
     -----
-    Memory is that of two copies of the entries and of the factors; sparse data are never
-    made dense. A sweep of "gibbs" takes ``nnz k^2`` flops, one of "als" ``32 nnz k``. The
-    first fit compiles loops, which takes some seconds, and caches them on disk.
+    Memory is that of the factors and of four copies of the entries, by rows and by columns,
+    with and without biases; sparse data are never made dense. A sweep of "gibbs" takes
+    ``nnz k^2`` flops, one of "als" ``32 nnz k``. The first fit compiles loops, which takes
+    some seconds, and caches them on disk, where there is a place that can be written.
 
     References
     ----------

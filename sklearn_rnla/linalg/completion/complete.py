@@ -323,7 +323,8 @@ def _als(observed, options, *, table, start, rng, report):
             max_iter = _MORE_SWEEPS
     elif rank == "auto":
         rank = min(_BAYESIAN_RANK, *observed.shape)
-    # The final fit uses the held-out entries, too.
+    # The final fit uses the held-out entries, too: those of the first go before it.
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, max_iter=max_iter, start=V)
     penalties = np.full(rank, result.penalty)
@@ -445,6 +446,7 @@ def _iterative_svd(observed, options, *, table, start, rng, report):
     elif rank == "auto":
         _check_can_choose("rank='auto'", share)
         rank = 1
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, report=report)
     _, V = result.balanced()
@@ -469,6 +471,7 @@ def _soft_impute(observed, options, *, table, start, rng, report):
     elif alpha is None:
         _check_can_choose("alpha=None", share)
         alpha = _PATH[-1]
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     penalty = alpha * largest_penalty(residual, rng=rng)
     result = soft_impute(
