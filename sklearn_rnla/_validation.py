@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_non_negative
 
 from ._fitting import warn_user
 from ._refusals import (
@@ -396,12 +396,16 @@ def check_kernel(spec, rows):
     Raises
     ------
     ValueError
-        When a parameter does not belong to the kernel, or a kernel matrix is not square.
+        When a parameter does not belong to the kernel, a kernel matrix is not square, or
+        data have negative entries that the kernel does not take.
     """
     kernel, params = spec.kernel, spec.params or {}
     given = {"gamma": spec.gamma, "degree": spec.degree, "coef0": spec.coef0}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(kernel, str) and kernel != "precomputed":
+        if kernel in ("chi2", "additive_chi2"):
+            for block in rows.blocks():
+                check_non_negative(block.values, f"the kernel {kernel!r}")
         if spec.gamma == "scale":
             given["gamma"] = _scale_gamma(rows)
         return Kernel(kernel, {**params, **given})

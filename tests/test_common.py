@@ -38,6 +38,7 @@ ESTIMATORS = [
     NystroemGaussianProcessRegressor(method="fitc", optimizer=None, alpha=0.1),
     NystroemKernel(n_components=10, random_state=0),
     NystroemKernel(landmarks="uniform", random_state=0),
+    NystroemKernel("chi2", n_components=10, random_state=0),
     NystroemKernel("linear", landmarks="greedy", tol=0.1),
     NystroemRidge(random_state=0),
     NystroemRidge(solver="cg", tol=1e-10, random_state=0),
