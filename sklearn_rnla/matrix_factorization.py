@@ -369,7 +369,6 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.categorical = True
         # Identifiers do not tell what the numbers of a table do.
         tags.regressor_tags.poor_score = True
         return tags
