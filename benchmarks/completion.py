@@ -78,7 +78,7 @@ def coverage(report, quick):
     for name, (pairs, y) in _sets(quick).items():
         for seed in range(1 if quick else 5):
             test = _tenth(len(y), seed)
-            model = MatrixFactorizationRegressor(random_state=seed)
+            model = MatrixFactorizationRegressor(clip=True, random_state=seed)
             model.fit(pairs[~test], y[~test])
             mean, std = model.predict(pairs[test], return_std=True)
             rows.append(
@@ -94,7 +94,8 @@ def coverage(report, quick):
 
 
 def _ours(pairs, y, new):
-    return MatrixFactorizationRegressor(random_state=0).fit(pairs, y).predict(new)
+    model = MatrixFactorizationRegressor(clip=True, random_state=0)
+    return model.fit(pairs, y).predict(new)
 
 
 def _peers(quick):

@@ -46,7 +46,7 @@ print(f"{len(ratings)} ratings, {len(ratings) / stars.size:.0%} of all")
 models = {
     "mean": DummyRegressor(),
     "biases": make_pipeline(OneHotEncoder(handle_unknown="ignore"), Ridge()),
-    "biases and factors": MatrixFactorizationRegressor(rank=6, random_state=0),
+    "biases and factors": MatrixFactorizationRegressor(rank=6, clip=True, random_state=0),
 }
 folds = KFold(5, shuffle=True, random_state=0)
 for name, model in models.items():
@@ -64,7 +64,7 @@ for name, model in models.items():
 cold = users >= 450
 hidden = rng.random(len(users)) < 0.1
 test = cold | hidden
-model = MatrixFactorizationRegressor(rank=6, random_state=0)
+model = MatrixFactorizationRegressor(rank=6, clip=True, random_state=0)
 model.fit(pairs[~test], ratings[~test])
 print(f"error_estimate_: {model.error_estimate_:.3f}")
 for kind_of_user, which in (("known users", hidden & ~cold), ("cold users", cold)):

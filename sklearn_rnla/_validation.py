@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_non_negative
 
 from ._fitting import warn_user
 from ._refusals import (
@@ -234,6 +234,17 @@ def check_n_recommended(n):
         raise ValueError(f"n={n!r} must be an int of at least 1.")
 
 
+def check_pairs(rows, columns):
+    """Raise ValueError unless rows and columns of pairs are vectors of one length."""
+    refuse_masked(rows, "rows")
+    refuse_masked(columns, "columns")
+    if np.ndim(rows) != 1 or np.shape(rows) != np.shape(columns):
+        raise ValueError(
+            f"rows of shape {np.shape(rows)} and columns of shape {np.shape(columns)} must "
+            "be vectors of one length: a row and a column of each pair."
+        )
+
+
 def check_penalties(alpha, name="alpha"):
     """Return the penalties of the parameter `name` as float64, of whatever shape.
 
@@ -421,12 +432,16 @@ def check_kernel(spec, rows):
     Raises
     ------
     ValueError
-        When a parameter does not belong to the kernel, or a kernel matrix is not square.
+        When a parameter does not belong to the kernel, a kernel matrix is not square, or
+        data have negative entries that the kernel does not take.
     """
     kernel, params = spec.kernel, spec.params or {}
     given = {"gamma": spec.gamma, "degree": spec.degree, "coef0": spec.coef0}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(kernel, str) and kernel != "precomputed":
+        if kernel in ("chi2", "additive_chi2"):
+            for block in rows.blocks():
+                check_non_negative(block.values, f"the kernel {kernel!r}")
         if spec.gamma == "scale":
             given["gamma"] = _scale_gamma(rows)
         return Kernel(kernel, {**params, **given})

@@ -21,7 +21,7 @@ from ._sklearn import (
     _check_feature_names_in,
     validate_data,
 )
-from ._validation import check_n_recommended
+from ._validation import check_n_recommended, check_pairs
 from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,
@@ -130,6 +130,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         always holds out entries, of a fraction of its own.
     early_stopping : bool, default=False
         Whether "als" stops when the error of held-out entries rises.
+    clip : bool, default=False
+        Whether predictions are clipped to the range of the entries in `fit`, of all
+        columns, as is right for ratings. Otherwise a matrix may well have larger entries
+        than those that were seen.
     missing_values : float, default=nan
         Placeholder of missing values in dense data. NaN always counts as missing.
     add_indicator : bool, default=False
@@ -199,9 +203,10 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
 
     Notes
     -----
-    Memory is that of two copies of the entries and of the factors; sparse data are never
-    made dense. A sweep of "gibbs" takes ``nnz k^2`` flops, one of "als" ``32 nnz k``. The
-    first fit compiles loops, which takes some seconds, and caches them on disk.
+    Memory is that of the factors and of four copies of the entries, by rows and by columns,
+    with and without biases; sparse data are never made dense. A sweep of "gibbs" takes
+    ``nnz k^2`` flops, one of "als" ``32 nnz k``. The first fit compiles loops, which takes
+    some seconds, and caches them on disk, where there is a place that can be written.
 
     References
     ----------
@@ -249,6 +254,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         tol=None,
         validation_fraction=0.05,
         early_stopping=False,
+        clip=False,
         missing_values=np.nan,
         add_indicator=False,
         keep_empty_features=False,
@@ -266,6 +272,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         self.tol = tol
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
+        self.clip = clip
         self.missing_values = missing_values
         self.add_indicator = add_indicator
         self.keep_empty_features = keep_empty_features
@@ -294,13 +301,14 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            When no entry is known, or one is infinite; when `rank` exceeds the shape, or a
-            parameter does not belong to the solver.
+            When no entry is known, or one is infinite; when `rank` exceeds the shape, or
+            `solver` or `center` does not suit the data.
 
         Warns
         -----
         UserWarning
-            When columns without an entry are left out. With "exact" and "iterative_svd",
+            When columns without an entry are left out, or `alpha` is given to a solver that
+            has no penalty. With "exact" and "iterative_svd",
             when the entries cannot determine the matrix; the message says why, and where.
         ConvergenceWarning
             When the solver stops before it reaches the tolerance.
@@ -360,7 +368,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             Of dense data: the data, with missing entries from the model, and those known
             as they are. Of sparse data, never a matrix of their shape, but the rows in
             terms of `components_`, of shape (n_samples, rank_), without biases.
-            `predict` and `recommend` give entries.
+            `predict`, `predict_entries` and `recommend` give entries.
         """
         check_is_fitted(self)
         X, dense = self._check(X, reset=False)
@@ -368,7 +376,9 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         if not dense:
             rows = self._completion.fold_in(self._entries(kept))
             return self._completion.model.factors_of(rows) @ self._rotation
-        filled = self._completion.fill(kept, n_jobs=kernel_jobs(self.n_jobs))
+        filled = self._completion.fill(
+            kept, clip=self.clip, n_jobs=kernel_jobs(self.n_jobs)
+        )
         if self.keep_empty_features:
             filled = self._kept.put_back(filled, X)
         if self.add_indicator:
@@ -378,34 +388,75 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             filled = np.hstack([filled, mask.astype(filled.dtype)])
         return filled
 
-    def predict(self, pairs, return_std=False):
-        """Return entries of the model, observed or not.
+    def predict(self, X):
+        """Return what the model says of every entry of rows, observed or not.
+
+        Where `transform` of dense data keeps the entries that are known, and for "em" fills
+        in the others with all that it knows, this is the low-rank model alone.
 
         Parameters
         ----------
-        pairs : array-like of int of shape (n_pairs, 2)
-            Row of the data in `fit`, and column, of each.
+        X : array-like of shape (n_samples, n_features)
+            With missing values, as in `fit`. The rows are folded in; they may be new.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The entries; 0 in columns without an entry in `fit`.
+
+        Raises
+        ------
+        TypeError
+            When X is sparse, as a dense matrix of its shape may not fit in memory:
+            `predict_entries` gives some of its entries, `recommend` the largest, and
+            `fold_in` the factors of all.
+        """
+        check_is_fitted(self)
+        X, dense = self._check(X, reset=False)
+        if not dense:
+            raise TypeError(
+                "predict takes no sparse data, as what it returns is a dense matrix of the "
+                "same shape. Use predict_entries for some entries, recommend for the "
+                "largest in each row, or fold_in for factors."
+            )
+        entries = self._entries(self._kept.take(X))
+        entries = self._completion.predict_rows(entries, clip=self.clip)
+        return self._kept.put_back(entries)
+
+    def predict_entries(self, rows, columns, return_std=False):
+        """Return entries of the model, observed or not, in rows of the data in `fit`.
+
+        Parameters
+        ----------
+        rows, columns : array-like of int of shape (n_pairs,)
+            Rows of the data in `fit`, and columns.
         return_std : bool, default=False
             Whether to return standard deviations of new observations; with "gibbs".
 
         Returns
         -------
         mean : ndarray of shape (n_pairs,)
-            The entries.
+            The entries; 0 in columns without an entry in `fit`.
         std : ndarray of shape (n_pairs,)
             Only if `return_std`.
 
         Raises
         ------
         ValueError
-            When `pairs` are not integers, or outside of the matrix.
+            When rows and columns are not integers, of different lengths, or outside of the
+            matrix.
         """
         check_is_fitted(self)
-        shape = len(self._completion.model.rows), self.n_features_in_
-        rows, columns = _check_pairs(pairs, shape).T
+        check_pairs(rows, columns)
+        rows = _check_indices("rows", rows, len(self._completion.model.rows))
+        columns = _check_indices("columns", columns, self.n_features_in_)
         places, kept = self._kept.places(columns)
         mean, std = self._completion.predict(
-            rows, places, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
+            rows,
+            places,
+            return_std=return_std,
+            clip=self.clip,
+            n_jobs=kernel_jobs(self.n_jobs),
         )
         mean[~kept] = 0
         if not return_std:
@@ -441,7 +492,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         check_n_recommended(n)
         settings = {"exclude_seen": exclude_seen, "n_jobs": kernel_jobs(self.n_jobs)}
         if np.ndim(X) == 1 and not sp.issparse(X):
-            rows = _check_rows(X, len(self._completion.model.rows))
+            refuse_masked(X, "rows")
+            rows = _check_indices("rows", X, len(self._completion.model.rows))
             best, scores = self._completion.recommend(rows, int(n), **settings)
         else:
             X, _ = self._check(X, reset=False)
@@ -496,6 +548,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
             self._entries(X),
             _SCORED,
             table=X if dense else None,
+            clip=self.clip,
             n_jobs=kernel_jobs(self.n_jobs),
         )
 
@@ -592,7 +645,7 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.solver != "em"
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -612,35 +665,16 @@ def _unmasked(X):
     return X.astype(np.float32 if X.dtype == np.float32 else np.float64).filled(np.nan)
 
 
-def _check_pairs(pairs, shape):
-    """Return pairs of indices into a matrix of this shape."""
-    refuse_masked(pairs, "pairs")
-    pairs = np.asarray(pairs)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+def _check_indices(things, indices, size):
+    """Return indices of rows or columns; raise unless they are, of `size` of them."""
+    indices = np.asarray(indices)
+    if not len(indices):
+        return indices.astype(np.int64)
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{things} must be integers, but are {indices.dtype}.")
+    if not (indices.min() >= 0 and indices.max() < size):
         raise ValueError(
-            "pairs must be integers of shape (n_pairs, 2), a row and a column each, but "
-            f"are {pairs.dtype} of shape {pairs.shape}."
-        )
-    pairs = pairs.astype(np.int64, copy=False)
-    _check_range("pairs have rows", pairs[:, 0], shape[0], "rows")
-    _check_range("pairs have columns", pairs[:, 1], shape[1], "columns")
-    return pairs
-
-
-def _check_rows(rows, n_rows):
-    """Return indices of rows of a matrix with so many."""
-    refuse_masked(rows, "rows")
-    rows = np.asarray(rows)
-    if rows.dtype.kind not in "iu":
-        raise ValueError(f"rows must be integers, but are {rows.dtype}.")
-    _check_range("rows go", rows, n_rows, "rows")
-    return rows
-
-
-def _check_range(what, indices, size, things):
-    """Raise unless all indices are from 0 to less than a size."""
-    if len(indices) and not (indices.min() >= 0 and indices.max() < size):
-        raise ValueError(
-            f"{what} from {indices.min()} to {indices.max()}, but there are {size} "
+            f"{things} go from {indices.min()} to {indices.max()}, but there are {size} "
             f"{things}, from 0."
         )
+    return indices.astype(np.int64, copy=False)

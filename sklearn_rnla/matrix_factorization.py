@@ -8,10 +8,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
+from ._identifiers import Identifiers, columns_of
 from ._random import draw_seed, stream
-from ._refusals import refuse_containers, refuse_masked
-from ._sklearn import CallbackSupportMixin, validate_data
-from ._validation import check_n_recommended, check_target
+from ._refusals import refuse_masked
+from ._sklearn import CallbackSupportMixin
+from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.complete import (
     CONSTRAINTS,
     CompletionOptions,
@@ -53,8 +54,9 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         are not given, and to estimate the error. The final fit uses these entries too.
     early_stopping : bool, default=False
         Whether "als" stops when the error of held-out entries rises.
-    clip : bool, default=True
-        Whether predictions are clipped to the range of the values in `fit`.
+    clip : bool, default=False
+        Whether predictions are clipped to the range of the values in `fit`, as is right for
+        ratings. Otherwise a matrix may well have larger entries than those that were seen.
     warm_start : bool, default=False
         Whether `fit` starts from the previous model, if there are as many identifiers on
         each side. For "gibbs" and "als".
@@ -128,10 +130,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
     True
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
-        **CONSTRAINTS,
-        "clip": ["boolean"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     def __init__(
         self,
@@ -145,7 +144,7 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         tol=None,
         validation_fraction=0.05,
         early_stopping=False,
-        clip=True,
+        clip=False,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -171,7 +170,10 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         Parameters
         ----------
         X : array-like of shape (n_samples, 2)
-            An identifier of a row and one of a column each: ints or strings.
+            An identifier of a row and one of a column each: integers, strings, categories,
+            dates, or anything else of one kind in each column that can be sorted. They are
+            told apart exactly, whatever their type: columns of a data frame are not given
+            a common one, and 1 is not the same as "1".
         y : array-like of shape (n_samples,)
             Values. Those of a pair that comes several times are averaged.
 
@@ -185,25 +187,27 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         ValueError
             When X does not have two columns, an identifier is missing, or y is not finite.
         TypeError
-            When an identifier is missing as ``pandas.NA``.
+            When identifiers in one column cannot be compared, such as 1 and "1".
 
         Warns
         -----
+        UserWarning
+            When `alpha` is given to a solver that has no penalty.
         ConvergenceWarning
             When the solver stops before it reaches the tolerance.
         """
-        X = self._check(X, reset=True)
+        of_rows, of_columns = self._check(X, reset=True)
+        self._rows, rows = Identifiers.encode(*of_rows)
+        self._columns, columns = Identifiers.encode(*of_columns)
         y = check_target(
             self,
-            X,
+            rows,
             y,
             numeric=True,
             multi_output=False,
             dtypes=(np.float64, np.float32),
         )
-        self.row_ids_, rows = _distinct(X[:, 0])
-        self.column_ids_, columns = _distinct(X[:, 1])
-        shape = len(self.row_ids_), len(self.column_ids_)
+        shape = len(self._rows), len(self._columns)
         observed = Observed.from_pairs(
             rows, columns, y, shape, n_jobs=kernel_jobs(self.n_jobs)
         )
@@ -220,7 +224,6 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             report=report,
         )
         self._completion = found.with_unseen()
-        self._range = y.min(), y.max()
         self.offset_ = found.model.offset
         self.rank_ = found.rank
         self.solver_ = found.solver
@@ -251,14 +254,42 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
             Only if `return_std`.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
-        rows = _places(X[:, 0], self.row_ids_)
-        columns = _places(X[:, 1], self.column_ids_)
+        return self._predict(*self._check(X, reset=False), return_std)
+
+    def predict_entries(self, rows, columns, return_std=False):
+        """Predict the values of pairs, of which the identifiers come one side at a time.
+
+        Parameters
+        ----------
+        rows, columns : array-like of shape (n_pairs,)
+            Identifiers of rows, and of columns. They may be new.
+        return_std : bool, default=False
+            Whether to return standard deviations of new values; with "gibbs".
+
+        Returns
+        -------
+        mean : ndarray of shape (n_pairs,)
+            Predictions.
+        std : ndarray of shape (n_pairs,)
+            Only if `return_std`.
+
+        Raises
+        ------
+        ValueError
+            When there are not as many rows as columns.
+        """
+        check_is_fitted(self)
+        check_pairs(rows, columns)
+        return self._predict((rows, "rows"), (columns, "columns"), return_std)
+
+    def _predict(self, of_rows, of_columns, return_std):
         mean, std = self._completion.predict(
-            rows, columns, return_std=return_std, n_jobs=kernel_jobs(self.n_jobs)
+            self._rows.places(*of_rows),
+            self._columns.places(*of_columns),
+            return_std=return_std,
+            clip=self.clip,
+            n_jobs=kernel_jobs(self.n_jobs),
         )
-        if self.clip:
-            mean = np.clip(mean, *self._range)
         dtype = self._completion.model.columns.dtype
         mean = mean.astype(dtype, copy=False)
         return (mean, std.astype(dtype, copy=False)) if return_std else mean
@@ -286,16 +317,25 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         check_is_fitted(self)
         check_n_recommended(n)
         refuse_masked(rows, "rows")
-        rows = np.asarray(rows)
-        if rows.ndim != 1:
-            raise ValueError(f"rows of shape {rows.shape} must have one dimension.")
+        if np.ndim(rows) != 1:
+            raise ValueError(f"rows of shape {np.shape(rows)} must have one dimension.")
         best, scores = self._completion.recommend(
-            _places(rows, self.row_ids_),
+            self._rows.places(rows, "rows"),
             int(n),
             exclude_seen=exclude_seen,
             n_jobs=kernel_jobs(self.n_jobs),
         )
         return self.column_ids_[np.maximum(best, 0)], scores
+
+    @property
+    def row_ids_(self):
+        """Identifiers of rows."""
+        return self._rows.distinct
+
+    @property
+    def column_ids_(self):
+        """Identifiers of columns."""
+        return self._columns.distinct
 
     @property
     def row_biases_(self):
@@ -318,48 +358,17 @@ class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEst
         return self._completion.known.column_factors
 
     def _check(self, X, *, reset):
-        refuse_masked(X)
-        refuse_containers(X)
-        X = validate_data(self, X, reset=reset, dtype=None)
-        if X.shape[1] != 2:
+        """Return the two columns of identifiers, each with its name."""
+        columns = columns_of(self, X, reset=reset)
+        if len(columns) != 2:
             raise ValueError(
-                f"X has {X.shape[1]} feature(s), but {type(self).__name__} needs 2: "
+                f"X has {len(columns)} feature(s), but {type(self).__name__} needs 2: "
                 "identifiers of rows and of columns."
             )
-        return X
+        return columns
 
-
-def _distinct(ids):
-    """Return distinct identifiers, sorted, and the place of each."""
-    ids = _plain(ids)
-    if ids.dtype.kind in "iu":
-        low, high = int(ids.min()), int(ids.max())
-        if high - low < 4 * len(ids) + 1000 and high < 2**62:
-            # Counting is faster than sorting.
-            numbers = ids.astype(np.int64) - low
-            present = np.zeros(high - low + 1, dtype=bool)
-            present[numbers] = True
-            places = np.cumsum(present) - 1
-            return (np.flatnonzero(present) + low).astype(ids.dtype), places[numbers]
-    return np.unique(ids, return_inverse=True)
-
-
-def _places(ids, distinct):
-    """Return the place of each identifier, or the number of them where it is new."""
-    ids = _plain(ids)
-    if (ids.dtype.kind in "US") != (distinct.dtype.kind in "US"):
-        raise ValueError(
-            f"Identifiers are {ids.dtype}, but were {distinct.dtype} in fit: give the same "
-            "type."
-        )
-    places = np.minimum(np.searchsorted(distinct, ids), len(distinct) - 1)
-    return np.where(distinct[places] == ids, places, len(distinct))
-
-
-def _plain(ids):
-    """Return identifiers as an array of numbers or of strings."""
-    if ids.dtype.kind != "O":
-        return ids
-    if any(each is None or each != each for each in ids):
-        raise ValueError("X contains identifiers that are missing.")
-    return np.array(ids.tolist())
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Identifiers do not tell what the numbers of a table do.
+        tags.regressor_tags.poor_score = True
+        return tags

@@ -269,10 +269,13 @@ def test_columns_without_an_entry_are_left_out_or_zero(solver):
         i, j = np.nonzero(~np.isnan(gaps))
         places = np.searchsorted(np.delete(np.arange(23), empty), j)
         close(
-            model.predict(np.column_stack([i, j])),
-            expected.predict(np.column_stack([i, places])),
+            model.predict_entries(i, j),
+            expected.predict_entries(i, places),
         )
-        assert model.predict([[3, 0], [3, 6], [3, 22]]).tolist() == [0, 0, 0]
+        assert model.predict_entries([3, 3, 3], [0, 6, 22]).tolist() == [0, 0, 0]
+        whole = model.predict(gaps)
+        close(np.delete(whole, empty, axis=1), expected.predict(X))
+        assert (whole[:, empty] == 0).all()
         columns, _ = model.recommend(np.arange(60), 23, exclude_seen=False)
         assert sorted(columns[0, :20]) == np.delete(np.arange(23), empty).tolist()
         assert (columns[:, 20:] == -1).all()
@@ -386,7 +389,9 @@ def test_copies_and_pickles_are_the_same(solver):
     model = completer(solver).fit(X)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
-    np.testing.assert_array_equal(again.predict([[1, 2]]), model.predict([[1, 2]]))
+    np.testing.assert_array_equal(
+        again.predict_entries([1], [2]), model.predict_entries([1], [2])
+    )
     copy = clone(model)
     assert copy.get_params() == model.get_params() or np.isnan(copy.missing_values)
     with pytest.raises(NotFittedError):
@@ -407,6 +412,7 @@ def test_parameters_are_kept_as_given():
         "tol": 0.1,
         "validation_fraction": 0.2,
         "early_stopping": True,
+        "clip": True,
         "missing_values": -1,
         "add_indicator": True,
         "keep_empty_features": True,
@@ -550,7 +556,7 @@ def test_the_history_is_of_the_iterations(solver):
 @ON_ENTRIES
 def test_the_history_is_the_measure_that_the_solver_is_said_to_have(solver):
     model = completer(solver).fit(X)
-    whole = model.predict(np.argwhere(np.ones(X.shape))).reshape(X.shape)
+    whole = model.predict(X)
     left, last = (X - whole)[~MISSING], model.history_[-1]
     if solver == "gibbs":
         # Of entries seen, in one sample.
@@ -718,8 +724,10 @@ def test_entries_are_what_the_attributes_say(solver, of):
     pairs = np.argwhere(np.ones(X.shape))
     whole = model.offset_ + model.row_biases_[:, None] + model.column_biases_
     whole = whole + model.row_factors_ @ model.column_factors_.T
-    np.testing.assert_allclose(model.predict(pairs), whole.ravel(), atol=1e-12)
-    assert rms(model.predict(pairs) - TRUTH.ravel()) <= 2 * NOISE
+    found = model.predict_entries(*pairs.T)
+    np.testing.assert_allclose(found, whole.ravel(), atol=1e-12)
+    np.testing.assert_allclose(model.predict(X), whole, atol=1e-10)
+    assert rms(found - TRUTH.ravel()) <= 2 * NOISE
     if of is np.asarray:
         filled = clone(model).set_params(neighbors=False).fit_transform(X)
         np.testing.assert_allclose(filled[MISSING], whole[MISSING], atol=1e-10)
@@ -750,16 +758,16 @@ def test_pairs_may_be_any_integers(pairs):
     expected = model.row_factors_[i] * model.column_factors_[j]
     expected = expected.sum(axis=1) + model.offset_
     expected += model.row_biases_[i] + model.column_biases_[j]
-    np.testing.assert_allclose(model.predict(pairs), expected)
-    assert model.predict(np.zeros((0, 2), int)).shape == (0,)
+    np.testing.assert_allclose(model.predict_entries(*np.transpose(pairs)), expected)
+    assert model.predict_entries([], []).shape == (0,)
 
 
 def test_standard_deviations_cover_new_observations(seed):
     truth, gaps = with_gaps(seed, (80, 30))
     model = completer("gibbs", max_iter=40, random_state=seed).fit(gaps)
     pairs = np.argwhere(np.isnan(gaps))
-    mean, std = model.predict(pairs, return_std=True)
-    np.testing.assert_array_equal(mean, model.predict(pairs))
+    mean, std = model.predict_entries(*pairs.T, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict_entries(*pairs.T))
     assert std.shape == mean.shape
     assert (std > 0).all()
     new = truth[tuple(pairs.T)] + NOISE * np.random.default_rng(seed + 5).standard_normal(
@@ -769,11 +777,25 @@ def test_standard_deviations_cover_new_observations(seed):
     assert 0.85 <= np.mean(np.abs(new - mean) <= 1.96 * std) <= 0.999
 
 
+@pytest.mark.filterwarnings("ignore:The solver .* stopped")
+@EACH_SOLVER
+def test_predictions_stay_in_the_range_of_the_entries_if_asked_to(solver):
+    gaps = np.where(np.abs(X) > 2, np.nan, X)
+    model = completer(solver).fit(gaps)
+    free, filled = model.predict(gaps), model.transform(gaps)
+    model.set_params(clip=True)
+    low, high = np.nanmin(gaps), np.nanmax(gaps)
+    np.testing.assert_array_equal(model.predict(gaps), free.clip(low, high))
+    np.testing.assert_array_equal(model.transform(gaps), filled.clip(low, high))
+    assert free.max() > high
+    assert (model.predict_entries(*np.nonzero(free > high + 1e-9)) == high).all()
+
+
 def test_an_entry_of_a_row_of_few_is_less_certain():
     gaps = X.copy()
     gaps[0, 1:] = np.nan
     gaps[0, 0] = 1.0
-    _, std = completer("gibbs").fit(gaps).predict([[0, 3], [1, 3]], return_std=True)
+    _, std = completer("gibbs").fit(gaps).predict_entries([0, 1], [3, 3], return_std=True)
     assert std[0] > std[1]
 
 
@@ -783,7 +805,7 @@ def test_only_samples_tell_a_standard_deviation(solver):
     with pytest.raises(
         ValueError, match=rf"return_std=True needs solver='gibbs'.*{solver}"
     ):
-        model.predict([[0, 0]], return_std=True)
+        model.predict_entries([0], [0], return_std=True)
 
 
 @UNDETERMINED
@@ -942,7 +964,7 @@ def test_few_entries_of_a_matrix_of_rank_two_recover_it(draw):
     assert min((~np.isnan(gaps)).sum(axis=axis).min() for axis in (0, 1)) >= 3
     for data in (gaps, entries(gaps)):
         model = completer("exact", random_state=draw).fit(data)
-        found = model.predict(np.argwhere(np.ones(truth.shape))).reshape(truth.shape)
+        found = model.predict(gaps)
         assert np.linalg.norm(found - truth) <= 1e-6 * np.linalg.norm(truth)
     assert model.describe_sampling().oversampling == pytest.approx(3)
     filled = completer("exact", "auto", random_state=draw).fit(gaps)

@@ -24,7 +24,7 @@ def layer(module):
         return 0
     if part in {"sketching", "operators"}:
         return 1
-    if part in {"linalg", "_validation"}:
+    if part in {"linalg", "_identifiers", "_validation"}:
         return 2
     return 3 if part else 4
 

@@ -289,8 +289,8 @@ def test_weights_and_pairs_are_not_masked():
     pairs = np.ma.masked_array([[0, 0], [0, 1], [1, 0]], [[1, 0], [0, 0], [0, 0]])
     with pytest.raises(ValueError, match="X is a masked array"):
         MatrixFactorizationRegressor(1).fit(pairs, [1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match="pairs is a masked array"):
-        MatrixCompleter(1).fit(X).predict(pairs)
+    with pytest.raises(ValueError, match="rows is a masked array"):
+        MatrixCompleter(1).fit(X).predict_entries(pairs[:, 0], pairs[:, 1])
 
 
 @pytest.mark.parametrize("bad", [1j, np.ma.masked])

@@ -7,8 +7,8 @@ An observed matrix comes as in ``observed.py``, with a range of rows ``start`` t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .observed import FAST
 
 # Gathered rows are padded to a multiple of this, so that no loop over one leaves a rest
@@ -19,7 +19,7 @@ _PAD = 16
 _BUFFER = 2**16
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def half_step(start, stop, indptr, indices, values, V, ridge, max_cg, tol, U, objective):
     """Minimise ``||values_i - V_i u||^2 + ridge_i ||u||^2`` for each row i.
 
@@ -106,7 +106,7 @@ def half_step(start, stop, indptr, indices, values, V, ridge, max_cg, tol, U, ob
         objective[i] = loss
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def _gather(indices, V, W):
     """Set the leading rows of `W` to those of `V`, then to 0 up to a multiple of four."""
     n, k = len(indices), V.shape[1]
@@ -118,7 +118,7 @@ def _gather(indices, V, W):
         W[t, :] = 0
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def _add_normal_product(W, n, x, out):
     """Add ``W^T W x`` of the first n rows to `out`."""
     width = len(x)
@@ -134,7 +134,7 @@ def _add_normal_product(W, n, x, out):
             out[a] += s0 * w0[a] + s1 * w1[a] + s2 * w2[a] + s3 * w3[a]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def _add_gradient(W, values, u, out):
     """Add ``W^T (values - W u)`` to `out`; return ``||values - W u||^2``."""
     n, width = len(values), len(u)
@@ -160,7 +160,7 @@ def _add_gradient(W, values, u, out):
     return loss
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def sums(start, stop, indptr, indices, values, columns, total, squares):
     """Sum what `columns` leave of each row, and its squares.
 
@@ -185,7 +185,7 @@ def sums(start, stop, indptr, indices, values, columns, total, squares):
         squares[i] = two
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def subtract(start, stop, indptr, indices, values, rows, columns, out):
     """Set `out` to `values` less what belongs to their row and to their column.
 

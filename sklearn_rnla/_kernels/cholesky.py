@@ -7,8 +7,8 @@ triangle. The diagonal of a factor is kept inverted: no loop divides.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiling import njit
 from .observed import FAST
 
 INLINE = {

@@ -7,13 +7,13 @@ the output.
 
 from __future__ import annotations
 
-from numba import njit
+from .compiling import njit
 
 # Sums may be reordered into vector instructions, but NaN and infinity stay what they are.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def sampled_product(start, stop, indptr, indices, U, V, out):
     """Set `out` to the observed entries of ``U V^T``.
 
@@ -36,7 +36,7 @@ def sampled_product(start, stop, indptr, indices, U, V, out):
             out[p] = total
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def sparse_product(start, stop, indptr, indices, values, V, out):
     """Set `out` to the product of a sparse matrix and a dense one.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .cholesky import INLINE, factor, solve, solve_transposed
+from .compiling import njit
 
 
 @njit(**INLINE)

@@ -6,12 +6,11 @@ factor a row is an array of shape (m, k, k).
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiling import njit
 from .observed import FAST
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def gram_factors(start, stop, indptr, indices, V, penalty, out):
     """Set `out` to the Cholesky factors of the Gram matrices of the rows of V observed.
 
@@ -52,7 +51,7 @@ def gram_factors(start, stop, indptr, indices, V, penalty, out):
                     L[a, a] = max(total, penalty[a]) ** 0.5
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def _solve(factor, x):
     """Overwrite x by ``L^{-1} x``."""
     for a in range(len(x)):
@@ -62,7 +61,7 @@ def _solve(factor, x):
         x[a] = total / factor[a, a]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def _solve_transposed(factor, x, out):
     """Set `out`, which may be x, to ``L^{-T} x``."""
     for a in range(len(x) - 1, -1, -1):
@@ -72,21 +71,21 @@ def _solve_transposed(factor, x, out):
         out[a] = total / factor[a, a]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def forward(start, stop, indptr, indices, L, X):
     """Replace each row x of X by ``L^{-1} x``, with its own factor."""
     for i in range(start, stop):
         _solve(L[i], X[i])
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def backward(start, stop, indptr, indices, L, X, out):
     """Set each row of `out` to ``L^{-T} x``, for x the row of X, with its own factor."""
     for i in range(start, stop):
         _solve_transposed(L[i], X[i], out[i])
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def solve_rows(start, stop, indptr, indices, values, V, L, out):
     """Set the rows of `out` to the least squares solutions of ``out V^T = values``.
 
@@ -114,7 +113,7 @@ def solve_rows(start, stop, indptr, indices, values, V, L, out):
         _solve_transposed(L[i], x, x)
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def projected_product(start, stop, indptr, indices, U, D, V, L, work, out):
     """Set `out` to the entries of ``U D^T`` less what ``X V^T`` fits of them in each row.
 

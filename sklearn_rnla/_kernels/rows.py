@@ -8,9 +8,9 @@ Gaussian prior for u and noise of precision ``noise scale[i] column_scale[j]``.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .cholesky import INLINE, factor, solve, solve_transposed
+from .compiling import njit
 
 
 @njit(**INLINE)

@@ -8,7 +8,8 @@ values, which are looked up at random; unsigned, so that no index is tested for 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 # The product of a power of two and this de Bruijn number has its exponent, by way of a
 # table, in the six leading bits.
@@ -23,7 +24,7 @@ for _i in range(64):
 _PANEL = 64
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sketch_columns(indptr, indices, data, codes, scale, out):
     """Add ``(S A)^T`` to `out`, for a CSC matrix A and a sparse sign sketch S.
 
@@ -51,7 +52,7 @@ def sketch_columns(indptr, indices, data, codes, scale, out):
                 column[code >> 1] += signed[code & 1]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sketch_dense_rows(A, codes, scale, out):
     """Set `out` to ``A S^T``, for a dense matrix A and a sparse sign sketch S.
 
@@ -87,7 +88,7 @@ def sketch_dense_rows(A, codes, scale, out):
                 out[start + k, r] = panel[r, k]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sketch_rows(
     indptr, indices, data, codes, scale, n_columns, out_indptr, out_indices, out_data
 ):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from .compiling import njit
 from .observed import FAST
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(nogil=True, fastmath=FAST)
 def line_terms(start, stop, indptr, indices, residual, left, right, first, second, sums):
     """Set what the residual loses along ``(U + t dU) (V + t dV)^T``, and its products.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 # Scores that are compared with the threshold at once, in vector instructions.
 _GROUP = 32
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def select(scores, extra, first, indptr, skipped, places, n_found, indices, values):
     """Keep the best of what was found before and of some columns, as heaps.
 
@@ -64,7 +65,7 @@ def select(scores, extra, first, indptr, skipped, places, n_found, indices, valu
         n_found[r] = count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sort(n_found, indices, values):
     """Turn heaps into lists, best first.
 
@@ -84,12 +85,12 @@ def sort(n_found, indices, values):
         index[n_found[r] :] = -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _worse(score, where, other, there):
     return score < other or (score == other and where > there)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _rise(heap, index, at, score, where):
     """Add to a heap of length `at`."""
     while at > 0:
@@ -101,7 +102,7 @@ def _rise(heap, index, at, score, where):
     heap[at], index[at] = score, where
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _sink(heap, index, n, score, where):
     """Replace the root of a heap of length n."""
     at = 0

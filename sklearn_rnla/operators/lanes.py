@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
+from multiprocessing import current_process
+from threading import Lock
 
 # A pass is summed in this many lanes at most, whatever the number of threads, so that
 # the order of summation depends on the partition alone.
@@ -45,10 +47,17 @@ def kernel_jobs(n_jobs):
     """
     if check_jobs(n_jobs) is not None:
         return n_jobs
+    return max(_n_threads(None), _limit.n_threads)
+
+
+def _n_threads(n_jobs):
+    """Return the number of threads that joblib gives to `n_jobs`."""
+    if current_process().daemon:
+        # A worker of a pool, beside which others run; joblib would warn of it.
+        return 1
     from joblib import effective_n_jobs
 
-    pools = _threadpool_controller().select(user_api="blas").lib_controllers
-    return max([effective_n_jobs(None), *(pool.num_threads for pool in pools)])
+    return effective_n_jobs(n_jobs)
 
 
 def one_blas_thread(n_jobs):
@@ -57,9 +66,62 @@ def one_blas_thread(n_jobs):
     After a product in several threads those of BLAS spin for some 30 ms, on cores that
     the threads over tiles are about to use.
     """
-    if n_jobs == 1:
-        return nullcontext()
-    return _threadpool_controller().limit(limits=1, user_api="blas")
+    return nullcontext() if n_jobs == 1 else _limit.hold()
+
+
+class _Limit:
+    """One thread of BLAS in this process, for as long as anybody needs that.
+
+    The number of threads belongs to the process. A fit that begins while another has the
+    limit finds one thread, and would put that back: the last to end puts back what the
+    first has found.
+    """
+
+    def __init__(self):
+        self._lock = Lock()
+        self._n_holders = 0
+        self._before = []
+
+    @property
+    def n_threads(self):
+        """Threads of BLAS where there is no limit."""
+        with self._lock:
+            return max([1, *(self._before if self._n_holders else _blas_threads())])
+
+    @contextmanager
+    def hold(self):
+        """Limit BLAS to one thread."""
+        with self._lock:
+            if not self._n_holders:
+                self._before = _blas_threads()
+            self._n_holders += 1
+            limiter = _threadpool_controller().limit(limits=1, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                limiter.restore_original_limits()
+                self._n_holders -= 1
+                if not self._n_holders and _blas_threads() != self._before:
+                    self._put_back()
+
+    def _put_back(self):
+        for pool, n_threads in zip(_blas_pools(), self._before, strict=True):
+            pool.set_num_threads(n_threads)
+            # threadpoolctl lets one thread set the number of threads, until it is cleared.
+            if hasattr(pool, "clear_controlling_thread"):
+                pool.clear_controlling_thread()
+
+
+_limit = _Limit()
+
+
+def _blas_pools():
+    return _threadpool_controller().select(user_api="blas").lib_controllers
+
+
+def _blas_threads():
+    return [pool.num_threads for pool in _blas_pools()]
 
 
 def run_lanes(run, lanes, n_jobs):
@@ -70,9 +132,7 @@ def run_lanes(run, lanes, n_jobs):
     BLAS thread.
     """
     if len(lanes) > 1 and n_jobs != 1:
-        from joblib import effective_n_jobs
-
-        n_threads = min(effective_n_jobs(n_jobs), len(lanes))
+        n_threads = min(_n_threads(n_jobs), len(lanes))
         if n_threads > 1:
             yield from _run_in_threads(run, lanes, n_threads)
             return

@@ -45,6 +45,11 @@ class Observed:
         self.values = values
         self.n_jobs = n_jobs
 
+    def __getstate__(self):
+        # What is computed on demand takes more room than the entries.
+        names = ("shape", "indptr", "indices", "values", "n_jobs")
+        return {name: vars(self)[name] for name in names}
+
     @classmethod
     def from_matrix(cls, X, *, n_jobs=None):
         """Return the known entries of a sparse matrix or of an ndarray."""
@@ -156,6 +161,11 @@ class Observed:
     def order(self):
         """The place here of each entry of ``T``."""
         return self._transposed[1]
+
+    def places(self):
+        """Return the pattern alone, to be kept: its values, all True, take a byte each."""
+        values = np.ones(self.nnz, dtype=bool)
+        return Observed(self.shape, self.indptr, self.indices, values, n_jobs=self.n_jobs)
 
     def with_values(self, values):
         """Return the same pattern with other values, given in the order of these."""

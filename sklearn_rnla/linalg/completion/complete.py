@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
 from ...operators.lanes import one_blas_thread
+from ...operators.scaling import unit_of
+from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
 from .completed import Completion
@@ -38,6 +41,7 @@ CONSTRAINTS = {
     "tol": [Interval(Real, 0, None, closed="left"), None],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
     "early_stopping": ["boolean"],
+    "clip": ["boolean"],
     "warm_start": ["boolean"],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
@@ -108,8 +112,8 @@ class CompletionOptions(NamedTuple):
         elif not center and solver in ("em", "gibbs"):
             raise ValueError(f"center=False cannot be used with solver={solver!r}.")
         if self.alpha is not None and solver not in ("als", "softimpute"):
-            raise ValueError(
-                f"alpha={self.alpha} cannot be used with solver={solver!r}, which has no "
+            warn_user(
+                f"alpha={self.alpha} has no effect with solver={solver!r}, which has no "
                 "penalty: leave it at None."
             )
         if self.rank != "auto" and self.rank > min(shape):
@@ -150,14 +154,29 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
     ValueError
         Where parameters do not belong to the solver, or the rank is too large.
     """
+    is_open = options == CompletionOptions()._replace(neighbors=options.neighbors)
     options = options.decided(table, observed.shape)
     if start is not None and start.shape != observed.shape:
         start = None
+    unit, seen = unit_of(observed.values), observed
+    if unit != 1:
+        # Solvers square the entries, and more: a power of two makes them fit, exactly.
+        observed = observed.with_values(observed.values / observed.dtype.type(unit))
+        table = None if table is None else table / table.dtype.type(unit)
+        start = None if start is None else start.times(1 / unit)
+        if options.solver == "als" and options.alpha is not None:
+            options = options._replace(alpha=options.alpha / unit)
     # Products are small: BLAS keeps off the cores that the threads over rows use.
     with one_blas_thread(observed.n_jobs):
-        return _SOLVE[options.solver](
-            observed, options, table=table, start=start, rng=rng, report=report
-        )
+        found = None
+        if is_open and table is not None:
+            found = _exact_if_of_low_rank(observed, table, rng)
+        if found is None:
+            found = _SOLVE[options.solver](
+                observed, options, table=table, start=start, rng=rng, report=report
+            )
+    found = found.times(unit) if unit != 1 else found
+    return found._replace(seen=seen.places(), limits=(seen.values.min(), seen.values.max()))
 
 
 def why_not_converged(found, options):
@@ -238,6 +257,7 @@ def _gibbs(observed, options, *, table, start, rng, report):
         n_iter=len(result.history),
         converged=True,
         history=np.array(result.history),
+        history_power=1,
         noise=(result.row_noise, result.column_noise),
     )
 
@@ -303,7 +323,8 @@ def _als(observed, options, *, table, start, rng, report):
             max_iter = _MORE_SWEEPS
     elif rank == "auto":
         rank = min(_BAYESIAN_RANK, *observed.shape)
-    # The final fit uses the held-out entries, too.
+    # The final fit uses the held-out entries, too: those of the first go before it.
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, max_iter=max_iter, start=V)
     penalties = np.full(rank, result.penalty)
@@ -317,8 +338,37 @@ def _als(observed, options, *, table, start, rng, report):
         n_iter=n_iter + result.n_iter,
         converged=result.converged or options.early_stopping,
         history=np.array(history or result.history),
+        history_power=1 if history else 2,
         alpha=float(result.penalty),
     )
+
+
+def _exact_if_of_low_rank(observed, table, rng):
+    """Recover a table whose complete rows are exactly of low rank, or return None.
+
+    Whatever else supposes noise, of which there is none. It has to agree with all entries,
+    which have to determine it.
+    """
+    m, n = table.shape
+    complete_rows = table[~np.isnan(table).any(axis=1)][: 2 * n]
+    if min(complete_rows.shape) < 2:
+        return None
+    s = np.linalg.svd(complete_rows.astype(np.float64), compute_uv=False)
+    rank = numerical_rank(s, complete_rows.shape, table.dtype)
+    # Some columns that depend on others are not yet a table of low rank.
+    if not 0 < rank <= min(complete_rows.shape) / 2:
+        return None
+    options = CompletionOptions(rank=rank, solver="exact")
+    found = _exact(
+        observed,
+        options.decided(table, (m, n)),
+        table=table,
+        start=None,
+        rng=rng,
+        report=None,
+    )
+    whole = all(side.all() for side in found.determined)
+    return found if found.converged and whole else None
 
 
 def _exact(observed, options, *, table, start, rng, report):
@@ -394,7 +444,9 @@ def _iterative_svd(observed, options, *, table, start, rng, report):
         else:
             error = error_of_rank(rank)
     elif rank == "auto":
-        raise ValueError("rank='auto' needs a positive validation_fraction.")
+        _check_can_choose("rank='auto'", share)
+        rank = 1
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, report=report)
     _, V = result.balanced()
@@ -417,7 +469,9 @@ def _soft_impute(observed, options, *, table, start, rng, report):
             result = soft_impute(residual, alpha * largest, tol=_PATH_TOL, **settings)
             error = error_of(left, *result.balanced())
     elif alpha is None:
-        raise ValueError("alpha=None needs a positive validation_fraction.")
+        _check_can_choose("alpha=None", share)
+        alpha = _PATH[-1]
+    residual = left = None
     biases, residual = without_biases(observed, options.center)
     penalty = alpha * largest_penalty(residual, rng=rng)
     result = soft_impute(
@@ -427,6 +481,12 @@ def _soft_impute(observed, options, *, table, start, rng, report):
     model = model_of_columns(observed, biases, V, np.full(V.shape[1], penalty))
     found = _of_fit(result, observed, model, "softimpute", rank=V.shape[1], error=error)
     return found._replace(alpha=alpha)
+
+
+def _check_can_choose(what, share):
+    """Raise unless entries are held out; of a single one none can be, which is no error."""
+    if not share:
+        raise ValueError(f"{what} needs a positive validation_fraction, not 0.")
 
 
 def _of_fit(result, observed, model, solver, *, rank, error):
@@ -440,6 +500,7 @@ def _of_fit(result, observed, model, solver, *, rank, error):
         n_iter=result.n_iter,
         converged=result.converged,
         history=np.asarray(result.history[1:]),
+        history_power=2,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..._random import stream
 from ...operators.observed import Observed
+from ...operators.scaling import scale_of
 from .em import GaussianRows
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
@@ -21,7 +22,7 @@ class Completion(NamedTuple):
     ----------
     model : LowRankModel
     seen : Observed
-        The entries it was fitted to.
+        The places of the entries it was fitted to.
     solver : str
     rank : int
     error_estimate : float
@@ -30,14 +31,19 @@ class Completion(NamedTuple):
     converged : bool
     history : ndarray
         The solver's measure of fit after each iteration.
+    history_power : int
+        It is in units of the entries, to this power.
     alpha : float or None
         The penalty used, in the units of the parameter.
     filler : GaussianRows, Neighbors or None
         Of "em": what fills in rows, as the model does without.
     noise : tuple of ndarray, of shape (m,) and (n,), or None
-        An entry has the variance ``noise[0][i] noise[1][j]`` about the model.
+        An entry has the variance ``noise[0][i] noise[1][j]`` about the model, in units of
+        ``model.scale ** 2``.
     determined : tuple of ndarray, of shape (m,) and (n,), or None
         Of "exact": rows and columns that have the entries to be found.
+    limits : tuple of float
+        The least and the largest value of the entries.
     n_unseen : int
         How many rows, and columns, at the end of the model were not in the data.
     """
@@ -50,10 +56,12 @@ class Completion(NamedTuple):
     n_iter: int
     converged: bool
     history: np.ndarray
+    history_power: int = 0
     alpha: float | None = None
     filler: GaussianRows | Neighbors | None = None
     noise: tuple | None = None
     determined: tuple | None = None
+    limits: tuple = (-np.inf, np.inf)
     n_unseen: int = 0
 
     @property
@@ -65,17 +73,34 @@ class Completion(NamedTuple):
             rows=rows, columns=self.model.columns[: n - self.n_unseen]
         )
 
+    def times(self, unit):
+        """Return the completion of the matrix in another unit: `unit` times as large."""
+        with np.errstate(over="ignore", under="ignore"):
+            history = self.history
+            for _ in range(self.history_power):
+                history = history * unit
+            return self._replace(
+                model=self.model.times(unit),
+                filler=self.filler and self.filler.times(unit),
+                error_estimate=self.error_estimate * unit,
+                history=history,
+                # That of the nuclear norm is relative.
+                alpha=self.alpha * unit if self.solver == "als" else self.alpha,
+            )
+
     def fold_in(self, observed):
         """Return the rows that entries of other rows have, as `low_rank.fold_in`."""
         return fold_in(self.model, observed)[0]
 
-    def fill(self, X, *, n_jobs=None):
+    def fill(self, X, *, clip=False, n_jobs=None):
         """Return rows with predictions for their missing entries.
 
         Parameters
         ----------
         X : ndarray of shape (m', n)
             NaN where missing. The rows may be new.
+        clip : bool, default=False
+            Whether predictions are kept within `limits`.
         n_jobs : int, default=None
 
         Returns
@@ -83,11 +108,32 @@ class Completion(NamedTuple):
         ndarray of shape (m', n)
             X itself, where nothing is missing.
         """
-        if not np.isnan(X).any():
+        missing = np.isnan(X)
+        if not missing.any():
             return X
-        return (self.filler or self.model).fill(X, n_jobs=n_jobs)
+        filled = (self.filler or self.model).fill(X, n_jobs=n_jobs)
+        if clip:
+            filled[missing] = filled[missing].clip(*self.limits)
+        return filled
 
-    def predict(self, rows, columns, *, return_std=False, n_jobs=None):
+    def predict_rows(self, observed, *, clip=False):
+        """Return what the model says of every entry of rows, in full.
+
+        Parameters
+        ----------
+        observed : Observed of shape (m', n)
+            What is known of these rows, which are folded in.
+        clip : bool, default=False
+            Whether the entries are kept within `limits`.
+
+        Returns
+        -------
+        ndarray of shape (m', n)
+        """
+        entries = self.model.entries_of(self.fold_in(observed))
+        return entries.clip(*self.limits, out=entries) if clip else entries
+
+    def predict(self, rows, columns, *, return_std=False, clip=False, n_jobs=None):
         """Return entries of the model.
 
         Parameters
@@ -95,6 +141,8 @@ class Completion(NamedTuple):
         rows, columns : ndarray of int of shape (n_pairs,)
         return_std : bool, default=False
             Whether to return standard deviations of new observations.
+        clip : bool, default=False
+            Whether the entries are kept within `limits`.
         n_jobs : int, default=None
 
         Returns
@@ -112,12 +160,13 @@ class Completion(NamedTuple):
                 f"return_std=True needs solver='gibbs', but {self.solver!r} was used."
             )
         mean, variance = predict_entries(self.model, rows, columns, n_jobs=n_jobs)
+        mean = mean.clip(*self.limits) if clip else mean
         if not return_std:
             return mean, None
         variance += self.noise[0][rows] * self.noise[1][columns]
-        return mean, np.sqrt(variance)
+        return mean, self.model.scale * np.sqrt(variance)
 
-    def score(self, observed, share, *, table=None, n_jobs=None):
+    def score(self, observed, share, *, table=None, clip=False, n_jobs=None):
         """Hide a part of the entries of each row, and predict it from the rest.
 
         Parameters
@@ -129,6 +178,8 @@ class Completion(NamedTuple):
         table : ndarray of shape (m', n), default=None
             The same entries as a dense array, NaN where missing. It is filled in, where
             without it only the hidden entries are predicted, by the model.
+        clip : bool, default=False
+            Whether predictions are kept within `limits`.
         n_jobs : int, default=None
 
         Returns
@@ -152,7 +203,10 @@ class Completion(NamedTuple):
         else:
             model = self.model._replace(rows=self.fold_in(seen))
             predicted, _ = predict_entries(model, *places)
+        predicted = predicted.clip(*self.limits) if clip else predicted
         truth = hidden.values.astype(np.float64)
+        unit = scale_of(truth)
+        truth, predicted = truth / unit, predicted / unit
         total = np.square(truth - truth.mean()).sum()
         residual = np.square(truth - predicted).sum()
         if not total:
@@ -210,7 +264,7 @@ class Completion(NamedTuple):
         """
         model, seen = self.model, self.seen
         nothing = Observed.from_pairs(
-            *np.zeros((2, 0), dtype=int), seen.values[:0], (1, seen.shape[1])
+            *np.zeros((2, 0), dtype=int), np.zeros(0), (1, seen.shape[1])
         )
         row, row_noise = fold_in(model, nothing)
         noise = self.noise

@@ -39,6 +39,18 @@ class GaussianRows:
         self.values = values
         self.vectors = vectors
 
+    def __getstate__(self):
+        state = vars(self).copy()
+        state.pop("precision", None)
+        return state
+
+    def times(self, unit):
+        """Return the distribution of rows `unit` times as large."""
+        location = self.location * unit
+        # Entries may be so small that there is nothing between them and zero.
+        scale = np.maximum(self.scale * unit, np.finfo(np.float64).smallest_subnormal)
+        return GaussianRows(location, scale, self.mean, self.values, self.vectors)
+
     @cached_property
     def precision(self):
         return (self.vectors / self.values) @ self.vectors.T

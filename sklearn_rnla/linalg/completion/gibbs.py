@@ -209,9 +209,9 @@ class _Chain:
         values = observed.values.astype(np.float64)
         self.offset = float(values.mean())
         spread = float(values.std())
-        # Equal entries have no unit of their own.
-        tiny = np.finfo(observed.dtype).eps * np.abs(values).max()
-        self.scale = spread if spread > tiny else 1.0
+        # Equal entries have no unit of their own, but that of their rounding.
+        tiny = float(np.finfo(observed.dtype).eps * np.abs(values).max())
+        self.scale = max(spread, tiny) or 1.0
         self.observed = observed.with_values(
             ((values - self.offset) / self.scale).astype(observed.dtype)
         )

@@ -15,12 +15,16 @@ _PATIENCE = 2
 
 
 def split(observed, fraction, rng):
-    """Return the entries seen, and about a fraction of all that is hidden, or None."""
-    if fraction:
-        seen, hidden = observed.split(rng.random(observed.nnz) < fraction)
-        if seen.nnz and hidden.nnz:
-            return seen, hidden
-    return observed, None
+    """Return the entries seen, and about a fraction of all that is hidden, or None.
+
+    At least one is hidden and one is seen, unless the fraction is zero or there is but one.
+    """
+    if not fraction or observed.nnz < 2:
+        return observed, None
+    hide = rng.random(observed.nnz) < fraction
+    if hide.all() or not hide.any():
+        hide[rng.integers(observed.nnz)] ^= True
+    return observed.split(hide)
 
 
 def hold_out(observed, fraction, center, rng):

@@ -40,15 +40,15 @@ class KeptColumns(NamedTuple):
             return X
         return (X.tocsc() if sp.issparse(X) else X)[:, self.mask]
 
-    def put_back(self, kept, X):
+    def put_back(self, kept, X=None):
         """Return a dense table of all columns.
 
         Parameters
         ----------
         kept : ndarray of shape (m, n_kept)
             What the kept columns become.
-        X : ndarray of shape (m, n)
-            The other columns come from here, with 0 for NaN.
+        X : ndarray of shape (m, n), default=None
+            The other columns come from here, with 0 for NaN; they are 0 where it is None.
 
         Returns
         -------
@@ -56,7 +56,10 @@ class KeptColumns(NamedTuple):
         """
         if self.mask.all():
             return kept
-        out = np.where(np.isnan(X), X.dtype.type(0), X)
+        if X is None:
+            out = np.zeros((len(kept), len(self.mask)), kept.dtype)
+        else:
+            out = np.where(np.isnan(X), X.dtype.type(0), X)
         out[:, self.mask] = kept
         return out
 

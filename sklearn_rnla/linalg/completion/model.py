@@ -9,6 +9,7 @@ import numpy as np
 from ..._sklearn import svd_flip
 from ...operators.lanes import run_lanes, split
 from ...operators.observed import Observed
+from ...operators.scaling import held
 
 # Pairs predicted at a time.
 _PAIRS = 2**16
@@ -122,6 +123,10 @@ class LowRankModel(NamedTuple):
         """V alone, of shape (n, k)."""
         return self.factors_of(self.columns)
 
+    def times(self, unit):
+        """Return the model of the matrix in another unit: `unit` times as large."""
+        return self._replace(offset=self.offset * unit, scale=self.scale * unit)
+
     def factors_of(self, vectors):
         """Return the factors among vectors of rows or columns, of shape (m, k)."""
         root = vectors.dtype.type(np.sqrt(self.scale / self.n_samples))
@@ -172,15 +177,17 @@ class LowRankModel(NamedTuple):
         From a QR factor of V and a Gram matrix of U: values below the square root of
         rounding, relative to the largest, are not accurate.
         """
-        U, V = self.factors()
+        # In the units of the model, where squares are in range.
+        U, V = self._replace(scale=1.0).factors()
         Q, R = np.linalg.qr(V.astype(np.float64))
         gram = R @ (U.T @ U).astype(np.float64) @ R.T
         squares, E = np.linalg.eigh(gram)
         E = E[:, ::-1][:, :rank]
         rotation, components = svd_flip(R.T @ E, (Q @ E).T, u_based_decision=False)
-        values = np.sqrt(np.maximum(squares[::-1][:rank], 0))
+        values = self.scale * np.sqrt(np.maximum(squares[::-1][:rank], 0))
+        rotation *= np.sqrt(self.scale)
         dtype = V.dtype
-        return values.astype(dtype), components.astype(dtype), rotation.astype(dtype)
+        return held(values, dtype), components.astype(dtype), rotation.astype(dtype)
 
     def standardised(self, observed):
         """Return observed entries in the units of the model."""
@@ -202,7 +209,7 @@ def fold_in(model, observed):
     rows : ndarray of shape (m', n_samples, d)
     noise : ndarray of shape (m',)
         Variance of an entry of each row about the model, where the factor of its column
-        is one.
+        is one, in units of ``scale ** 2``.
 
     Notes
     -----
@@ -233,7 +240,7 @@ def fold_in(model, observed):
             rows[:, s],
             noise[:, s],
         )
-    return rows, model.scale**2 * noise.mean(axis=1)
+    return rows, noise.mean(axis=1)
 
 
 def model_of_columns(observed, biases, V, penalties, power=0.0):
@@ -285,7 +292,7 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     Returns
     -------
     mean, variance : ndarray of shape (n_pairs,)
-        float64.
+        float64, the variance in units of ``scale ** 2``.
     """
     from ..._kernels.rows import predict_pairs
 
@@ -306,4 +313,4 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     if len(rows):
         for _ in run_lanes(run, split(len(rows), _PAIRS), n_jobs):
             pass
-    return model.offset + model.scale * mean, model.scale**2 * variance
+    return model.offset + model.scale * mean, variance

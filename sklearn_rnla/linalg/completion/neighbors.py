@@ -48,6 +48,10 @@ class Neighbors(NamedTuple):
     residuals: np.ndarray
     weights: np.ndarray
 
+    def times(self, unit):
+        """Return those of rows `unit` times as large."""
+        return self._replace(gaussian=self.gaussian.times(unit))
+
     def fill(self, X, *, n_jobs=None):
         """Return rows with corrected conditional means for their missing entries.
 

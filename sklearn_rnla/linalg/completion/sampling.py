@@ -65,7 +65,7 @@ def describe_sampling(observed, U, V):
     )
     graph = sp.csr_array(edges, shape=(m + n, m + n))
     _, labels = sp.csgraph.connected_components(graph, directed=False)
-    counts = observed.counts, observed.T.counts
+    counts = observed.counts, np.bincount(observed.indices, minlength=n)
     sizes = np.bincount(labels[:m], counts[0], minlength=labels.max() + 1)
     order = np.argsort(-sizes, kind="stable")
     n_components = int(np.count_nonzero(sizes))

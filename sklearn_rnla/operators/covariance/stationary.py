@@ -97,8 +97,21 @@ class StationaryColumns:
         self.free = free
         self._scale = 1 / np.asarray(length_scale, np.float64)
         self._center = Z.mean(axis=0, dtype=np.float64)
-        Z = (Z - self._center) * self._scale
-        m, d = Z.shape
+        # Norms up to this one are resolved at any distance.
+        self._resolution = 2 * np.finfo(np.float64).eps
+        self._limit = _ERROR / (self._resolution * profile.steepness(0.0))
+        self._set_landmarks((Z - self._center) * self._scale)
+
+    def __getstate__(self):
+        return {k: v for k, v in vars(self).items() if k not in ("_right", "_back")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._set_landmarks(self._Z)
+
+    def _set_landmarks(self, Z):
+        """Keep scaled landmarks, and the factors of products that come of them."""
+        (m, d), profile = Z.shape, self.profile
         norms = row_squared_norms(Z)
         self._Z = Z
         self._right = np.empty((d + 2, m))
@@ -106,9 +119,6 @@ class StationaryColumns:
         self._right[d] = profile.factor
         self._right[d + 1] = profile.factor * norms + profile.offset
         self._back = np.hstack([Z, np.ones((m, 1))])
-        # Norms up to this one are resolved at any distance.
-        self._resolution = 2 * np.finfo(np.float64).eps
-        self._limit = _ERROR / (self._resolution * profile.steepness(0.0))
 
     def __call__(self, B, dtype):
         rows = self._rows(B)
