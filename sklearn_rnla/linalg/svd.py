@@ -13,7 +13,7 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.choice import right_svd, two_sided_svd
+from .singular.choice import Settings, right_svd, two_sided_svd
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
 
@@ -141,21 +141,19 @@ def randomized_svd(
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    options = {
-        "algorithm": algorithm,
-        "tol": tol,
-        "max_passes": max_passes,
-        "n_oversamples": n_oversamples,
-        "rng": rng,
-    }
-    both = None
-    if is_dense and sketch == "row_sampling":
-        both = two_sided_svd(matrix, k, **options)
+    settings = Settings(
+        algorithm=algorithm,
+        tol=tol,
+        max_passes=max_passes,
+        n_oversamples=n_oversamples,
+        sketch=sketch,
+    )
+    both = two_sided_svd(matrix, k, settings, rng=rng) if is_dense else None
     if both is not None:
         U, V = svd_flip(both.U, both.Vt, u_based_decision=False)
         s, error, n_passes = both.singular_values, both.error_estimate, both.n_passes
     else:
-        _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
+        _, right = right_svd(matrix, FixedRank(k), settings, rng=rng)
         U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
         error, n_passes = right.error_estimate, matrix.n_passes
     s = (s.astype(np.float64) * matrix.unit).astype(rows.dtype)
