@@ -236,7 +236,12 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
     if not numeric:
         refuse_unordered(y)
     y = y if multi_output else as_vector(y)
-    y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
+    if numeric and type(y) is np.ndarray and y.dtype in dtypes and y.ndim in (1, 2):
+        # There is nothing else to be found, see `check_features`.
+        assert_all_finite(y, input_name="y")
+    else:
+        options = {"multi_output": multi_output, "y_numeric": numeric}
+        y = _check_y(y, **options, estimator=estimator)
     if numeric and y.dtype not in dtypes:
         y = y.astype(dtypes[0])
     if X.shape[0] != len(y):
