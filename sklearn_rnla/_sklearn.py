@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
+    make_constraint,
     validate_parameter_constraints,
     validate_params,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "_check_y",
     "_fit_context",
     "assert_all_finite",
+    "make_constraint",
     "svd_flip",
     "validate_data",
     "validate_parameter_constraints",

@@ -9,10 +9,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_read_once
-from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
+from ._sklearn import Interval, RealNotInt, StrOptions
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .linalg.singular.choice import Settings
@@ -25,7 +25,7 @@ from .operators.scaling import held, safe_exponent
 
 
 class RandomizedPCA(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,

@@ -12,9 +12,9 @@ from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, warn_user
+from ._fitting import FittingMixin, fitting, warn_user
 from ._refusals import refuse_not_finite
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
@@ -24,7 +24,7 @@ from .sketching.distribution import fold_sparse_projection, project_rows
 
 
 class SketchProjection(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
