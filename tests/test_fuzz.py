@@ -77,9 +77,9 @@ AFTER_FIT = [
 ]
 # What numpy, scipy and Python say, where a check of this package should have spoken.
 MACHINERY = re.compile(
-    r"broadcast(?!s to)|zero-size|not aligned|mismatch in its core|setting an array element|"
-    r"unpack|cannot reshape|infs or NaNs|illegal value|math domain|convert float NaN|'NoneType'|"
-    r"unsupported operand|ufunc|object is not|not supported between|n_rows=None|"
+    r"broadcast(?!s to)|zero-size|not aligned|mismatch in its core|setting an array|"
+    r"unpack|cannot reshape|infs or NaNs|illegal value|math domain|convert float NaN|"
+    r"'NoneType'|unsupported operand|ufunc|object is not|not supported between|n_rows=None|"
     r"must be passed to|positional argument|unexpected keyword|dimension mismatch|"
     r"all input arrays|need at least one|out of bounds|truth value|empty sequence|"
     r"can't multiply|only .* arrays can be converted|axis|[bB]uffer|did not converge|"
