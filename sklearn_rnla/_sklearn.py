@@ -32,6 +32,22 @@ except ImportError:
         """Stand-in where scikit-learn has no callbacks."""
 
 
+def validated(**constraints):
+    """Decorate a function whose parameters are validated as those of an estimator are.
+
+    Parameters
+    ----------
+    **constraints : list
+        By parameter, as in ``_parameter_constraints``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    return validate_params(constraints, prefer_skip_nested_validation=True)
+
+
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
@@ -47,5 +63,5 @@ __all__ = [
     "svd_flip",
     "validate_data",
     "validate_parameter_constraints",
-    "validate_params",
+    "validated",
 ]

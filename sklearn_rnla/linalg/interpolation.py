@@ -9,7 +9,7 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_not_finite
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.scaling import in_unit
@@ -45,14 +45,11 @@ class Interpolation(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "of": [StrOptions({"columns", "rows", "both"})],
-        "refine": [StrOptions({"swap"}), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    of=[StrOptions({"columns", "rows", "both"})],
+    refine=[StrOptions({"swap"}), None],
+    n_jobs=[Integral, None],
 )
 def interpolative(
     A, n_components, *, of="columns", refine=None, n_jobs=None, random_state=None

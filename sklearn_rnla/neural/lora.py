@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_rank
 from ..linalg import randomized_svd
 from ..linalg.singular.choice import block_width
@@ -85,15 +85,12 @@ class _Part(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "rank": [Interval(Integral, 1, None, closed="left")],
-        "method": [StrOptions({"principal", "residual", "activation", "random"})],
-        "alpha": [Interval(Real, 0, None, closed="neither"), None],
-        "ridge": [Interval(Real, 0, None, closed="left"), None],
-        "tol": [Interval(Real, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    rank=[Interval(Integral, 1, None, closed="left")],
+    method=[StrOptions({"principal", "residual", "activation", "random"})],
+    alpha=[Interval(Real, 0, None, closed="neither"), None],
+    ridge=[Interval(Real, 0, None, closed="left"), None],
+    tol=[Interval(Real, 0, None, closed="left")],
 )
 def lora_init(
     W,

@@ -11,7 +11,7 @@ from ..._sklearn import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
-    validate_params,
+    validated,
 )
 from ..arrays import is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
@@ -240,12 +240,9 @@ def _inverse(space, A, pinv, tol):
     return space.pinv(A, max(tol or 0.0, rounding))
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "scale": [Interval(Real, 0, None, closed="neither"), None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_samples=[Interval(Integral, 1, None, closed="left")],
+    scale=[Interval(Real, 0, None, closed="neither"), None],
 )
 def attention_error(
     out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._sklearn import Interval, RealNotInt, validate_params
+from ..._sklearn import Interval, RealNotInt, validated
 from .layer import RIDGE, Layer, as_given, make_layer
 
 BUDGET = [
@@ -56,16 +56,13 @@ class CompressedLayers(NamedTuple):
     n_parameters_before: int
 
 
-@validate_params(
-    {
-        "weights": [dict],
-        "budget": BUDGET,
-        "activations": [dict, None],
-        "biases": [dict, None],
-        "relative": ["boolean"],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    weights=[dict],
+    budget=BUDGET,
+    activations=[dict, None],
+    biases=[dict, None],
+    relative=["boolean"],
+    ridge=RIDGE,
 )
 def compress_layers(
     weights, budget, *, activations=None, biases=None, relative=True, ridge=None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._random import draw_seed
-from ..._sklearn import Interval, validate_params
+from ..._sklearn import Interval, validated
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
@@ -223,15 +223,12 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     )
 
 
-@validate_params(
-    {
-        "rank": [Integral, None],
-        "energy": [Real, None],
-        "error": [Real, None],
-        "compression": [Real, None],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    rank=[Integral, None],
+    energy=[Real, None],
+    error=[Real, None],
+    compression=[Real, None],
+    ridge=RIDGE,
 )
 def low_rank_factorize(
     W,

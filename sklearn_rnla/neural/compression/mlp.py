@@ -10,7 +10,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
-from ..._sklearn import StrOptions, validate_data, validate_params
+from ..._sklearn import StrOptions, validate_data, validated
 from .budget import BUDGET, compress_layers, limit_of
 from .inputs import InputMoments
 from .layer import RIDGE
@@ -130,16 +130,13 @@ class FactoredMLPRegressor(_Factored, MLPRegressor):
     __doc__ = (__doc__ or "") + _DOC.format(base="MLPRegressor", dtype="float")
 
 
-@validate_params(
-    {
-        "network": [MLPClassifier, MLPRegressor],
-        "budget": BUDGET,
-        "X": ["array-like", "sparse matrix", None],
-        "method": [StrOptions({"low_rank", "neurons"})],
-        "ridge": RIDGE,
-        "criterion": CRITERION,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    network=[MLPClassifier, MLPRegressor],
+    budget=BUDGET,
+    X=["array-like", "sparse matrix", None],
+    method=[StrOptions({"low_rank", "neurons"})],
+    ridge=RIDGE,
+    criterion=CRITERION,
 )
 def compress_mlp(
     network, budget, X=None, *, method="low_rank", ridge=None, criterion="outputs"

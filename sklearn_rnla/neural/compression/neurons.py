@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from ..._sklearn import Interval, RealNotInt, StrOptions, validated
 from ...linalg.dense.pivoting import pivot_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
@@ -139,10 +139,7 @@ class Hidden:
         return self.mean - self.mean[kept] @ Z
 
 
-@validate_params(
-    {"n": N_NEURONS, "criterion": CRITERION, "ridge": RIDGE},
-    prefer_skip_nested_validation=True,
-)
+@validated(n=N_NEURONS, criterion=CRITERION, ridge=RIDGE)
 def select_neurons(
     W_in,
     W_out,

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, StrOptions, validate_params
+from ..._sklearn import Interval, StrOptions, validated
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
@@ -65,14 +65,11 @@ class CKA(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "method": [StrOptions({"auto", "exact", "sketched"})],
-        "sketch_size": [Interval(Integral, 1, None, closed="left")],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    method=[StrOptions({"auto", "exact", "sketched"})],
+    sketch_size=[Interval(Integral, 1, None, closed="left")],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def linear_cka(
     X,
@@ -325,13 +322,10 @@ def _centered(values, shift, rest):
     return values, squares - 2 * (values @ rest) + rest @ rest
 
 
-@validate_params(
-    {
-        "center": ["boolean"],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    center=["boolean"],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
     """Compute the principal angles between the column spaces of two matrices.

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, validate_params
+from ..._sklearn import Interval, validated
 from ...linalg.singular.choice import right_svd
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
@@ -117,15 +117,12 @@ class RepresentationSpectrum(NamedTuple):
     n_samples: int
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "center": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left"), None],
+    center=["boolean"],
+    tol=[Interval(Real, 0, None, closed="left")],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def representation_spectrum(
     X,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from ..._sklearn import validate_params
+from ..._sklearn import validated
 from ..arrays import all_finite
 from ..compression.budget import BUDGET, compress_layers, table_of
 from ..compression.inputs import InputMoments
@@ -79,20 +79,17 @@ class LayerPair(nn.Sequential):
         super().__setattr__(name, value)
 
 
-@validate_params(
-    {
-        "model": [nn.Module],
-        "budget": [*BUDGET, None],
-        "rank": [Integral, None],
-        "energy": [Real, None],
-        "error": [Real, None],
-        "compression": [Real, None],
-        "layers": ["array-like", str, None],
-        "inplace": ["boolean"],
-        "relative": ["boolean"],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    model=[nn.Module],
+    budget=[*BUDGET, None],
+    rank=[Integral, None],
+    energy=[Real, None],
+    error=[Real, None],
+    compression=[Real, None],
+    layers=["array-like", str, None],
+    inplace=["boolean"],
+    relative=["boolean"],
+    ridge=RIDGE,
 )
 def compress(
     model,

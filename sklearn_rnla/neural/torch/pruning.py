@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..._sklearn import validate_params
+from ..._sklearn import validated
 from ..compression.inputs import InputMoments
 from ..compression.layer import RIDGE
 from ..compression.neurons import CRITERION, N_NEURONS, count_of, select_neurons
@@ -80,16 +80,13 @@ class PrunedModel(NamedTuple):
     indices: dict
 
 
-@validate_params(
-    {
-        "model": [nn.Module],
-        "n": N_NEURONS,
-        "pairs": ["array-like", None],
-        "inplace": ["boolean"],
-        "criterion": CRITERION,
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    model=[nn.Module],
+    n=N_NEURONS,
+    pairs=["array-like", None],
+    inplace=["boolean"],
+    criterion=CRITERION,
+    ridge=RIDGE,
 )
 def prune_neurons(
     model, inputs, n, *, pairs=None, inplace=False, criterion="outputs", ridge=None
