@@ -11,14 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    StrOptions,
-)
+from ._sklearn import CallbackSupportMixin, Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -247,7 +242,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             raise ValueError(
                 f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
             )
-        kernel = check_kernel(self._affinity_spec(), rows)
+        kernel = self._kernel(rows)
         landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "block of landmarks")
@@ -274,7 +269,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self.error_estimate_ = nystroem.error_estimate
         self._rule = clusters.rule
         for message in self._doubts(clusters, n_components):
-            warn_user(message, UserWarning)
+            warn_user(message)
         return self
 
     def predict(self, X):
@@ -306,23 +301,18 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return self.n_components
 
-    def _affinity_spec(self):
+    def _kernel(self, rows):
         """Return the affinity asked for; raise where it is no function of two samples."""
+        parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         if not isinstance(self.affinity, str):
-            # As in scikit-learn, a callable sees neither gamma nor degree nor coef0.
-            return KernelSpec(self.affinity, params=self.kernel_params)
-        if self.affinity in _GRAPHS:
+            # As in scikit-learn, a callable sees none of these.
+            parameters = {}
+        elif self.affinity in _GRAPHS:
             raise ValueError(
                 f"affinity={self.affinity!r} is no function of two samples, as landmarks "
                 "need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
-        return KernelSpec(
-            self.affinity,
-            gamma=self.gamma,
-            degree=self.degree,
-            coef0=self.coef0,
-            params=self.kernel_params,
-        )
+        return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 
     def _doubts(self, clusters, n_components):
         """Yield the messages that the user is warned with."""

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_array
 
-from ..._refusals import refuse_containers, refuse_masked, refuse_missing
+from ..._validation import check_in_memory
 from ...operators import as_row_matrix, is_read_lazily, passes
 from ...operators.lanes import split
 from ...operators.moments import exponent_of, safe_exponent
@@ -50,17 +49,7 @@ def _checked(X, name):
         return _TensorRows(X, name)
     if is_read_lazily(X):
         return X
-    refuse_masked(X, name)
-    refuse_containers(X, name)
-    X = check_array(
-        X,
-        accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        input_name=name,
-    )
-    refuse_missing(X, name)
-    return X
+    return check_in_memory(X, name)
 
 
 def activation_rows(X, name, *, block_size=None, n_jobs=None):
