@@ -1,24 +1,18 @@
 """Neurons that stand for all others of a hidden layer."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
-from ..._sklearn import Interval, RealNotInt, StrOptions, validated
+from ..._sklearn import StrOptions, validated
 from ...linalg.dense.pivoting import pivot_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
 from .inputs import moments_of
-from .layer import RIDGE
+from .layer import NUMBER_OR_SHARE, RIDGE
 
-N_NEURONS = [
-    Interval(Integral, 1, None, closed="left"),
-    Interval(RealNotInt, 0, 1, closed="right"),
-]
 # The default ridge, in units of ``n_neurons / n_samples``. A compromise: a transformer
 # wants five times as much, a small network on many samples none.
 _RIDGE = 0.1
@@ -84,7 +78,7 @@ class Hidden:
         As of `select_neurons`.
     """
 
-    def __init__(self, moments, W_out, *, center, criterion, ridge):
+    def __init__(self, moments, W_out, center, criterion, ridge):
         # Choices and relative errors depend on no scale, but squares may overflow.
         self.W_out = W_out / scale_of(W_out)
         self.mean = moments.mean if center else None
@@ -139,7 +133,7 @@ class Hidden:
         return self.mean - self.mean[kept] @ Z
 
 
-@validated(n=N_NEURONS, criterion=CRITERION, ridge=RIDGE)
+@validated(n=NUMBER_OR_SHARE, criterion=CRITERION, ridge=RIDGE)
 def select_neurons(
     W_in,
     W_out,
@@ -227,8 +221,14 @@ def select_neurons(
     """
     inward = to_numpy(W_in, "W_in")
     outward = to_numpy(W_out, "W_out")
-    h = inward.shape[0] if inward.ndim else 0
-    _check_shapes(inward, outward)
+    for name, W in {"W_in": inward, "W_out": outward}.items():
+        if W.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {W.shape}, but at least 2 dimensions are expected."
+            )
+    h = len(inward)
+    if outward.shape[1] != h:
+        raise ValueError(f"W_out reads {outward.shape[1]} neurons, but W_in makes {h}.")
     biases = {"bias_in": (bias_in, h), "bias_out": (bias_out, len(outward))}
     for name, (bias, length) in biases.items():
         if bias is not None and len(to_numpy(bias, name, ndim=1)) != length:
@@ -237,9 +237,7 @@ def select_neurons(
     moments = moments_of(activations, "activations", h)
     # A row for each output and place in a filter.
     stacked = np.moveaxis(outward, 1, -1).reshape(-1, h).astype(np.float64)
-    hidden = Hidden(
-        moments, stacked, center=bias_out is not None, criterion=criterion, ridge=ridge
-    )
+    hidden = Hidden(moments, stacked, bias_out is not None, criterion, ridge)
     kept = np.sort(hidden.best(k))
     Z = hidden.interpolation(kept)
     new_out = np.moveaxis(np.moveaxis(outward.astype(np.float64), 1, -1) @ Z.T, -1, 1)
@@ -270,15 +268,3 @@ def count_of(n, n_neurons) -> int:
             raise ValueError(f"n={n} must be at most n_neurons={n_neurons}.")
         return int(n)
     return max(1, round(n * n_neurons))
-
-
-def _check_shapes(W_in, W_out):
-    for name, W in {"W_in": W_in, "W_out": W_out}.items():
-        if W.ndim < 2:
-            raise ValueError(
-                f"{name} has shape {W.shape}, but at least 2 dimensions are expected."
-            )
-    if W_out.shape[1] != len(W_in):
-        raise ValueError(
-            f"W_out reads {W_out.shape[1]} neurons, but W_in makes {len(W_in)}."
-        )

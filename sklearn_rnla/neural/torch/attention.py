@@ -1,7 +1,5 @@
 """Self-attention on landmarks as a module."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 from torch import nn

@@ -1,7 +1,5 @@
 """Activations: what a user passes becomes rows, alone or in pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,8 +31,6 @@ class _TensorRows:
     def __init__(self, x, name):
         if x.ndim != 2:
             raise ValueError(f"Expected 2D array, got {name} of shape {tuple(x.shape)}.")
-        if not x.numel():
-            raise ValueError(f"{name} has shape {tuple(x.shape)}: it has no entry.")
         self._x, self._name = x, name
         self.shape = tuple(x.shape)
         self.dtype = to_numpy(x[:1], name).dtype
@@ -114,9 +110,7 @@ def sample_gram(A):
     B = sp.csc_array(B) if sp.issparse(B) else B
     gram = np.zeros((A.shape[0],) * 2)
     for columns in split(A.shape[1], _SLICE):
-        part = B[:, columns]
-        part = part.toarray() if sp.issparse(part) else part
-        part = part - mean[columns]
+        part = passes.dense_rows(B[:, columns]) - mean[columns]
         gram += part @ part.T
     return gram
 
@@ -160,7 +154,7 @@ class PairedRows:
             raise ValueError(f"X has {n_rows[0]} rows, but Y has {n_rows[1]} rows.")
 
     def fold(self, function, *args, combine=add_states):
-        """Fold ``function(state, x, y, *args)`` over blocks of the same rows of both.
+        """Fold ``function(state, (x, y), *args)`` over blocks of the same rows of both.
 
         Blocks that cannot be had in any order come one after the other, in this process.
         """
@@ -168,8 +162,8 @@ class PairedRows:
             return self.X.fold(_with_partner, self.Y, function, args, combine=combine)
         state = None
         with np.errstate(invalid="ignore", over="ignore"):
-            for x, y in _aligned(self.X.blocks(), self.Y.blocks()):
-                state = function(state, x, y, *args)
+            for pair in _aligned(self.X.blocks(), self.Y.blocks()):
+                state = function(state, pair, *args)
         return state
 
 
@@ -180,7 +174,7 @@ def _width(X):
 
 def _with_partner(state, block, Y, function, args):
     rows = slice(block.start, block.start + block.values.shape[0])
-    return function(state, block.values, Y.values(rows), *args)
+    return function(state, (block.values, Y.values(rows)), *args)
 
 
 def _aligned(left, right):
