@@ -1,7 +1,5 @@
 """Spectral clustering of many samples, with labels for new ones."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 import numpy as np
@@ -19,7 +17,11 @@ from ._validation import (
     check_landmarks,
 )
 from .linalg.nystroem.features import nystroem_features
-from .linalg.nystroem.spectral_embedding import eigengap, spectral_clusters
+from .linalg.nystroem.spectral_embedding import (
+    cluster_rule,
+    eigengap,
+    spectral_embedding,
+)
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")
@@ -249,26 +251,23 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         nystroem = nystroem_features(
             rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
         )
-        clusters = spectral_clusters(
-            rows,
-            kernel,
-            nystroem,
-            self.n_clusters,
-            n_components,
-            self.assign_labels,
-            n_init=self.n_init,
-            rng=rng,
+        spectrum = spectral_embedding(rows, kernel, nystroem, n_components)
+        embedding_map = spectrum.embedding_map
+        E, lost_to = embedding_map.of_rows(rows)
+        search = {"n_init": self.n_init, "rng": rng}
+        self._rule = cluster_rule(
+            embedding_map, E, lost_to, self.n_clusters, self.assign_labels, **search
         )
-        self.labels_ = clusters.labels
-        self.embedding_ = clusters.embedding
-        self.eigenvalues_ = clusters.spectrum.eigenvalues
+        self.labels_ = self._rule.labels(E, lost_to)
+        self.embedding_ = E
+        self.eigenvalues_ = spectrum.eigenvalues
         self.n_clusters_hint_ = eigengap(self.eigenvalues_)
         self.components_ = nystroem.points
         self.n_landmarks_ = nystroem.points.shape[0]
         self.component_indices_ = nystroem.indices
         self.error_estimate_ = nystroem.error_estimate
-        self._rule = clusters.rule
-        for message in self._doubts(clusters, n_components):
+        n_lost = np.count_nonzero(lost_to >= 0)
+        for message in self._doubts(n_lost, spectrum.n_alone, n_components):
             warn_user(message)
         return self
 
@@ -314,9 +313,9 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 
-    def _doubts(self, clusters, n_components):
+    def _doubts(self, n_lost, n_alone, n_components):
         """Yield the messages that the user is warned with."""
-        n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
+        n_samples, rank = self.embedding_.shape
         n_groups = np.count_nonzero(self.eigenvalues_ > 1 - _SEPARATE)
         widen = (
             "Scale the features to the same spread, or widen the kernel: gamma='scale' "
@@ -324,9 +323,9 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         )
         if not isinstance(self.affinity, str):
             widen = "Scale the features to the same spread, or widen the kernel."
-        if clusters.n_lost > _LOST_SHARE * n_samples:
+        if n_lost > _LOST_SHARE * n_samples:
             yield (
-                f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
+                f"{n_lost} of {n_samples} samples are similar to no landmark, and "
                 "were given the label of the nearest one. Increase n_landmarks (now "
                 f"{self.n_landmarks}). {widen}"
             )
@@ -352,6 +351,6 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.affinity not in ("chi2", "additive_chi2")
         tags.input_tags.positive_only = self.affinity in ("chi2", "additive_chi2")
+        tags.input_tags.sparse = not tags.input_tags.positive_only
         return tags

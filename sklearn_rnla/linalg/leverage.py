@@ -1,7 +1,5 @@
 """Driver: leverage scores, exact or sketched."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral
 

@@ -1,7 +1,5 @@
 """Driver: least squares by sketch-and-precondition."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 
