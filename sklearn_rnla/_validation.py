@@ -1,7 +1,5 @@
 """The edge of every estimator: what a user passes becomes a row matrix, or an error."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np
