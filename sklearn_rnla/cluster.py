@@ -267,8 +267,7 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         self.component_indices_ = nystroem.indices
         self.error_estimate_ = nystroem.error_estimate
         n_lost = np.count_nonzero(lost_to >= 0)
-        for message in self._doubts(n_lost, spectrum.n_alone, n_components):
-            warn_user(message)
+        self._warn_of_doubts(n_lost, spectrum.n_alone, n_components)
         return self
 
     def predict(self, X):
@@ -313,8 +312,8 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 
-    def _doubts(self, n_lost, n_alone, n_components):
-        """Yield the messages that the user is warned with."""
+    def _warn_of_doubts(self, n_lost, n_alone, n_components):
+        """Warn where clusters may not be what the user wants, and of what to do."""
         n_samples, rank = self.embedding_.shape
         n_groups = np.count_nonzero(self.eigenvalues_ > 1 - _SEPARATE)
         widen = (
@@ -324,25 +323,25 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         if not isinstance(self.affinity, str):
             widen = "Scale the features to the same spread, or widen the kernel."
         if n_lost > _LOST_SHARE * n_samples:
-            yield (
+            warn_user(
                 f"{n_lost} of {n_samples} samples are similar to no landmark, and "
                 "were given the label of the nearest one. Increase n_landmarks (now "
                 f"{self.n_landmarks}). {widen}"
             )
         if n_alone > self.n_clusters:
-            yield (
+            warn_user(
                 f"{n_alone} of {n_samples} samples are similar to no other sample, and use "
                 f"up the n_clusters={self.n_clusters} clusters. {widen} If they are "
                 "outliers, remove them."
             )
         elif n_groups > self.n_clusters:
-            yield (
+            warn_user(
                 f"The samples fall into {n_groups} groups that share no affinity, and "
                 f"which of them are the n_clusters={self.n_clusters} clusters is "
                 f"arbitrary. Increase n_clusters. {widen}"
             )
         if rank < n_components:
-            yield (
+            warn_user(
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
                 f"the {n_components} eigenvectors asked for. Remove duplicates from X, "
                 f"increase n_landmarks (now {self.n_landmarks}) or narrow the kernel (for "

@@ -15,7 +15,7 @@ from ..linalg.singular.inverse_krylov import inverse_krylov
 from ..linalg.singular.two_sided_krylov import two_sided_krylov
 from ..operators.scaling import unit_of
 from .arrays import like, to_numpy
-from .compression.inputs import moments_of, root_of
+from .compression.inputs import moments_of, psd_root
 
 # The default ridge, in units of ``n_in / n_samples``, as in `low_rank_factorize`.
 _RIDGE = 0.5
@@ -270,7 +270,7 @@ def _needed_part(W, inputs, ridge, rank, tol, seed):
         return _leading_part(W, rank, tol, seed)
     ridge = _RIDGE * n_in / inputs.count if ridge is None else ridge
     second.flat[:: n_in + 1] += ridge * scale
-    outputs = W @ root_of(second).astype(W.dtype, copy=False)
+    outputs = W @ psd_root(second).astype(W.dtype, copy=False)
     U, _, _, error = _leading_part(outputs, rank, tol, seed)
     return _projected(W, np.ascontiguousarray(U.T), error)
 

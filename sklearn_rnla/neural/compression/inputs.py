@@ -116,7 +116,7 @@ def moments_of(activations, name, width) -> InputMoments:
     return InputMoments(width).add(rows.reshape(-1, width))
 
 
-def root_of(second) -> np.ndarray:
+def psd_root(second) -> np.ndarray:
     """Return L with ``L L^T`` the positive semidefinite matrix `second`."""
     try:
         return np.linalg.cholesky(second)

@@ -13,7 +13,7 @@ from ..._validation import check_rank
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
-from .inputs import moments_of, root_of
+from .inputs import moments_of, psd_root
 
 # The default ridge, in units of ``n_in / n_samples``. On layers and activations of a
 # transformer, 32 to 1024 samples, held-out errors are within 3 % of those of the best.
@@ -136,7 +136,7 @@ class Layer:
         """A matrix whose rank-k approximation is that of the outputs, but for scales."""
         if self.second is None:
             return self.W
-        return self.W @ root_of(self.second + self.ridge * np.eye(len(self.second)))
+        return self.W @ psd_root(self.second + self.ridge * np.eye(len(self.second)))
 
     @property
     def exponent(self) -> float:
@@ -194,6 +194,21 @@ def _ratio(error, norm):
     return float(error / norm) if norm > 0 else 0.0
 
 
+def check_bias(bias, name, length):
+    """Return a bias as an ndarray; None where there is none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `to_numpy`, and when it has another length.
+    """
+    if bias is not None:
+        bias = to_numpy(bias, name, ndim=1)
+        if len(bias) != length:
+            raise ValueError(f"{name} has length {len(bias)}, but {length} is expected.")
+    return bias
+
+
 def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     """Return a layer of checked arrays.
 
@@ -206,12 +221,7 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     n_out, n_in = W.shape
     scale = scale_of(W)
     W = W / scale
-    if bias is not None:
-        bias = to_numpy(bias, f"bias of {name}", ndim=1).astype(np.float64)
-        if len(bias) != n_out:
-            raise ValueError(
-                f"bias of {name} has length {len(bias)}, but there are {n_out} outputs."
-            )
+    bias = check_bias(bias, f"bias of {name}", n_out)
     if activations is None:
         return Layer(W, scale, bias)
     moments = moments_of(activations, f"activations of {name}", n_in)

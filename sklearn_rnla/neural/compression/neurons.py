@@ -11,7 +11,7 @@ from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
 from .inputs import moments_of
-from .layer import NUMBER_OR_SHARE, RIDGE
+from .layer import NUMBER_OR_SHARE, RIDGE, check_bias
 
 # The default ridge, in units of ``n_neurons / n_samples``. A compromise: a transformer
 # wants five times as much, a small network on many samples none.
@@ -89,10 +89,9 @@ class Hidden:
         values = np.maximum(values, 0.0) + ridge * np.trace(self.second) / h
         # ``B^T B`` is the matrix of second moments, and the ridge.
         self.B = np.sqrt(values)[:, np.newaxis] * vectors.T
-        self.target = self.B @ self.B.T
-        if criterion == "outputs":
-            outputs = self.B @ self.W_out.T
-            self.target = outputs @ outputs.T
+        self.outputs = self.B @ self.W_out.T
+        kept = self.outputs if criterion == "outputs" else self.B
+        self.target = kept @ kept.T
 
     def best(self, k) -> np.ndarray:
         """Return k neurons or fewer, the best first.
@@ -121,10 +120,9 @@ class Hidden:
 
     def errors(self, indices) -> np.ndarray:
         """Return the relative errors of the outputs with the first 0, 1, ... of some."""
-        outputs = self.B @ self.W_out.T
         Q = np.linalg.qr(self.B[:, indices])[0]
-        gained = np.cumsum([0.0, *np.square(Q.T @ outputs).sum(axis=1)])
-        total = np.square(outputs).sum()
+        gained = np.cumsum([0.0, *np.square(Q.T @ self.outputs).sum(axis=1)])
+        total = np.square(self.outputs).sum()
         left = np.maximum(total - gained, 0.0)
         return np.sqrt(left / total) if total > 0 else np.zeros_like(left)
 
@@ -229,10 +227,8 @@ def select_neurons(
     h = len(inward)
     if outward.shape[1] != h:
         raise ValueError(f"W_out reads {outward.shape[1]} neurons, but W_in makes {h}.")
-    biases = {"bias_in": (bias_in, h), "bias_out": (bias_out, len(outward))}
-    for name, (bias, length) in biases.items():
-        if bias is not None and len(to_numpy(bias, name, ndim=1)) != length:
-            raise ValueError(f"{name} has length {len(bias)}, but {length} is expected.")
+    old_in = check_bias(bias_in, "bias_in", h)
+    old_out = check_bias(bias_out, "bias_out", len(outward))
     k = count_of(n, h)
     moments = moments_of(activations, "activations", h)
     # A row for each output and place in a filter.
@@ -244,11 +240,11 @@ def select_neurons(
     new_bias = None
     if bias_out is not None:
         lost = outward.reshape(len(outward), h, -1).sum(axis=2) @ hidden.shift(kept, Z)
-        new_bias = like(to_numpy(bias_out, "bias_out") + lost, bias_out)
+        new_bias = like(old_out + lost, bias_out)
     return NeuronSubset(
         kept,
         like(inward[kept], W_in),
-        None if bias_in is None else like(to_numpy(bias_in, "bias_in")[kept], bias_in),
+        None if bias_in is None else like(old_in[kept], bias_in),
         like(new_out, W_out),
         new_bias,
         hidden.lost(kept),

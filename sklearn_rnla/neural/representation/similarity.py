@@ -8,6 +8,7 @@ import numpy as np
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, StrOptions, validated
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
+from ...linalg.dense.pivoting import unit_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
 from ...operators.moments import point_near, shift_rows
@@ -397,9 +398,7 @@ def _unit_columns(A):
     """Return columns of unit length, those that are zero as they are."""
     # Squares of large and small numbers are out of range.
     largest = np.abs(A).max(axis=0, initial=0.0)
-    A = A / np.where(largest > 0, largest, 1.0)
-    norms = np.linalg.norm(A, axis=0)
-    return A / np.where(norms > 0, norms, 1.0)
+    return unit_columns(A / np.where(largest > 0, largest, 1.0))[0]
 
 
 def _angles(Q, W):

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import contextmanager
+from traceback import walk_stack
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -100,12 +101,7 @@ def reads_weight(module, name):
 
 def in_forward_pass() -> bool:
     """Whether a module is being called, up the stack."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is _CALL:
-            return True
-        frame = frame.f_back
-    return False
+    return any(frame.f_code is _CALL for frame, _ in walk_stack(sys._getframe(1)))
 
 
 _CALL = nn.Module._call_impl.__code__

@@ -232,7 +232,7 @@ def test_leading_dimensions_of_activations_are_samples():
         ({"rank": 1, "activations": np.ones((5, 19))}, "as the weights take 20"),
         ({"rank": 1, "activations": np.ones(20)}, r"shape \(20,\)"),
         ({"rank": 1, "activations": np.full((5, 20), np.nan)}, "activations .* NaN"),
-        ({"rank": 1, "bias": np.ones(29)}, "length 29, but there are 30"),
+        ({"rank": 1, "bias": np.ones(29)}, "bias of W has length 29, but 30 is expected"),
     ],
 )
 def test_bad_arguments_are_named(options, message):
