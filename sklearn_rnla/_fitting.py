@@ -1,7 +1,5 @@
 """What surrounds every fit: validation, callbacks, undo on failure, and warnings."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys
@@ -109,11 +107,7 @@ def progress(estimator, step):
     none is set, it does nothing.
     """
     task = getattr(estimator, "_fit_task", None)
-    return _report_nothing if task is None else functools.partial(task.report, step)
-
-
-def _report_nothing():
-    return False
+    return (lambda: False) if task is None else functools.partial(task.report, step)
 
 
 def warn_user(message, category=UserWarning):

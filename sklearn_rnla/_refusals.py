@@ -1,7 +1,5 @@
 """What no estimator and no function takes, and what to pass instead."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -134,4 +132,4 @@ def refuse_not_finite(values, name="X"):
 
 
 def _is_table(block):
-    return sp.issparse(block) or getattr(block, "ndim", None) == 2
+    return getattr(block, "ndim", None) == 2

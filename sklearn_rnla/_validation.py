@@ -1,8 +1,5 @@
 """The edge of every estimator: what a user passes becomes a row matrix, or an error."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -108,14 +105,8 @@ def check_rows(
     if is_read_lazily(X):
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         _check_feature_names(estimator, X, reset=reset)
-        _refuse_empty(rows)
+        _refuse_small(rows, min_samples)
         _check_n_features(estimator, rows, reset=reset)
-        n_samples = rows.shape[0]
-        if n_samples is not None and n_samples < min_samples:
-            raise ValueError(
-                f"Found array with {n_samples} sample(s) (shape={rows.shape}) while a "
-                f"minimum of {min_samples} is required by {type(estimator).__name__}."
-            )
     else:
         options = {"accept_sparse": ("csr", "csc"), "ensure_min_samples": min_samples}
         X = check_features(estimator, X, reset=reset, ensure_all_finite=False, **options)
@@ -351,18 +342,42 @@ def check_reduced(estimator, X, *, accept_sparse=("csr", "csc")):
         Those of `sklearn.utils.validation.check_array`, and when X has not
         ``n_components_`` columns.
     """
-    refuse_masked(X)
-    refuse_containers(X)
     refuse_read_once(X, "X")
+    X = check_in_memory(X, "X", accept_sparse)
+    check_n_reduced(estimator, X)
+    return X
+
+
+def check_in_memory(X, name, accept_sparse=("csr", "csc")):
+    """Return an array or a sparse matrix of finite numbers in single or double precision.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix
+    name : str
+        What errors call it.
+    accept_sparse : tuple of str or False
+        See `sklearn.utils.validation.check_array`.
+
+    Returns
+    -------
+    ndarray or sparse matrix
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `sklearn.utils.validation.check_array`.
+    """
+    refuse_masked(X, name)
+    refuse_containers(X, name)
     X = check_array(
         X,
         accept_sparse=accept_sparse,
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
-        input_name="X",
+        input_name=name,
     )
-    refuse_missing(X, "X")
-    check_n_reduced(estimator, X)
+    refuse_missing(X, name)
     return X
 
 
@@ -400,30 +415,26 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     refuse_containers(A, "A")
     if rereads:
         refuse_read_once(A, "A", instead)
-    if is_read_lazily(A):
-        rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
-        _refuse_empty(rows)
-        return rows
-    refuse_masked(A, "A")
-    A = check_array(
-        A,
-        accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        input_name="A",
-    )
-    refuse_missing(A, "A")
+    lazy = is_read_lazily(A)
+    if not lazy:
+        A = check_in_memory(A, "A")
     rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
-    rows.finite = True
+    if lazy:
+        _refuse_small(rows)
+    else:
+        rows.finite = True
     return rows
 
 
-def _refuse_empty(rows):
-    for size, name in zip(rows.shape, ("sample", "feature"), strict=True):
-        if size == 0:
+def _refuse_small(rows, min_samples=1):
+    """Raise ValueError where there are too few rows or no columns."""
+    for size, least, name in zip(
+        rows.shape, (min_samples, 1), ("sample", "feature"), strict=True
+    ):
+        if size is not None and size < least:
             raise ValueError(
-                f"Found array with 0 {name}(s) (shape={rows.shape}) while a minimum of 1 "
-                "is required."
+                f"Found array with {size} {name}(s) (shape={rows.shape}) while a minimum "
+                f"of {least} is required."
             )
 
 
@@ -435,35 +446,19 @@ def check_rank(name, k, shape):
         )
 
 
-@dataclass(frozen=True)
-class KernelSpec:
-    """The kernel that a user asks for, not yet checked.
-
-    Parameters
-    ----------
-    kernel : str or callable
-        As in `KERNEL_CONSTRAINTS`, as are the others.
-    gamma : float, "scale" or None
-    degree, coef0 : float or None
-    params : dict or None
-        Further parameters.
-    """
-
-    kernel: object
-    gamma: object = None
-    degree: float | None = None
-    coef0: float | None = None
-    params: dict | None = None
-
-
-def check_kernel(spec, rows):
+def check_kernel(rows, kernel, *, params, gamma=None, degree=None, coef0=None):
     """Return the kernel that a user asks for.
 
     Parameters
     ----------
-    spec : KernelSpec
     rows : RowMatrix
         The data, which "scale" is taken from, or the kernel matrix.
+    kernel : str or callable
+        As in `KERNEL_CONSTRAINTS`, as are the others.
+    params : dict or None
+        Further parameters.
+    gamma : float, "scale" or None
+    degree, coef0 : float or None
 
     Returns
     -------
@@ -475,14 +470,13 @@ def check_kernel(spec, rows):
         When a parameter does not belong to the kernel, a kernel matrix is not square, or
         data have negative entries that the kernel does not take.
     """
-    kernel, params = spec.kernel, spec.params or {}
-    given = {"gamma": spec.gamma, "degree": spec.degree, "coef0": spec.coef0}
+    params, given = params or {}, {"gamma": gamma, "degree": degree, "coef0": coef0}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(kernel, str) and kernel != "precomputed":
         if kernel in ("chi2", "additive_chi2"):
             for block in rows.blocks():
                 check_non_negative(block.values, f"the kernel {kernel!r}")
-        if spec.gamma == "scale":
+        if gamma == "scale":
             given["gamma"] = _scale_gamma(rows)
         return Kernel(kernel, {**params, **given})
     if given:

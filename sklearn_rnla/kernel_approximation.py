@@ -16,7 +16,6 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -248,14 +247,14 @@ class NystroemKernel(
     def _fit(self, X):
         """Set the fitted attributes; return the rows and the factorisation of all."""
         rows = check_kernel_rows(self, X, reset=True)
-        spec = KernelSpec(
+        kernel = check_kernel(
+            rows,
             self.kernel,
+            params=self.kernel_params,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            params=self.kernel_params,
         )
-        kernel = check_kernel(spec, rows)
         landmarks, k, tol = check_landmarks(
             self.landmarks,
             self.n_components,

@@ -21,7 +21,6 @@ from ._sklearn import (
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     as_vector,
     check_kernel,
     check_kernel_rows,
@@ -123,15 +122,15 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        spec = KernelSpec(
+        samples = rows.with_weight(None)
+        kernel = check_kernel(
+            samples,
             self.kernel,
+            params=self.kernel_params,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            params=self.kernel_params,
         )
-        samples = rows.with_weight(None)
-        kernel = check_kernel(spec, samples)
         landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "iteration")

@@ -213,7 +213,7 @@ def test_submodules_are_attributes_without_an_import_of_their_own():
 
 def test_names_are_found_when_asked_for():
     assert dir(sklearn_rnla) == sorted(sklearn_rnla.__all__)
-    assert {*sklearn_rnla._MODULES, *sklearn_rnla._SUBMODULES} < {*sklearn_rnla.__all__}
+    assert {*sklearn_rnla._MODULES, *sklearn_rnla._SUBMODULES} < set(sklearn_rnla.__all__)
     for name in sklearn_rnla.__all__:
         assert getattr(sklearn_rnla, name) is not None
     with pytest.raises(AttributeError, match="RandomPCA"):

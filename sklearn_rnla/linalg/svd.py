@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
@@ -42,18 +42,15 @@ class SVD(NamedTuple):
     n_passes: int
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "algorithm": [StrOptions({"auto", "krylov", "subspace", "gram"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_passes": [Interval(Integral, 1, None, closed="left")],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-        "sketch": [StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    algorithm=[StrOptions({"auto", "krylov", "subspace", "gram"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_passes=[Interval(Integral, 1, None, closed="left")],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
+    sketch=[StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def randomized_svd(
     A,
@@ -188,12 +185,9 @@ def _lazy_svd(A, right, k, rng):
     return U, s, V
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    n_jobs=[Integral, None],
 )
 def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     """Compute leading right singular vectors of a matrix that is read once.
