@@ -38,6 +38,17 @@ class ColumnSubset(NamedTuple):
         Which, in the order chosen.
     error_estimate : float
         Estimate of ``||A - C C^+ A||_F / ||A||_F``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import column_subset
+    >>> A = np.random.default_rng(0).standard_normal((50, 3)) @ np.ones((3, 8))
+    >>> subset = column_subset(A, 1, random_state=0)
+    >>> A[:, subset.indices].shape
+    (50, 1)
+    >>> subset.error_estimate < 1e-6
+    True
     """
 
     indices: np.ndarray

@@ -41,6 +41,16 @@ class Eigh(NamedTuple):
         Products with A made, each of one block.
     converged : bool
         Whether the residual norms are within the tolerance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_eigh
+    >>> eigh = randomized_eigh(np.diag([1.0, -5.0, 3.0]), 2, random_state=0)
+    >>> eigh.eigenvalues.round(6)
+    array([-5.,  3.])
+    >>> eigh.converged
+    True
     """
 
     eigenvalues: np.ndarray

@@ -36,6 +36,19 @@ class Interpolation(NamedTuple):
         Z of ``A ~ A[:, columns] Z``; with both, ``A ~ X A[rows][:, columns] Z``.
     error_estimate : float
         Of the approximation, in Frobenius norm relative to A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import interpolative
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 8))
+    >>> result = interpolative(A, 3, of="columns", random_state=0)
+    >>> J, Z = result.column_indices, result.column_interpolation
+    >>> bool(np.allclose(A[:, J] @ Z, A))
+    True
+    >>> result.row_indices is None
+    True
     """
 
     row_indices: np.ndarray | None

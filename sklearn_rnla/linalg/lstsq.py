@@ -38,6 +38,17 @@ class LeastSquares(NamedTuple):
         The one used.
     converged : bool
         Whether the tolerance, or the level of rounding, was reached.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import lstsq
+    >>> A = np.random.default_rng(0).standard_normal((1000, 3))
+    >>> solution = lstsq(A, A @ [1.0, 2.0, 3.0], random_state=0)
+    >>> solution.x.round(6)
+    array([1., 2., 3.])
+    >>> solution.rank, solution.converged
+    (3, True)
     """
 
     x: np.ndarray

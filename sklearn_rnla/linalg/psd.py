@@ -37,6 +37,16 @@ class NystroemEigh(NamedTuple):
         Orthonormal columns.
     error_estimate : float
         Trace of A less the sum of the eigenvalues, relative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import nystroem_eigh
+    >>> eigh = nystroem_eigh(np.diag([4.0, 1.0, 0.0, 0.0]), 2, random_state=0)
+    >>> eigh.eigenvalues.round(6)
+    array([4., 1.])
+    >>> eigh.error_estimate < 1e-6
+    True
     """
 
     eigenvalues: np.ndarray

@@ -32,6 +32,18 @@ class Range(NamedTuple):
     spectral_bound : float
         Exceeds the spectral norm of the error with probability
         ``1 - 10^-n_probes`` at least.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import range_finder
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((100, 5)) @ rng.standard_normal((5, 40))
+    >>> found = range_finder(A, 5, random_state=0)
+    >>> found.Q.shape
+    (100, 5)
+    >>> found.frobenius_error < 1e-6, found.spectral_bound < 1e-6
+    (True, True)
     """
 
     Q: np.ndarray
@@ -48,6 +60,15 @@ class ProjectionError(NamedTuple):
         Its Frobenius norm.
     relative : float
         The same over the Frobenius norm of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import projection_error
+    >>> A = np.diag([4.0, 3.0])
+    >>> error = projection_error(A, np.array([[1.0, 0.0]]))
+    >>> round(error.frobenius, 6), round(error.relative, 6)
+    (3.0, 0.6)
     """
 
     frobenius: float

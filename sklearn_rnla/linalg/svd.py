@@ -33,6 +33,18 @@ class SVD(NamedTuple):
         Estimated excess Frobenius error over the best rank k, relative to its error.
     n_passes : int
         Passes made over A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_svd
+    >>> A = np.random.default_rng(0).standard_normal((100, 20))
+    >>> svd = randomized_svd(A, 3, random_state=0)
+    >>> svd.U.shape, svd.singular_values.shape, svd.Vt.shape
+    ((100, 3), (3,), (3, 20))
+    >>> U, s, Vt = svd[:3]
+    >>> bool(np.allclose(A @ Vt.T, U * s))
+    True
     """
 
     U: np.ndarray
