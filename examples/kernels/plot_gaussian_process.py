@@ -126,6 +126,12 @@ ax.plot(
     label="mean of the observed hours",
 )
 ax.axvspan(260, 274, color="C1", alpha=0.2, lw=0, label="without data")
-ax.set(xlabel="day", ylabel="load", title="The year, day by day", xlim=(0, 365))
+ax.set(
+    xlabel="day",
+    ylabel="load",
+    title="The year, day by day",
+    xlim=(0, 365),
+    ylim=(-3.2, 4.6),
+)
 ax.legend(ncols=3, loc="upper center")
 plt.show()
