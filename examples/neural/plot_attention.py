@@ -3,8 +3,9 @@ Attention on landmarks
 ======================
 
 Softmax attention of n tokens takes n x n weights. On m landmarks
-(:func:`~sklearn_rnla.nystroem_attention`) it takes three small matrices, and time linear in
-n. This example shows what becomes of the weights, and for which tokens that works.
+(:func:`~sklearn_rnla.neural.nystroem_attention`) it takes three small matrices, and time
+linear in n. This example shows what becomes of the weights, and for which tokens that
+works.
 """
 
 # %%
@@ -14,7 +15,7 @@ n. This example shows what becomes of the weights, and for which tokens that wor
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sklearn_rnla import nystroem_attention
+from sklearn_rnla.neural import nystroem_attention
 
 n, d = 384, 16
 rng = np.random.default_rng(0)

@@ -3,8 +3,8 @@ A smaller network without training
 ==================================
 
 A network trained on digits has many more weights than it uses. Here is how that shows in
-its activations, and what is left of its accuracy when :func:`~sklearn_rnla.compress_mlp`
-makes it up to twelve times smaller.
+its activations, and what is left of its accuracy when
+:func:`~sklearn_rnla.neural.compress_mlp` makes it up to twelve times smaller.
 """
 
 # %%
@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_rnla import compress_mlp, low_rank_factorize
+from sklearn_rnla.neural import compress_mlp, low_rank_factorize
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
@@ -80,7 +80,7 @@ plt.show()
 
 # %%
 # The whole network by one budget: how many ranks or neurons each layer keeps is for
-# :func:`~sklearn_rnla.compress_mlp` to say. Labels are not used, and nothing is trained.
+# :func:`~sklearn_rnla.neural.compress_mlp` to say. No labels are used, nothing is trained.
 # For comparison, the largest weights of each matrix are kept, the others set to zero; and
 # as many random neurons are kept as it keeps chosen ones.
 

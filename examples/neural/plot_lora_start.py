@@ -3,8 +3,8 @@ Adapters: what low-rank training starts from
 ============================================
 
 A network that knows one task is adapted to another by training low-rank adapters of its
-layers, all else frozen. :func:`~sklearn_rnla.lora_init` says which part of the weights an
-adapter starts from. This example compares the starts on a small network of torch.
+layers, all else frozen. :func:`~sklearn_rnla.neural.lora_init` says which part of the
+weights an adapter starts from. This example compares the starts on a small torch network.
 """
 
 # %%

@@ -19,12 +19,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_rnla import (
-    RandomizedPCA,
-    linear_cka,
-    representation_spectrum,
-    subspace_overlap,
-)
+from sklearn_rnla import RandomizedPCA
+from sklearn_rnla.neural import linear_cka, representation_spectrum, subspace_overlap
 from sklearn_rnla.plotting import SimilarityDisplay, SpectrumDisplay
 
 X, y = load_digits(return_X_y=True)

@@ -12,6 +12,8 @@ classifier that sees the projection only.
 # Documents of 50 words out of 20 000. Two thirds of the words are common to all documents,
 # the others are from the 500 words of one of five topics.
 
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import scipy.sparse as sp
@@ -101,10 +103,14 @@ right.legend(loc="lower left")
 plt.show()
 
 # %%
-# A classifier on the projected documents, which takes the topic whose mean is nearest. A
-# few hundred components tell the topics apart nearly as well as all words do.
+# A classifier on the projected documents, which takes the topic whose mean is nearest. These
+# topics differ in few words, so that each doubling of the components helps: 1600 of them
+# find the topic of 19 documents in 20, where all 20 000 words always do.
 
 train, test = slice(0, 1000), slice(1000, None)
+# Most words do not occur in some topic, of which the classifier warns.
+warnings.simplefilter("ignore", UserWarning)
+
 full = NearestCentroid().fit(X[train], topic[train]).score(X[test], topic[test])
 scores = []
 for k in (*sizes, 1600):
