@@ -103,9 +103,9 @@ right.legend(loc="lower left")
 plt.show()
 
 # %%
-# A classifier on the projected documents, which takes the topic whose mean is nearest. These
-# topics differ in few words, so that each doubling of the components helps: 1600 of them
-# find the topic of 19 documents in 20, where all 20 000 words always do.
+# A classifier on the projected documents, which takes the topic whose mean is nearest.
+# These topics differ in few words, so that each doubling of the components helps: 1600 of
+# them find the topic of 19 documents in 20, where all 20 000 words always do.
 
 train, test = slice(0, 1000), slice(1000, None)
 # Most words do not occur in some topic, of which the classifier warns.
