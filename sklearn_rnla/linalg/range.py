@@ -105,15 +105,15 @@ def range_finder(
         Number of basis vectors: the rank wanted plus oversampling, at most
         ``min(A.shape)``.
     n_power_iterations : int, default=0
-        Passes of subspace iteration first, for a slowly decaying spectrum.
+        Number of passes of subspace iteration before, for a slowly decaying spectrum.
     sketch : {"gaussian", "sparse_sign", "srtt"}, default="gaussian"
         Distribution of the test matrix.
     n_probes : int, default=10
-        Independent Gaussian vectors that measure the error.
+        Number of independent Gaussian vectors that measure the error.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -128,8 +128,8 @@ def range_finder(
     Notes
     -----
     Halko, Martinsson & Tropp (2011), algorithms 4.1 and 4.4; the expected errors are those
-    of theorems 10.5 and 10.6, the bound is equation 4.3 with alpha = 10. One pass, and one
-    for each power iteration. The probes ride on the last.
+    of theorems 10.5 and 10.6, the bound is equation 4.3 with alpha = 10. It makes one pass
+    and one more for each power iteration; the probes are multiplied in the last pass.
 
     Examples
     --------
@@ -192,13 +192,13 @@ def projection_error(A, V, *, n_jobs=None):
     V : array-like of shape (k, n_columns)
         Orthonormal rows, such as ``components_``.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
 
     Returns
     -------
     ProjectionError
-        ``(frobenius, relative)``. A difference of squares: errors below
-        ``sqrt(eps)`` relative are rounding.
+        ``(frobenius, relative)``. They come from a difference of squares, so relative
+        errors below ``sqrt(eps)`` are rounding.
 
     Raises
     ------

@@ -204,7 +204,7 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : callable
         Returns the rule: RandomPivots, GreedyPivots or GivenPivots.
     tol : float
@@ -284,7 +284,7 @@ def _factor(A, k, pivots, tol, floor, report):
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : RandomPivots, GreedyPivots or GivenPivots
         How they are chosen.
     tol : float
