@@ -100,7 +100,7 @@ def column_subset(
     Returns
     -------
     ColumnSubset
-        ``(indices, error_estimate)``, with fewer columns than asked for if the rank is less.
+        ``(indices, error_estimate)``. There are fewer columns if A has lower rank.
 
     Raises
     ------
