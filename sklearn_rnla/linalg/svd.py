@@ -32,7 +32,19 @@ class SVD(NamedTuple):
     error_estimate : float
         Estimated excess Frobenius error over the best rank k, relative to its error.
     n_passes : int
-        Passes made over A.
+        Number of passes made over A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_svd
+    >>> A = np.random.default_rng(0).standard_normal((100, 20))
+    >>> svd = randomized_svd(A, 3, random_state=0)
+    >>> svd.U.shape, svd.singular_values.shape, svd.Vt.shape
+    ((100, 3), (3,), (3, 20))
+    >>> U, s, Vt = svd[:3]
+    >>> bool(np.allclose(A @ Vt.T, U * s))
+    True
     """
 
     U: np.ndarray
@@ -76,27 +88,26 @@ def randomized_svd(
     algorithm : {"auto", "krylov", "subspace", "gram"}, default="auto"
         As in `RandomizedPCA`.
     tol : float, default=1e-3
-        Excess Frobenius error, relative to that of the best rank `n_components`, at which
-        passes stop.
+        Stop once the Frobenius error is at most this fraction above the best possible for
+        this rank (0.001 means 0.1 %).
     max_passes : int, default=20
-        Most passes of the iteration.
+        Maximum number of passes of the iteration.
     n_oversamples : int, default=None
-        Vectors iterated beyond those wanted; None is at least 8.
+        Number of vectors to iterate beyond those wanted. None means at least 8.
     sketch : {"row_sampling", "gaussian", "sparse_sign", "srtt"}, default="row_sampling"
-        What the iteration starts from.
+        What the iteration starts from, as in `RandomizedPCA`.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     SVD
-        ``(U, singular_values, Vt, error_estimate, n_passes)``. Of a dask array, U is a lazy
-        one, and its columns are orthonormal where the singular values are not lost in
-        rounding.
+        ``(U, singular_values, Vt, error_estimate, n_passes)``. For a dask array, U is lazy,
+        and its columns are orthonormal where the singular values are above rounding error.
 
     Raises
     ------
@@ -199,9 +210,9 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     n_components : int
         Number of singular values and vectors, at most n_columns.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------

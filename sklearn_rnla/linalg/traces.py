@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from ..operators.psd_matrix import check_psd
 from ..operators.scaling import scale_of
 
@@ -81,10 +81,7 @@ class LogDeterminant(NamedTuple):
     n_products: int
 
 
-@validate_params(
-    {"n_products": _N_PRODUCTS, "assume_a": [StrOptions({"gen", "pos"})]},
-    prefer_skip_nested_validation=True,
-)
+@validated(n_products=_N_PRODUCTS, assume_a=[StrOptions({"gen", "pos"})])
 def trace(A, n_products=100, *, assume_a="gen", random_state=None):
     """Estimate the trace of a matrix by a few of its products.
 
@@ -229,7 +226,7 @@ def _xnystrace_of(n, R, core, gram):
     return np.sum(F * F) + np.mean(rest - lost)
 
 
-@validate_params({"n_products": _N_PRODUCTS}, prefer_skip_nested_validation=True)
+@validated(n_products=_N_PRODUCTS)
 def diagonal(A, n_products=100, *, random_state=None):
     """Estimate the diagonal of a matrix by a few of its products.
 
@@ -304,13 +301,7 @@ def _xdiag(A, m, rng):
     return rest - QS * (image @ S)
 
 
-@validate_params(
-    {
-        "n_products": _N_PRODUCTS,
-        "tol": [Interval(Real, 0, None, closed="neither")],
-    },
-    prefer_skip_nested_validation=True,
-)
+@validated(n_products=_N_PRODUCTS, tol=[Interval(Real, 0, None, closed="neither")])
 def log_det(A, n_products=1000, *, tol=1e-3, random_state=None):
     """Estimate the logarithm of the determinant of a positive definite matrix.
 

@@ -52,6 +52,16 @@ class CenteredMatrix:
         Passes over the rows made so far.
     stopped : bool
         Whether `report` has asked to stop, after the last of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
+    >>> A = np.array([[1.0, 2.0], [3.0, 6.0]])
+    >>> matrix = CenteredMatrix(as_row_matrix(A))
+    >>> matrix.gram()
+    array([[2., 4.],
+           [4., 8.]])
     """
 
     def __init__(self, rows, *, center=True, report=None):

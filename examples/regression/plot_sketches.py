@@ -52,7 +52,10 @@ seeds = range(9)
 
 fig, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
 for ax, Q, name in zip(
-    axes, (incoherent, coherent), ("a random subspace", "a coherent subspace"), strict=True
+    axes,
+    (incoherent, coherent),
+    ("Distortion of a random subspace", "Distortion of a coherent subspace"),
+    strict=True,
 ):
     leverage = tuple(np.sum(Q**2, axis=1) / d)
     families = sketches | {
@@ -77,7 +80,7 @@ for ax, Q, name in zip(
 axes[0].set(ylabel="distortion, median of 9 seeds", yticks=[0.2, 0.5, 1, 2, 5])
 axes[0].yaxis.set_major_formatter(ScalarFormatter())
 handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside right center", frameon=False)
+fig.legend(handles, labels, loc="outside right center")
 plt.show()
 
 # %%
@@ -104,10 +107,10 @@ for marker, (label, family) in zip("os^D", sketches.items(), strict=True):
 ax.set(
     xlabel=r"sketch size $\ell$",
     ylabel="time to draw and apply (ms)",
-    title=f"a matrix of {n} x {A.shape[1]}",
+    title=f"Time to sketch a matrix of {n} x {A.shape[1]}",
 )
 ax.set_xticks(sizes, labels=sizes)
 ax.minorticks_off()
 ax.set_ylim(top=10 * ax.get_ylim()[1])
-ax.legend(frameon=False, ncols=2, loc="upper center")
+ax.legend(ncols=2, loc="upper center")
 plt.show()

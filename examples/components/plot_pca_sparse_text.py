@@ -16,6 +16,7 @@ products, so both decompositions are had from the sparse matrix as it is.
 import matplotlib.pyplot as plt
 import numpy as np
 import scipy.sparse as sp
+from matplotlib.colors import ListedColormap
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from sklearn_rnla import RandomizedPCA
@@ -74,17 +75,21 @@ mean = np.asarray(X.mean(axis=0)).ravel()
 cosine = abs(lsa.components_[0] @ mean) / np.linalg.norm(mean)
 print(f"cosine of LSA's first direction with the mean: {cosine:.3f}")
 
+colors = ListedColormap([f"C{i}" for i in range(n_topics)])
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
 for ax, points, name in zip(
     axes,
     (points_lsa, points_pca),
-    ("LSA: with_mean=False", "PCA: with_mean=True"),
+    (
+        "LSA (with_mean=False): the first direction is the mean",
+        "PCA: every direction tells topics apart",
+    ),
     strict=True,
 ):
-    dots = ax.scatter(*points[:, :2].T, c=label, cmap="Dark2", s=3, alpha=0.5, vmax=7)
+    dots = ax.scatter(*points[:, :2].T, c=label, cmap=colors, s=3, alpha=0.5)
     ax.axhline(0, color="0.7", lw=0.8, zorder=0)
     ax.axvline(0, color="0.7", lw=0.8, zorder=0)
     ax.set(title=name, xlabel="first direction", ylabel="second direction")
 handles, names = dots.legend_elements(alpha=1)
-fig.legend(handles, names, title="topic", loc="outside right center", frameon=False)
+fig.legend(handles, names, title="topic", loc="outside right center")
 plt.show()

@@ -3,8 +3,8 @@ A smaller network without training
 ==================================
 
 A network trained on digits has many more weights than it uses. Here is how that shows in
-its activations, and what is left of its accuracy when :func:`~sklearn_rnla.compress_mlp`
-makes it up to twelve times smaller.
+its activations, and what is left of its accuracy when
+:func:`~sklearn_rnla.neural.compress_mlp` makes it up to twelve times smaller.
 """
 
 # %%
@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_rnla import compress_mlp, low_rank_factorize
+from sklearn_rnla.neural import compress_mlp, low_rank_factorize
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
@@ -51,13 +51,15 @@ spectra = {
     "inputs": H - H.mean(axis=0),
     "outputs": (H - H.mean(axis=0)) @ W.T,
 }
-colors = {"weights": "#0072b2", "inputs": "0.5", "outputs": "#d55e00"}
+colors = {"weights": "C0", "inputs": "0.5", "outputs": "C1"}
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for name, matrix in spectra.items():
     s = np.linalg.svd(matrix, compute_uv=False)[:100]
     axes[0].semilogy(s / s[0], label=name, color=colors[name])
-axes[0].set(xlabel="index", ylabel="singular value, relative", title="second layer")
-axes[0].legend(frameon=False)
+axes[0].set(
+    xlabel="index", ylabel="singular value, relative", title="Spectra of the second layer"
+)
+axes[0].legend()
 
 ranks = [2, 4, 8, 12, 16, 24, 32, 48, 64, 85]
 spread = np.linalg.norm(spectra["outputs"])
@@ -69,14 +71,16 @@ for name, seen in (("weights", None), ("outputs", H)):
         lost.append(np.linalg.norm(D) / spread)
     axes[1].semilogy(ranks, lost, "o-", label=f"best for {name}", color=colors[name])
 axes[1].axvline(found.break_even, color="0.7", ls=":")
-axes[1].annotate("break-even", (found.break_even, 0.5), ha="right", color="0.4")
-axes[1].set(xlabel="rank", ylabel="error of outputs, relative")
-axes[1].legend(frameon=False, loc="lower left")
+axes[1].annotate("break-even ", (found.break_even, 1.0), ha="right", color="0.4")
+axes[1].set(
+    xlabel="rank", ylabel="error of outputs, relative", title="Error of its outputs by rank"
+)
+axes[1].legend(loc="lower left")
 plt.show()
 
 # %%
 # The whole network by one budget: how many ranks or neurons each layer keeps is for
-# :func:`~sklearn_rnla.compress_mlp` to say. Labels are not used, and nothing is trained.
+# :func:`~sklearn_rnla.neural.compress_mlp` to say. No labels are used, nothing is trained.
 # For comparison, the largest weights of each matrix are kept, the others set to zero; and
 # as many random neurons are kept as it keeps chosen ones.
 
@@ -107,9 +111,9 @@ ways = {
     "random neurons": random_neurons,
 }
 styles = {
-    "neurons": {"color": "#009e73", "marker": "D"},
-    "low rank, activations": {"color": "#d55e00", "marker": "o"},
-    "low rank, weights alone": {"color": "#0072b2", "marker": "s"},
+    "neurons": {"color": "C2", "marker": "D"},
+    "low rank, activations": {"color": "C1", "marker": "o"},
+    "low rank, weights alone": {"color": "C0", "marker": "s"},
     "largest weights": {"color": "0.5", "marker": "x", "ls": "--"},
     "random neurons": {"color": "0.7", "marker": "+", "ls": ":"},
 }
@@ -121,9 +125,10 @@ for name, compress in ways.items():
 ax.axhline(network.score(X_test, y_test), color="k", lw=0.8)
 ax.annotate("as trained", (12, network.score(X_test, y_test) + 0.01), ha="right")
 ax.set(xscale="log", xlabel="times fewer weights", ylabel="accuracy", ylim=(0.25, 1.04))
+ax.set_title("A network for digits, compressed and not trained again")
 ax.set_xticks(compressions, [str(c) for c in compressions])
 ax.minorticks_off()
-ax.legend(frameon=False, loc="lower left")
+ax.legend(loc="lower left")
 plt.show()
 
 # %%

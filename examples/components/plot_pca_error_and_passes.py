@@ -68,7 +68,10 @@ for ax, (name, A) in zip(axes, matrices.items(), strict=True):
     ax.set(title=name, xlabel="passes over the data", xlim=(0.7, 6.3), ylim=(1e-13, 10))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 axes[0].set_ylabel("excess error")
-axes[0].legend(loc="center right", frameon=False)
+fig.suptitle(
+    "RandomizedPCA, 20 components of 4000 x 500, by the fall of the singular values"
+)
+axes[0].legend(loc="lower right")
 plt.show()
 
 # %%
@@ -87,10 +90,15 @@ for name, A in matrices.items():
     left.semilogx(tolerances, [pca.n_passes_ for pca in fits], "o-", label=name)
     right.loglog(tolerances, truth, "o-", label=name)
 right.loglog(tolerances, tolerances, color="0.5", lw=1, ls=":", label="tol")
-left.set(xlabel="tol", ylabel="passes over the data", ylim=(0, None))
+left.set(
+    xlabel="tol",
+    ylabel="passes over the data",
+    ylim=(0, 8.5),
+    title="What a smaller tol costs",
+)
 left.yaxis.set_major_locator(MaxNLocator(integer=True))
 left.invert_xaxis()
-left.legend(frameon=False)
-right.set(xlabel="tol", ylabel="true excess error")
-right.legend(frameon=False)
+left.legend(loc="upper left")
+right.set(xlabel="tol", ylabel="true excess error", title="What it leaves")
+right.legend()
 plt.show()

@@ -3,9 +3,9 @@ Least squares where the normal equations fail
 =============================================
 
 A polynomial of high degree, fitted to many measurements, is an ill-conditioned least
-squares problem. Normal equations lose the coefficients, and solvers that keep them are
-slow. This example shows where, and that :class:`~sklearn_rnla.SketchedRidge` keeps them in
-less time.
+squares problem. Normal equations are the fastest way to solve it, and lose the
+coefficients; orthogonal factorisations keep them, and are slow.
+:class:`~sklearn_rnla.SketchedRidge` keeps them too, at a price between the two.
 """
 
 # %%
@@ -46,9 +46,9 @@ def solve_sketched(X, y):
 
 
 solvers = {
-    "gelsd": (solve_gelsd, {"color": "#e69f00", "marker": "s"}),
-    "Ridge, cholesky": (solve_cholesky, {"color": "#d55e00", "marker": "^"}),
-    "SketchedRidge": (solve_sketched, {"color": "#0072b2", "marker": "o"}),
+    "gelsd": (solve_gelsd, {"color": "C3", "marker": "s"}),
+    "Ridge, cholesky": (solve_cholesky, {"color": "C1", "marker": "^"}),
+    "SketchedRidge": (solve_sketched, {"color": "C0", "marker": "o"}),
 }
 
 # %%
@@ -82,12 +82,14 @@ n_features = 120
 spectrum = np.logspace(0, -8, n_features)
 Q = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
 wide = (rng.standard_normal((40_000, n_features)) * spectrum) @ Q
-target = wide @ rng.standard_normal(n_features)
-seconds = {}
+true_coef = rng.standard_normal(n_features)
+target = wide @ true_coef
+seconds, lost = {}, {}
 for name, (solve, _) in solvers.items():
     start = perf_counter()
-    solve(wide, target)
+    coef = solve(wide, target)
     seconds[name] = perf_counter() - start
+    lost[name] = np.linalg.norm(coef - true_coef) / np.linalg.norm(true_coef)
 
 fig, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4), layout="constrained", width_ratios=[3, 2]
@@ -100,18 +102,24 @@ left.set(
     xlabel="condition number, as SketchedRidge tells it",
     ylabel="relative error of the coefficients",
     ylim=(1e-17, 1e3),
-    title="polynomials of degree 4 to 24",
+    title="What is lost: polynomials of degree 4 to 24",
 )
-left.legend(frameon=False, loc="lower right")
+left.legend(loc="lower right")
 colors = [style["color"] for _, style in solvers.values()]
 bars = right.barh(list(seconds), list(seconds.values()), color=colors)
-right.bar_label(bars, fmt="%.2f s", padding=3)
-right.margins(x=0.2)
+labels = [f"{seconds[name]:.2f} s, error {lost[name]:.0e}" for name in solvers]
+right.bar_label(bars, labels, padding=3)
+right.margins(x=0.7)
 right.invert_yaxis()
-right.set(xlabel="seconds", title="40 000 x 120, condition 1e8")
+right.set(xlabel="seconds", title="What it costs: 40 000 x 120, condition 1e8")
 plt.show()
 
 # %%
+# :class:`~sklearn.linear_model.Ridge` is the fastest, and its coefficients are wrong in
+# every digit on this problem. What the additional time of ``SketchedRidge`` buys is the
+# accuracy of gelsd, in less than half the time of gelsd. Where the condition number is far
+# below 1e8, the normal equations are accurate too: stay with them.
+#
 # ``error_estimate_`` says how far the fitted values are from the best ones, relative to the
 # targets, rounding included; and ``condition_`` what is to be expected of the coefficients.
 

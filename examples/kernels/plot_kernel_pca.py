@@ -48,7 +48,7 @@ exact = KernelPCA(k, kernel="rbf", gamma=gamma).fit(train)
 
 embeddings = {
     "KernelPCA of scikit-learn": exact.transform(test),
-    "300 landmarks": recipe.transform(test),
+    "NystroemKernel and RandomizedPCA, 300 landmarks": recipe.transform(test),
 }
 reference = embeddings["KernelPCA of scikit-learn"]
 fig, axes = plt.subplots(
@@ -77,11 +77,15 @@ for m in sizes:
     bound.append(kernel.error_estimate_ * len(train) / whole)
 fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.loglog(sizes, bound, "k:", label="bound by error_estimate_")
-ax.loglog(sizes, short, "o-", color="#0072b2", label="what is lost")
-ax.set(xlabel="landmarks", ylabel=f"variance of {k} components, relative loss")
+ax.loglog(sizes, short, "o-", color="C0", label="what is lost")
+ax.set(
+    xlabel="landmarks",
+    ylabel="variance lost, relative",
+    title=f"Kernel PCA on landmarks: what {k} components lose",
+)
 ax.set_xticks(sizes, labels=sizes)
 ax.minorticks_off()
-ax.legend(frameon=False)
+ax.legend()
 plt.show()
 
 # %%
@@ -108,5 +112,5 @@ for row, (name, images) in zip(
     for ax, image in zip(row, images, strict=False):
         ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
-fig.suptitle("with the root mean squared error of all test images")
+fig.suptitle("Noise removed by kernel PCA; the numbers are RMSE over all test images")
 plt.show()

@@ -98,33 +98,26 @@ fig, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4), width_ratios=[3, 2], layout="constrained"
 )
 styles = {
-    "array": (5, "-"),
-    "memmap": (3, "-"),
-    "iterator": (1.5, "-"),
-    "partial_fit": (1, ":"),
-}
-colors = {
-    "array": "#c6dbef",
-    "memmap": "#6baed6",
-    "iterator": "#08519c",
-    "partial_fit": "#fdae6b",
+    "array": {"color": "C5", "lw": 6, "alpha": 0.5},
+    "memmap": {"color": "C0", "lw": 2},
+    "iterator": {"color": "C1", "ls": "", "marker": "o", "markevery": 20},
+    "partial_fit": {"color": "k", "ls": "", "marker": "x", "markevery": (10, 20)},
 }
 for name, pca in fits.items():
-    width, dash = styles[name]
     curves = pca.components_ + 0.35 * np.arange(k)[::-1, np.newaxis]
-    lines = left.plot(channel, curves.T, color=colors[name], lw=width, ls=dash)
+    lines = left.plot(channel, curves.T, ms=4, **styles[name])
     lines[0].set_label(name)
 left.set(
     xlabel="channel",
     yticks=0.35 * np.arange(k)[::-1],
     yticklabels=[f"component {j + 1}" for j in range(k)],
-    title="the components, shifted apart",
+    title="Four fits of the same data: their components",
 )
-left.set_ylim(-0.25, 1.5)
+left.set_ylim(-0.25, 1.6)
 left.legend(loc="upper center", ncols=4)
 
 megabytes = [size / 1e6 for size in peak_bytes.values()]
-bars = right.barh(list(peak_bytes), megabytes, color="#6baed6")
+bars = right.barh(list(peak_bytes), megabytes, color="C0")
 right.bar_label(bars, fmt="%.0f MB", padding=3)
 right.axvline(file_size / 1e6, color="0.4", ls="--", lw=1)
 right.annotate(
@@ -136,7 +129,11 @@ right.annotate(
     ha="right",
     va="center",
 )
-right.set(xlabel="largest allocation during fit (MB)", xlim=(0, 1.5 * max(megabytes)))
+right.set(
+    xlabel="largest allocation during fit (MB)",
+    xlim=(0, 1.5 * max(megabytes)),
+    title="Memory of each fit",
+)
 right.invert_yaxis()
 plt.show()
 

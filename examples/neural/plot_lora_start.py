@@ -3,8 +3,8 @@ Adapters: what low-rank training starts from
 ============================================
 
 A network that knows one task is adapted to another by training low-rank adapters of its
-layers, all else frozen. :func:`~sklearn_rnla.lora_init` says which part of the weights an
-adapter starts from. This example compares the starts on a small network of torch.
+layers, all else frozen. :func:`~sklearn_rnla.neural.lora_init` says which part of the
+weights an adapter starts from. This example compares the starts on a small torch network.
 """
 
 # %%
@@ -107,9 +107,9 @@ def adapted(method, n_steps=100):
 
 
 styles = {
-    "principal": {"color": "#0072b2"},
-    "activation": {"color": "#009e73", "ls": "--"},
-    "residual": {"color": "#e69f00", "ls": "-."},
+    "principal": {"color": "C0"},
+    "activation": {"color": "C2", "ls": "--"},
+    "residual": {"color": "C3", "ls": "-."},
     "random": {"color": "k", "ls": ":"},
 }
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -118,8 +118,12 @@ for method, style in styles.items():
     merge_lora(copy)
     print(f"{method:10s} {accuracy(copy, task_b):.3f} of the turned digits right")
     ax.semilogy(losses, label=method, lw=2, **style)
-ax.set(xlabel="training step", ylabel="loss on turned digits")
-ax.legend(title="start", frameon=False)
+ax.set(
+    xlabel="training step",
+    ylabel="loss on turned digits",
+    title="Adapters of rank 4 in training",
+)
+ax.legend(title="start")
 plt.show()
 
 # %%

@@ -74,25 +74,64 @@ for name, part in [("scattered hours", scattered & ~missing), ("gap", missing)]:
     width = 3.92 * std[part].mean()
     print(f"{name}: {inside[part].mean():.1%} inside, mean width {width:.2f}")
 
-shown = (days > 250) & (days < 284)
-fig, (top, bottom) = plt.subplots(2, figsize=(9, 6), layout="constrained")
-top.plot(days[known], load[known], ".", ms=1, color="0.6")
-top.plot(days, mean, lw=0.4, color="C0")
-top.set(xlabel="day", ylabel="load", title="A year, and its posterior mean")
-bottom.plot(
-    days[shown & known], load[shown & known], ".", ms=3, color="0.3", label="observed"
+
+def show(ax, first, last):
+    """Draw some days: the hours, the posterior mean and its 95 % interval."""
+    part = (days >= first) & (days < last)
+    ax.fill_between(
+        days[part],
+        (mean - 1.96 * std)[part],
+        (mean + 1.96 * std)[part],
+        color="C0",
+        alpha=0.25,
+        lw=0,
+        label="95 % interval",
+    )
+    ax.plot(days[part], mean[part], color="C0", label="mean")
+    seen, unseen = part & known, part & ~known
+    ax.plot(days[seen], load[seen], ".", ms=4, color="0.3", label="observed hours")
+    ax.plot(days[unseen], load[unseen], ".", ms=4, color="C1", label="hours left out")
+    ax.set(xlabel="day", xlim=(first, last))
+
+
+fig, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
+top, bottom = axes
+show(top[0], 14, 21)
+show(top[1], 196, 203)
+top[0].set(title="A week in January: a large daily profile", ylabel="load")
+top[1].set(title="A week in July: a small one")
+grid = bottom[0].get_gridspec()
+for ax in bottom:
+    ax.remove()
+gap = fig.add_subplot(grid[1, :])
+show(gap, 253, 281)
+gap.set(title="Two weeks without data", ylabel="load")
+fig.legend(*gap.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+plt.show()
+
+# %%
+# The whole year, as daily means: the season, and the weather that comes and goes on top.
+
+fig, ax = plt.subplots(figsize=(10, 3.2), layout="constrained")
+daily = mean.reshape(-1, 24).mean(axis=1)
+observed = np.where(known, load, np.nan).reshape(-1, 24)
+enough = np.sum(np.isfinite(observed), axis=1) > 12
+ax.plot(np.arange(365), daily, color="C0", label="posterior mean of the day")
+ax.plot(
+    np.flatnonzero(enough),
+    np.nanmean(observed[enough], axis=1),
+    ".",
+    ms=4,
+    color="0.3",
+    label="mean of the observed hours",
 )
-bottom.plot(days[missing], load[missing], ".", ms=3, color="C3", label="held out")
-bottom.plot(days[shown], mean[shown], color="C0", lw=1, label="mean")
-bottom.fill_between(
-    days[shown],
-    (mean - 1.96 * std)[shown],
-    (mean + 1.96 * std)[shown],
-    color="C0",
-    alpha=0.25,
-    lw=0,
-    label="95 % interval",
+ax.axvspan(260, 274, color="C1", alpha=0.2, lw=0, label="without data")
+ax.set(
+    xlabel="day",
+    ylabel="load",
+    title="The year, day by day",
+    xlim=(0, 365),
+    ylim=(-3.2, 4.6),
 )
-bottom.set(xlabel="day", ylabel="load", title="Two weeks without data", ylim=(-3.5, 3.2))
-bottom.legend(ncols=4, fontsize=8, loc="upper center")
+ax.legend(ncols=3, loc="upper center")
 plt.show()

@@ -43,11 +43,11 @@ points = np.concatenate([clusters, rng.uniform(-1, 1, size=(200, 2))])
 sizes = [20, 40, 80, 160, 320]
 seeds = range(3)
 styles = {
-    "uniform": {"color": "#e69f00", "marker": "s"},
-    "leverage": {"color": "#56b4e9", "marker": "v"},
-    "greedy": {"color": "#cc79a7", "marker": "^"},
-    "kmeans": {"color": "#009e73", "marker": "D"},
-    "rpcholesky": {"color": "#0072b2", "marker": "o"},
+    "uniform": {"color": "C3", "marker": "s"},
+    "leverage": {"color": "C5", "marker": "v"},
+    "greedy": {"color": "C4", "marker": "^"},
+    "kmeans": {"color": "C2", "marker": "D"},
+    "rpcholesky": {"color": "C0", "marker": "o"},
 }
 
 
@@ -68,8 +68,8 @@ def mean_errors(kind, X, **parameters):
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 for ax, X, gamma, name in (
-    (axes[0], digits, 0.02, "digits: even"),
-    (axes[1], points, 5.0, "points in the plane: uneven"),
+    (axes[0], digits, 0.02, "Kernel of the digits (even)"),
+    (axes[1], points, 5.0, "Kernel of points in the plane (uneven)"),
 ):
     for landmarks, style in styles.items():
         errors = mean_errors(NystroemKernel, X, gamma=gamma, landmarks=landmarks)
@@ -84,7 +84,7 @@ for ax, X, gamma, name in (
     ax.minorticks_off()
 axes[0].set(ylabel="relative trace error, mean of 3 seeds", ylim=(3e-4, 0.15))
 axes[1].set_ylim(1e-12, 1)
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
 plt.show()
 
 # %%
@@ -104,7 +104,7 @@ for ax, landmarks in zip(axes, ("uniform", "kmeans", "rpcholesky"), strict=True)
     style = styles[landmarks] | {"markeredgecolor": "k", "markeredgewidth": 0.5}
     ax.plot(*kernel.components_.T, ls="", ms=6, **style)
     ax.set(
-        title=f"{landmarks}: error {kernel.error_estimate_:.1e}",
+        title=f"60 landmarks, {landmarks}: error {kernel.error_estimate_:.1e}",
         xticks=[],
         yticks=[],
         aspect="equal",
@@ -124,7 +124,7 @@ kinds = {
         lambda k, seed: NystroemRidgeClassifier(
             alphas=alphas, gamma=gamma, n_landmarks=k, random_state=seed
         ),
-        {"color": "#d55e00", "marker": "P"},
+        {"color": "C1", "marker": "P"},
     ),
     "NystroemKernel, LogisticRegression": (
         lambda k, seed: make_pipeline(
@@ -150,10 +150,15 @@ for name, (make, style) in kinds.items():
     ax.semilogx(sizes, 1 - np.mean(scores, axis=1), label=name, ms=6, **style)
 exact = SVC(C=10, gamma=gamma).fit(digits, label).score(digits_test, label_test)
 ax.axhline(1 - exact, color="0.5", ls=":", label="SVC, no approximation")
-ax.set(xlabel="landmarks", ylabel="share of errors on test digits", ylim=(0, None))
+ax.set(
+    xlabel="landmarks",
+    ylabel="share of errors on test digits",
+    ylim=(0, None),
+    title="Digits classified by kernel features",
+)
 ax.set_xticks(sizes, labels=sizes)
 ax.minorticks_off()
-ax.legend(frameon=False)
+ax.legend()
 plt.show()
 
 # %%

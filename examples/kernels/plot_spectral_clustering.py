@@ -46,7 +46,7 @@ print(f"adjusted Rand index of k-means: {adjusted_rand_score(group, means.labels
 # ``predict`` takes the eigenvectors to new points. Where it meets the end of what the
 # samples say, far from them all, the label is that of the nearest landmark.
 
-colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]
+colors = ["C0", "C1", "C2", "C4"]
 low, high = X.min(axis=0) - 0.4, X.max(axis=0) + 0.4
 x, y = np.meshgrid(np.linspace(low[0], high[0], 270), np.linspace(low[1], high[1], 140))
 grid = np.column_stack([x.ravel(), y.ravel()]).astype(np.float32)
@@ -54,8 +54,8 @@ shown = np.random.default_rng(0).choice(n, 4000, replace=False)
 
 fig, axes = plt.subplots(2, 1, figsize=(8, 7.2), layout="constrained")
 for ax, model, title in (
-    (axes[0], means, "KMeans"),
-    (axes[1], clustering, "NystroemSpectralClustering"),
+    (axes[0], means, "KMeans: regions of nearest centres"),
+    (axes[1], clustering, "NystroemSpectralClustering: groups of any shape"),
 ):
     regions = model.predict(grid).reshape(x.shape)
     extent = (low[0], high[0], low[1], high[1])
@@ -69,7 +69,7 @@ for ax, model, title in (
 axes[1].plot(
     *clustering.components_.T, "o", ms=3.5, mfc="none", mec="k", mew=0.6, label="landmarks"
 )
-axes[1].legend(loc="upper right", frameon=False)
+axes[1].legend(loc="upper right")
 plt.show()
 
 # %%
@@ -86,5 +86,10 @@ ax.annotate(
     xycoords=("data", "axes fraction"),
     color=colors[1],
 )
-ax.set(xlabel="number of the eigenvalue", ylabel="1 - eigenvalue", xticks=range(1, 13))
+ax.set(
+    xlabel="number of the eigenvalue",
+    ylabel="1 - eigenvalue",
+    xticks=range(1, 13),
+    title="Two rings and two moons: the gap after the fourth eigenvalue",
+)
 plt.show()

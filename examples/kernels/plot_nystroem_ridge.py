@@ -66,26 +66,26 @@ print(f"error of the kernel: {ridge.error_estimate_:.1e}")
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
 limits = {"vmin": -3, "vmax": 3, "cmap": "cividis"}
 axes[0].scatter(*X.T, c=target, s=4, **limits)
-axes[0].set(title="2000 noisy samples")
+axes[0].set(title="A surface, measured at 2000 places")
 surface = axes[1].imshow(
     ridge.predict(grid).reshape(60, 60), extent=(-1, 1, -1, 1), origin="lower", **limits
 )
 axes[1].plot(*ridge.components_.T, "o", ms=3, mfc="none", mec="w", mew=0.7)
-axes[1].set(title=f"prediction, {len(ridge.components_)} landmarks")
+axes[1].set(title=f"Prediction from {len(ridge.components_)} landmarks")
 fig.colorbar(surface, ax=axes[1], label="height")
 for ax in axes[:2]:
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=[], yticks=[], aspect="equal")
-axes[2].loglog(alphas, errors, "o-", color="#0072b2", ms=4)
-axes[2].axvline(ridge.alpha_, color="#d55e00", ls="--")
+axes[2].loglog(alphas, errors, "o-", color="C0", ms=4)
+axes[2].axvline(ridge.alpha_, color="C1", ls="--")
 axes[2].annotate(
     "chosen ",
     (ridge.alpha_, 0.95),
     xycoords=("data", "axes fraction"),
-    color="#d55e00",
+    color="C1",
     ha="right",
     va="top",
 )
-axes[2].set(xlabel="alpha", ylabel="RMSE on the map", title="the penalty")
+axes[2].set(xlabel="alpha", ylabel="RMSE on the map", title="Error for each penalty")
 plt.show()
 
 # %%
@@ -107,8 +107,8 @@ print(f"iterations: {every.n_iter_}")
 
 sizes = [10, 20, 40, 80, 160, 320]
 styles = {
-    "uniform": {"color": "#e69f00", "marker": "s"},
-    "rpcholesky": {"color": "#0072b2", "marker": "o"},
+    "uniform": {"color": "C3", "marker": "s"},
+    "rpcholesky": {"color": "C0", "marker": "o"},
 }
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for landmarks, style in styles.items():
@@ -124,9 +124,13 @@ for landmarks, style in styles.items():
         sizes, *np.quantile(errors, [0, 1], axis=1), color=style["color"], alpha=0.2, lw=0
     )
 ax.axhline(map_error(exact), color="0.3", ls=":", label="KernelRidge")
-ax.set(xlabel="landmarks", ylabel="RMSE on the map: median and range of 9 seeds")
+ax.set(
+    xlabel="landmarks",
+    ylabel="RMSE on the map",
+    title="NystroemRidge: median and range of 9 seeds",
+)
 ax.set_xticks(sizes, labels=sizes)
 ax.set_yticks([0.1, 0.2, 0.5, 1], labels=["0.1", "0.2", "0.5", "1"])
 ax.minorticks_off()
-ax.legend(frameon=False)
+ax.legend()
 plt.show()

@@ -39,7 +39,7 @@ completers = {
     "gibbs, rank 4": MatrixCompleter(4, solver="gibbs"),
     "gibbs, rank 16": MatrixCompleter(16, solver="gibbs"),
 }
-images = {"original": photo, "known": np.where(known, photo, 1)}
+images = {"original": photo, "the 30 % that are known": np.where(known, photo, 1)}
 for name, completer in completers.items():
     images[name] = completer.set_params(random_state=0).fit_transform(pixels)
 

@@ -116,21 +116,21 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 n_rated = np.bincount(pairs[~test, 0], minlength=n_users)
 _, std = model.predict(pairs[test], return_std=True)
 number = n_rated[pairs[test, 0]]
-left.plot(number, std, ".", color="#0072b2", ms=3, alpha=0.4)
+left.plot(number, std, ".", color="C0", ms=3, alpha=0.4)
 left.set(
     xlabel="ratings of the user in fit",
     ylabel="standard deviation of a prediction",
-    title="how sure the model is",
+    title="Known users: how sure the model is",
     ylim=(0, None),
 )
-right.plot(errors, "o-", color="#d55e00")
+right.plot(errors, "o-", color="C1")
 right.axhline(np.sqrt(np.mean((liking - stars)[450:] ** 2)), color="0.5", ls="--", lw=1)
 right.annotate("noise of the ratings", (0, 0.5), color="0.4", va="top")
 right.set_xticks(range(len(counts)), counts)
 right.set(
     xlabel="ratings folded in",
     ylabel="RMSE of the others",
-    title="new users",
+    title="New users: error of folded-in rows",
     ylim=(0, None),
 )
 plt.show()

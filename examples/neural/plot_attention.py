@@ -3,8 +3,9 @@ Attention on landmarks
 ======================
 
 Softmax attention of n tokens takes n x n weights. On m landmarks
-(:func:`~sklearn_rnla.nystroem_attention`) it takes three small matrices, and time linear in
-n. This example shows what becomes of the weights, and for which tokens that works.
+(:func:`~sklearn_rnla.neural.nystroem_attention`) it takes three small matrices, and time
+linear in n. This example shows what becomes of the weights, and for which tokens that
+works.
 """
 
 # %%
@@ -14,7 +15,7 @@ n. This example shows what becomes of the weights, and for which tokens that wor
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sklearn_rnla import nystroem_attention
+from sklearn_rnla.neural import nystroem_attention
 
 n, d = 384, 16
 rng = np.random.default_rng(0)
@@ -41,7 +42,7 @@ weights = {
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
 for ax, (m, W) in zip(axes, weights.items(), strict=True):
     image = ax.imshow(W, vmin=0, vmax=0.03, cmap="viridis")
-    ax.set(title="exact" if m == n else f"{m} landmarks", xlabel="key")
+    ax.set(title="Exact attention weights" if m == n else f"On {m} landmarks", xlabel="key")
 axes[0].set_ylabel("query")
 fig.colorbar(image, ax=axes, shrink=0.8, label="weight")
 plt.show()
@@ -82,7 +83,12 @@ for (name, (queries, keys, landmarks)), style in zip(
     print(f"{name:24s}", " ".join(f"{error:.2f}" for error in errors))
     ax.plot(counts, errors, style, label=name)
 ax.set_xscale("log", base=2)
-ax.set(xlabel="landmarks", ylabel="estimated relative error", ylim=(0, 1))
+ax.set(
+    xlabel="landmarks",
+    ylabel="estimated relative error",
+    ylim=(0, 1),
+    title="nystroem_attention of 384 tokens",
+)
 ax.set_xticks(counts, [str(m) for m in counts])
-ax.legend(frameon=False)
+ax.legend()
 plt.show()

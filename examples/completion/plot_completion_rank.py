@@ -33,9 +33,9 @@ missing = np.argwhere(~known)
 
 ranks = [1, 2, 3, 4, 5, 6, 8, 16]
 solvers = {
-    "iterative_svd": {"color": "#e69f00", "marker": "s"},
-    "als": {"color": "#0072b2", "marker": "o"},
-    "gibbs": {"color": "#d55e00", "marker": "D"},
+    "iterative_svd": {"color": "C3", "marker": "s"},
+    "als": {"color": "C0", "marker": "o"},
+    "gibbs": {"color": "C1", "marker": "D"},
 }
 folds = KFold(3, shuffle=True, random_state=0)
 searches, automatic = {}, {}
@@ -66,9 +66,14 @@ ax.plot([], [], "o", color="0.3", ms=12, mfc="none", mew=1.5, label='rank="auto"
 ax.axhline(noise, color="0.5", ls="--", lw=1)
 ax.annotate("noise of the entries", (16, noise), color="0.4", ha="right", va="bottom")
 ax.axvline(rank, color="0.8", lw=1, zorder=0)
-ax.set(xlabel="rank", ylabel="RMSE of held-out entries", ylim=(0.45, 1.25))
+ax.set(
+    xlabel="rank",
+    ylabel="RMSE of held-out entries",
+    ylim=(0.45, 1.25),
+    title="A matrix of rank 5 and noise, a quarter known",
+)
 ax.set_xticks(ranks)
-ax.legend(frameon=False, loc="upper right")
+ax.legend(loc="upper right")
 plt.show()
 
 # %%

@@ -40,10 +40,10 @@ left, right = fig.subfigures(1, 2, width_ratios=[1, 3.2])
 ax = left.subplots()
 ax.imshow(digits.mean(axis=0).reshape(8, 8), cmap="Greys", vmin=0, vmax=1.4)
 rows, columns = np.divmod(selector.column_indices_, 8)
-ax.plot(columns, rows, "o", ms=13, color="#d55e00")
+ax.plot(columns, rows, "o", ms=13, color="C1")
 for i, place in enumerate(zip(columns, rows, strict=True), start=1):
     ax.annotate(i, place, ha="center", va="center", color="w", fontsize=7)
-ax.set(title="in the order chosen", xticks=[], yticks=[])
+ax.set(title="16 pixels, numbered as chosen", xticks=[], yticks=[])
 axes = right.subplots(2, 8)
 for name, images, line in zip(
     ("original", "restored"), (digits, restored), axes, strict=True
@@ -52,7 +52,7 @@ for name, images, line in zip(
         ax.imshow(images[i].reshape(8, 8), cmap="Greys", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name)
-right.suptitle("64 pixels, restored from those 16", fontsize="large")
+right.suptitle("Digits of 64 pixels, and restored from those 16")
 plt.show()
 
 # %%
@@ -108,9 +108,9 @@ kinds = {
 }
 styles = {
     "PCA (mixtures)": {"color": "0.5", "marker": "x", "ls": "--"},
-    "CURSelector, supervised": {"color": "#d55e00", "marker": "D"},
-    "CURSelector": {"color": "#0072b2", "marker": "o"},
-    "SelectKBest": {"color": "#e69f00", "marker": "s"},
+    "CURSelector, supervised": {"color": "C1", "marker": "D"},
+    "CURSelector": {"color": "C0", "marker": "o"},
+    "SelectKBest": {"color": "C3", "marker": "s"},
 }
 # `SelectKBest` cannot score what is constant in a fold.
 pixels = digits[:, np.mean(digits > 0, axis=0) > 0.02]
@@ -126,9 +126,13 @@ for name, (select, parameter) in kinds.items():
     search = GridSearchCV(pipeline, {f"select__{parameter}": sizes}, cv=3, refit=False)
     scores = search.fit(pixels, label).cv_results_["mean_test_score"]
     ax.plot(sizes, scores, label=name, ms=6, **styles[name])
-ax.set(xlabel="features", ylabel="accuracy, mean of 3 folds")
+ax.set(
+    xlabel="features",
+    ylabel="accuracy, mean of 3 folds",
+    title="Digits classified from a few features",
+)
 ax.set_xticks(sizes)
-ax.legend(frameon=False, loc="lower right")
+ax.legend(loc="lower right")
 plt.show()
 
 # %%

@@ -19,12 +19,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from sklearn_rnla import (
-    RandomizedPCA,
-    linear_cka,
-    representation_spectrum,
-    subspace_overlap,
-)
+from sklearn_rnla import RandomizedPCA
+from sklearn_rnla.neural import linear_cka, representation_spectrum, subspace_overlap
 from sklearn_rnla.plotting import SimilarityDisplay, SpectrumDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -80,7 +76,7 @@ for ax, name in zip(axes, (names[0], names[-1]), strict=True):
         spectrum = {f"epoch {epoch}": representation_spectrum(kept[epoch][name])}
         SpectrumDisplay.from_spectra(spectrum).plot(ax, color=shade)
     ax.axvline(9, color="0.6", lw=1, ls=":")
-    ax.set(title=name, ylim=(1e-5, 1))
+    ax.set(title=f"Spectrum of {name}", ylim=(1e-5, 1))
 axes[0].legend()
 axes[1].set_ylabel("")
 plt.show()
@@ -93,15 +89,19 @@ plt.show()
 # which neuron does what.
 
 _, other, _ = trained(1, epochs[-1:])
+# All similarities here are above a half: colours for what is below would be wasted.
+scale = {"vmin": 0.5}
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 for ax, name in zip(axes, (names[0], names[-1]), strict=False):
     layers = {epoch: kept[epoch][name] for epoch in epochs}
-    SimilarityDisplay.from_representations(layers, linear_cka).plot(ax, colorbar=False)
-    ax.set(title=f"{name} at epochs", xlabel="epoch", ylabel="epoch")
+    SimilarityDisplay.from_representations(layers, linear_cka).plot(
+        ax, colorbar=False, im_kw=scale
+    )
+    ax.set(title=f"CKA of {name} with itself", xlabel="epoch", ylabel="epoch")
 SimilarityDisplay.from_representations(
     kept[epochs[-1]], linear_cka, columns=other[epochs[-1]], name="CKA"
-).plot(axes[2])
-axes[2].set(title="two networks", xlabel="second network", ylabel="first network")
+).plot(axes[2], im_kw=scale)
+axes[2].set(title="CKA of two networks", xlabel="second network", ylabel="first network")
 plt.show()
 
 # %%
