@@ -37,7 +37,7 @@ from .operators.sources import refuse_not_in_memory
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
-_FEW_ENTRIES = 2**20
+FEW_ENTRIES = 2**20
 
 # Ways to choose landmarks; these come in an order, and can stop at a tolerance.
 _ORDERED_LANDMARKS = ("rpcholesky", "greedy", "uniform", "leverage")
@@ -125,7 +125,7 @@ def check_rows(
             ensure_min_samples=min_samples,
         )
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
-        if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
+        if check_all or np.size(getattr(X, "data", X)) <= FEW_ENTRIES:
             refuse_missing(X, "X")
             rows.finite = True
     if sample_weight is None:
