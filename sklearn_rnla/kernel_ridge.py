@@ -131,13 +131,12 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
             coef0=self.coef0,
             params=self.kernel_params,
         )
-        samples = rows.with_weight(None)
-        kernel = check_kernel(spec, samples)
+        kernel = check_kernel(spec, rows)
         landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "iteration")
         nystroem = nystroem_features(
-            samples,
+            rows,
             kernel,
             k,
             landmarks,
@@ -334,7 +333,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------
@@ -533,7 +533,8 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         y : array-like of shape (n_samples,)
             Classes.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------
