@@ -1,7 +1,5 @@
 """Arrays of numpy and of torch: computed with as numpy, given back as they came."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -1,7 +1,6 @@
 """Self-attention whose cost is linear in the length of the sequence."""
 
-from __future__ import annotations
-
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,7 +10,7 @@ from ..._sklearn import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
-    validate_params,
+    validated,
 )
 from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
@@ -150,13 +149,10 @@ def nystroem_attention(
     >>> nystroem_attention(q, k, v, n_landmarks=16).shape
     (2, 4, 100, 8)
     """
-    checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
-    arrays = {"q": q, "k": k, "v": v}
-    if residual_conv is not None:
-        arrays["residual_conv"] = residual_conv
-    space = namespace_of(**arrays)
+    space = namespace_of(q=q, k=k, v=v, residual_conv=residual_conv)
     if not space.traced:
         # Not by the decorator of scikit-learn, which torch would not trace.
+        checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
         validate_parameter_constraints(_CONSTRAINTS, checked, "nystroem_attention")
     elif return_error:
         raise ValueError(
@@ -165,9 +161,8 @@ def nystroem_attention(
         )
     given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
     tokens = _tokens(space, mask, q)
-    indices = None
     if not isinstance(landmarks, str):
-        indices = _indices(landmarks, q.shape, n_landmarks)
+        landmarks = _indices(landmarks, q.shape, n_landmarks)
     elif landmarks not in METHODS:
         raise ValueError(
             f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
@@ -184,8 +179,8 @@ def nystroem_attention(
             v,
             some,
             m=int(n_landmarks or _N_LANDMARKS),
-            landmarks=landmarks if indices is None else indices,
-            inverse=lambda A: _inverse(space, A, pinv, tol),
+            landmarks=landmarks,
+            inverse=partial(_inverse, space, pinv, tol),
             scale=scale,
             random_state=random_state,
         )
@@ -233,7 +228,7 @@ def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_s
     return space.attend(q, chosen.k, values, scale, chosen.valid_k)
 
 
-def _inverse(space, A, pinv, tol):
+def _inverse(space, pinv, tol, A):
     if pinv == "checkpoint":
         return checkpoint_pinv(space, A)
     # Not the `numerical_rank`: all is in the precision of the softmax, in any library.
@@ -243,12 +238,9 @@ def _inverse(space, A, pinv, tol):
     return space.pinv(A, max(tol or 0.0, rounding))
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "scale": [Interval(Real, 0, None, closed="neither"), None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_samples=[Interval(Integral, 1, None, closed="left")],
+    scale=[Interval(Real, 0, None, closed="neither"), None],
 )
 def attention_error(
     out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None
@@ -301,22 +293,21 @@ def attention_error(
     >>> bool(attention_error(out, q, k, v) < 1e-12)
     True
     """
-    names = {"q": q, "k": k, "v": v}
-    q, k, v = _read(NumpyArrays(), **names)
+    space = NumpyArrays()
+    q, k, v = _read(space, q=q, k=k, v=v)
     out = to_numpy(out, "out")
     if out.shape != v.shape:
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
     scale = float(scale or q.shape[-1] ** -0.5)
-    _refuse_overflow(NumpyArrays(), q, k, scale)
+    _refuse_overflow(space, q, k, scale)
     # The error is relative: in this unit, squares neither overflow nor vanish.
     exponent = np.frexp(max(np.abs(v).max(), np.abs(out).max()))[1]
     v, out = np.ldexp(v, -exponent), np.ldexp(out, -exponent)
-    tokens = _tokens(NumpyArrays(), mask, q)
+    tokens = _tokens(space, mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
     rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
-    space = NumpyArrays()
     some = tokens | ~tokens.any(axis=-1, keepdims=True)
     exact = space.attend(space.take_rows(q, rows), k, v, scale, some)
     wrong = space.take_rows(out, rows) - exact
@@ -334,8 +325,7 @@ def _sample(tokens, size, rng):
 
 def _read(space, **arrays):
     """Return queries, keys and values, checked against each other, in one dtype."""
-    read = {name: space.read(x, name) for name, x in arrays.items()}
-    q, k, v = read.values()
+    q, k, v = (space.read(x, name) for name, x in arrays.items())
     if q.ndim < 2:
         raise ValueError(f"q has shape {tuple(q.shape)}, but (..., n, d) is expected.")
     if q.shape != k.shape or q.shape[:-1] != v.shape[:-1]:
