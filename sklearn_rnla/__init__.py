@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import linalg, neural, operators, plotting, sketching
     from .cluster import NystroemSpectralClustering
     from .decomposition import RandomizedPCA
     from .feature_selection import CURSelector
@@ -69,6 +70,7 @@ _MODULES = {
     "select_neurons": "neural",
     "subspace_overlap": "neural",
 }
+_SUBMODULES = {"linalg", "neural", "operators", "plotting", "sketching"}
 
 __all__ = [
     "CURSelector",
@@ -89,13 +91,17 @@ __all__ = [
     "cur",
     "interpolative",
     "leverage_scores",
+    "linalg",
     "linear_cka",
     "lora_init",
     "low_rank_factorize",
     "lstsq",
+    "neural",
     "nystroem_attention",
     "nystroem_eigh",
     "one_view_svd",
+    "operators",
+    "plotting",
     "principal_angles",
     "projection_error",
     "randomized_eigh",
@@ -105,11 +111,14 @@ __all__ = [
     "ridge_leverage_scores",
     "rpcholesky",
     "select_neurons",
+    "sketching",
     "subspace_overlap",
 ]
 
 
 def __getattr__(name):
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_MODULES.get(name, 'linalg')}", __name__), name)
@@ -118,4 +127,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -5,10 +5,39 @@ import inspect
 import sys
 import warnings
 
-from ._sklearn import _fit_context
+from ._sklearn import CallbackSupportMixin, _fit_context, make_constraint
 
 # Warnings are of the line that called one of these packages.
 _INTERNAL = frozenset({"sklearn_rnla", "sklearn", "contextlib", "joblib"})
+
+
+class FittingMixin(CallbackSupportMixin):
+    """What all estimators share: callbacks, and a cheap look at parameters.
+
+    scikit-learn reads the signature of the class, and makes the constraints of it, whenever
+    it clones an estimator or validates its parameters. Of small data that takes longer than
+    a fit. Here both are read once for each class.
+    """
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls):
+        return super()._get_param_names()
+
+    @classmethod
+    @functools.cache
+    def _constraints(cls):
+        return {
+            name: [make_constraint(constraint) for constraint in constraints]
+            for name, constraints in cls._parameter_constraints.items()
+        }
+
+    def _validate_params(self):
+        for name, constraints in self._constraints().items():
+            value = getattr(self, name)
+            if not any(constraint.is_satisfied_by(value) for constraint in constraints):
+                # Raises.
+                super()._validate_params()
 
 
 def fitting(fit):

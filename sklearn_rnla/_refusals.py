@@ -79,10 +79,12 @@ def refuse_containers(X, name="X"):
     Raises
     ------
     TypeError
-        When it is an `AnnData`, or something like it.
+        When it is text, an `AnnData`, or something like it.
     ValueError
         When it is a list of blocks of rows.
     """
+    if isinstance(X, str | bytes):
+        raise TypeError(f"{name} is of type {type(X).__name__}, but must be an array.")
     if all(hasattr(X, part) for part in ("X", "obs", "var")):
         raise TypeError(
             f"{name} is of type {type(X).__name__}, which holds a matrix and tables about "

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
+    make_constraint,
     validate_parameter_constraints,
     validate_params,
 )

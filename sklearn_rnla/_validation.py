@@ -24,6 +24,7 @@ from ._sklearn import (
     _check_n_features,
     _check_sample_weight,
     _check_y,
+    assert_all_finite,
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
@@ -31,6 +32,8 @@ from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
 from .operators.sources import refuse_not_in_memory
+
+_DTYPES = [np.float64, np.float32]
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -105,16 +108,8 @@ def check_rows(
         _refuse_small(rows, min_samples)
         _check_n_features(estimator, rows, reset=reset)
     else:
-        refuse_masked(X)
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            ensure_min_samples=min_samples,
-        )
+        options = {"accept_sparse": ("csr", "csc"), "ensure_min_samples": min_samples}
+        X = check_features(estimator, X, reset=reset, ensure_all_finite=False, **options)
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
             refuse_missing(X, "X")
@@ -136,6 +131,46 @@ def check_rows(
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample: nothing to fit.")
     return rows.with_weight(weight)
+
+
+def check_features(estimator, X, *, reset, ensure_min_samples=1, **options):
+    """Return data in memory, of float32 or float64, as `validate_data` does.
+
+    That looks for all that X might be, which takes longer than to fit a small array. What
+    is known to be none of it is passed on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
+    X : array-like or sparse matrix
+    reset : bool
+        Whether to set the features or to check them.
+    ensure_min_samples : int
+        Least number of rows.
+    **options : dict
+        Of `sklearn.utils.validation.check_array`.
+
+    Returns
+    -------
+    ndarray or sparse matrix
+    """
+    if (
+        type(X) is np.ndarray
+        and X.dtype in _DTYPES
+        and X.ndim == 2
+        and len(X) >= max(1, ensure_min_samples)
+        and X.shape[1] > 0
+        and not hasattr(estimator, "feature_names_in_")
+    ):
+        _check_n_features(estimator, X, reset=reset)
+        finite = options.get("ensure_all_finite", True)
+        if finite:
+            assert_all_finite(X, allow_nan=finite == "allow-nan", input_name="X")
+        return X
+    refuse_masked(X)
+    options |= {"dtype": _DTYPES, "ensure_min_samples": ensure_min_samples}
+    return validate_data(estimator, X, reset=reset, **options)
 
 
 def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
@@ -192,7 +227,12 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
     if not numeric:
         refuse_unordered(y)
     y = y if multi_output else as_vector(y)
-    y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
+    if numeric and type(y) is np.ndarray and y.dtype in dtypes and y.ndim in (1, 2):
+        # There is nothing else to be found, see `check_features`.
+        assert_all_finite(y, input_name="y")
+    else:
+        options = {"multi_output": multi_output, "y_numeric": numeric}
+        y = _check_y(y, **options, estimator=estimator)
     if numeric and y.dtype not in dtypes:
         y = y.astype(dtypes[0])
     if X.shape[0] != len(y):

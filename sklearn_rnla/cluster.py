@@ -7,9 +7,9 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel,
@@ -34,7 +34,7 @@ _SEPARATE = 1e-5
 _LOST_SHARE = 0.1
 
 
-class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimator):
+class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
     """Spectral clustering on landmarks, for many samples.
 
     Computes normalised cuts like scikit-learn's `SpectralClustering`, but in memory linear

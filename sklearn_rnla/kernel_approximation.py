@@ -8,10 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress
+from ._fitting import FittingMixin, fitting, progress
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     RealNotInt,
 )
@@ -26,7 +25,7 @@ from .operators.feature_map import FeatureMap, features
 
 
 class NystroemKernel(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,

@@ -12,10 +12,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
@@ -34,7 +33,7 @@ from .linalg.nystroem.ridge import Penalties, kernel_ridge
 from .operators.feature_map import predictions
 
 
-class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
+class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type

@@ -32,7 +32,7 @@ class SpectrumDisplay:
 
     See Also
     --------
-    sklearn_rnla.representation_spectrum : Computes a spectrum.
+    sklearn_rnla.neural.representation_spectrum : Computes a spectrum.
     SimilarityDisplay : Similarities of layers.
 
     Examples
@@ -175,7 +175,7 @@ class SimilarityDisplay:
 
     See Also
     --------
-    sklearn_rnla.linear_cka : A similarity of representations.
+    sklearn_rnla.neural.linear_cka : A similarity of representations.
     SpectrumDisplay : Spectra of layers.
 
     Examples

@@ -20,7 +20,7 @@ from .dense.rank import rounding_of
 
 
 class Interpolation(NamedTuple):
-    """Rows and columns of A that all others are combinations of.
+    """Rows and columns of A of which all others are combinations.
 
     Attributes
     ----------
@@ -33,7 +33,20 @@ class Interpolation(NamedTuple):
     column_interpolation : ndarray of shape (k, n_columns) or None
         Z of ``A ~ A[:, columns] Z``; with both, ``A ~ X A[rows][:, columns] Z``.
     error_estimate : float
-        Of the approximation, in Frobenius norm relative to A.
+        Frobenius norm of the error, relative to that of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import interpolative
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 8))
+    >>> result = interpolative(A, 3, of="columns", random_state=0)
+    >>> J, Z = result.column_indices, result.column_interpolation
+    >>> bool(np.allclose(A[:, J] @ Z, A))
+    True
+    >>> result.row_indices is None
+    True
     """
 
     row_indices: np.ndarray | None
@@ -59,15 +72,16 @@ def interpolative(
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int
-        How many, at most ``min(A.shape)``; fewer come where A has lower rank.
+        Number of rows or columns to keep, at most ``min(A.shape)``. Fewer are kept if A has
+        lower rank.
     of : {"columns", "rows", "both"}, default="columns"
-        What to keep. "both" keeps a submatrix.
+        What to keep; "both" keeps a submatrix.
     refine : {"swap"} or None, default=None
-        Whether to exchange the choice while that lowers the error on the sketch.
+        Whether to exchange the choice as long as that lowers the error on the sketch.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------

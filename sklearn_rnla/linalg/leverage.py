@@ -40,22 +40,22 @@ def leverage_scores(
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int, default=None
-        Leading singular vectors that count; None is all, up to the rank.
+        Number of leading singular vectors that count. None means all, up to the rank.
     of : {"rows", "columns"}, default="rows"
-        Whose scores.
+        Whether the scores are those of the rows or of the columns.
     method : {"exact", "sketched"}, default="exact"
         With all singular vectors: "exact" is by QR; "sketched" is faster for the rows of a
-        tall matrix, each score within some 30 %. Leading singular vectors are always those
-        of `randomized_svd`.
+        tall matrix, with each score right to about 30 %. With `n_components`, the singular
+        vectors are those of `randomized_svd` whatever the method.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     ndarray of shape (n_rows,) or (n_columns,)
-        Between 0 and 1 where exact, with sum `n_components` or the rank.
+        Exact scores lie between 0 and 1 and sum to `n_components` or the rank.
 
     Raises
     ------

@@ -50,6 +50,18 @@ class PivotedCholesky(NamedTuple):
         Diagonal of ``A - F F^T``, in float64: not negative.
     relative_error : float
         Trace of the residual over the trace of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import rpcholesky
+    >>> B = np.random.default_rng(0).standard_normal((20, 2))
+    >>> A = B @ B.T
+    >>> F, pivots = rpcholesky(A, 2, random_state=0)[:2]
+    >>> bool(np.allclose(F @ F.T, A))
+    True
+    >>> pivots.shape
+    (2,)
     """
 
     factor: np.ndarray
@@ -192,7 +204,7 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : callable
         Returns the rule: RandomPivots, GreedyPivots or GivenPivots.
     tol : float
@@ -272,7 +284,7 @@ def _factor(A, k, pivots, tol, floor, report):
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : RandomPivots, GreedyPivots or GivenPivots
         How they are chosen.
     tol : float

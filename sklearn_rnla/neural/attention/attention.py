@@ -12,7 +12,7 @@ from ..._sklearn import (
     validate_parameter_constraints,
     validated,
 )
-from ..arrays import is_tensor, to_numpy
+from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
 from .softmax import NumpyArrays, namespace_of, softmax_between
@@ -168,6 +168,7 @@ def nystroem_attention(
             f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
         )
     scale = float(scale or q.shape[-1] ** -0.5)
+    _refuse_overflow(space, q, k, scale)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
         some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
@@ -191,6 +192,8 @@ def nystroem_attention(
             out = out + space.convolve(v, _conv_weights(space, residual_conv, v))
             if tokens is not None:
                 out = space.xp.where(present, out, 0.0)
+    if not (space.traced or all_finite(out)):
+        raise ValueError("v is so large that products with it overflow: scale it down.")
     out = space.give(out, given)
     if not return_error:
         return out
@@ -296,12 +299,16 @@ def attention_error(
     if out.shape != v.shape:
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
+    scale = float(scale or q.shape[-1] ** -0.5)
+    _refuse_overflow(space, q, k, scale)
+    # The error is relative: in this unit, squares neither overflow nor vanish.
+    exponent = np.frexp(max(np.abs(v).max(), np.abs(out).max()))[1]
+    v, out = np.ldexp(v, -exponent), np.ldexp(out, -exponent)
     tokens = _tokens(space, mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
     rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
     some = tokens | ~tokens.any(axis=-1, keepdims=True)
-    scale = float(scale or q.shape[-1] ** -0.5)
     exact = space.attend(space.take_rows(q, rows), k, v, scale, some)
     wrong = space.take_rows(out, rows) - exact
     wrong, total = ((np.square(x).sum(-1) * drawn).sum(-1) for x in (wrong, exact))
@@ -328,6 +335,19 @@ def _read(space, **arrays):
         )
     dtype = (q[..., :1, :1] + k[..., :1, :1] + v[..., :1, :1]).dtype
     return [space.cast(x, dtype) for x in (q, k, v)]
+
+
+def _refuse_overflow(space, q, k, scale):
+    """Raise ValueError where scores, the products of queries and keys, may overflow."""
+    if space.traced:
+        return
+    q_most, k_most = (max(float(x.max()), -float(x.min())) for x in (q, k))
+    most = float(space.xp.finfo(q.dtype).max)
+    if q_most * k_most * max(scale, 1.0) * q.shape[-1] > most:
+        raise ValueError(
+            f"Entries of q and of k are as large as {q_most:.3g} and {k_most:.3g}, so that "
+            f"products of them may overflow in {q.dtype}: scale them down."
+        )
 
 
 def _tokens(space, mask, q):

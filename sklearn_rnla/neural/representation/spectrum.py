@@ -8,7 +8,7 @@ import scipy.optimize
 
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, validated
-from ...linalg.singular.choice import right_svd
+from ...linalg.singular.choice import Settings, right_svd
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
 from ...operators import CenteredMatrix
@@ -238,7 +238,7 @@ def times_unit(spectrum, exponent):
 
 def _leading_squares(A, k, tol, rng):
     """Return the k leading squared singular values, and what their sum may lack."""
-    _, result = right_svd(A, FixedRank(k), tol=tol, rng=rng)
+    _, result = right_svd(A, FixedRank(k), Settings(tol=tol), rng=rng)
     squares = result.singular_values[:k] ** 2
     tail = max(0.0, A.moments.squared_norm - float(squares.sum()))
     return squares, tail * (1 - (1 + result.error_estimate) ** -2.0)
