@@ -9,12 +9,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_read_once
-from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
+from ._sklearn import Interval, RealNotInt, StrOptions
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
+from .linalg.singular.choice import Settings
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
@@ -24,7 +25,7 @@ from .operators.scaling import held, safe_exponent
 
 
 class RandomizedPCA(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -462,18 +463,17 @@ class RandomizedPCA(
                 f"algorithm={self.algorithm!r} reads the data several times, but an "
                 "iterator of blocks can be read once: choose 'auto', 'gram' or 'one-view'."
             )
-        A = CenteredMatrix(rows, center=self.with_mean).in_safe_unit()
-        found = principal_components(
-            A,
-            rule,
+        report = progress(self, "pass")
+        A = CenteredMatrix(rows, center=self.with_mean, report=report).in_safe_unit()
+        settings = Settings(
             algorithm=self.algorithm,
             tol=self.tol,
             max_passes=self.max_passes,
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
-            rng=stream(draw_seed(self.random_state)),
-            report=progress(self, "pass"),
         )
+        rng = stream(draw_seed(self.random_state))
+        found = principal_components(A, rule, settings, rng=rng)
         if not found.converged:
             warn_user(
                 f"The estimated excess error is {found.error_estimate:.1e} after "

@@ -11,10 +11,10 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, warn_user
+from ._fitting import FittingMixin, fitting, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_target, refuse_unordered
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
+from ._sklearn import Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
 from .linalg.columns.gather import gather_columns
@@ -27,7 +27,7 @@ from .operators.scaling import in_unit
 from .operators.sources import refuse_not_in_memory
 
 
-class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
+class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
     """Selection of the columns, and rows, of which the data are combinations.
 
     Where PCA gives mixtures of all features, this keeps a few features unchanged, so they

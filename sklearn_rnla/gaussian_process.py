@@ -10,10 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     StrOptions,
 )
@@ -31,7 +30,7 @@ from .operators.feature_map import BLOCK_ROWS
 from .operators.lanes import kernel_jobs
 
 
-class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimator):
     """Gaussian process regression on landmarks, for many samples.
 
     A drop-in replacement for scikit-learn's `GaussianProcessRegressor` where an

@@ -12,17 +12,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     as_vector,
     check_kernel,
     check_kernel_rows,
@@ -35,7 +33,7 @@ from .linalg.nystroem.ridge import Penalties, kernel_ridge
 from .operators.feature_map import predictions
 
 
-class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
+class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
@@ -124,15 +122,15 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        spec = KernelSpec(
+        samples = rows.with_weight(None)
+        kernel = check_kernel(
+            samples,
             self.kernel,
+            params=self.kernel_params,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            params=self.kernel_params,
         )
-        samples = rows.with_weight(None)
-        kernel = check_kernel(spec, samples)
         landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "iteration")

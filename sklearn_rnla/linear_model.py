@@ -9,16 +9,16 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
 
 
-class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
     """Least squares and ridge regression to full accuracy, for many samples.
 
     Minimises ``sum_i w_i (y_i - x_i b - c)^2 + alpha ||b||^2``. It is a drop-in replacement

@@ -1,7 +1,5 @@
 """Random projections: every sketch as a transformer."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,19 +10,19 @@ from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, warn_user
+from ._fitting import FittingMixin, fitting, warn_user
 from ._refusals import refuse_not_finite
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
-from .sketching import SRTT, Gaussian, SparseSign
+from .sketching import SparseSign, make_distribution
 from .sketching.distribution import fold_sparse_projection, project_rows
 
 
 class SketchProjection(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -295,39 +293,33 @@ class SketchProjection(
 
     def _check_n_components(self, n_samples, n_features):
         """Return the number of components, or raise where there are too many."""
-        if self.n_components != "auto":
-            self._check_dimension(n_features)
-            return int(self.n_components)
-        with np.errstate(all="ignore"):
-            # Out of the range of integers where eps is tiny, and negative then.
-            k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
-        if not 0 < k <= n_features:
-            raise ValueError(
-                f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "
-                f"{k}, which must be positive and at most n_features={n_features}: pass "
-                "n_components, or another eps."
+        k = self.n_components
+        if k == "auto":
+            with np.errstate(all="ignore"):
+                # Out of the range of integers where eps is tiny, and negative then.
+                k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
+            if not 0 < k <= n_features:
+                raise ValueError(
+                    f"eps={self.eps} and n_samples={n_samples} lead to a target dimension "
+                    f"of {k}, which must be positive and at most n_features={n_features}: "
+                    "pass n_components, or another eps."
+                )
+        if k > n_features:
+            if self.sketch == "srtt":
+                raise ValueError(
+                    f"n_components={k} must be at most n_features={n_features} with "
+                    "sketch='srtt'."
+                )
+            warn_user(
+                f"n_components={k} exceeds n_features={n_features}: the projection is not "
+                "smaller.",
+                DataDimensionalityWarning,
             )
-        return k
-
-    def _check_dimension(self, n_features):
-        if self.n_components <= n_features:
-            return
-        if self.sketch == "srtt":
-            raise ValueError(
-                f"n_components={self.n_components} must be at most "
-                f"n_features={n_features} with sketch='srtt'."
-            )
-        warn_user(
-            f"n_components={self.n_components} exceeds n_features={n_features}: the "
-            "projection is not smaller.",
-            DataDimensionalityWarning,
-        )
+        return int(k)
 
     def _distribution(self, n_features):
-        if self.sketch == "gaussian":
-            return Gaussian(self.n_components_, n_features)
-        if self.sketch == "srtt":
-            return SRTT(self.n_components_, n_features)
+        if self.sketch in ("gaussian", "srtt"):
+            return make_distribution(self.sketch, self.n_components_, n_features)
         nnz = 1 if self.sketch == "count" else int(self.nnz)
         return SparseSign(self.n_components_, n_features, nnz=nnz)
 

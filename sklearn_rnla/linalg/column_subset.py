@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from .._sklearn import Interval, RealNotInt, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -55,7 +55,7 @@ class ColumnSubset(NamedTuple):
     error_estimate: float
 
 
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@validated(**CONSTRAINTS)
 def column_subset(
     A,
     n_components=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, validate_params
+from .._sklearn import Interval, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -14,10 +14,7 @@ from .columns.gather import gather_columns
 from .columns.rows import choose_rows
 
 
-@validate_params(
-    CONSTRAINTS | {"n_rows": [Interval(Integral, 1, None, closed="left"), None]},
-    prefer_skip_nested_validation=True,
-)
+@validated(**CONSTRAINTS, n_rows=[Interval(Integral, 1, None, closed="left"), None])
 def cur(
     A,
     n_components=None,

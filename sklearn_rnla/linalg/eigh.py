@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array
 from .._fitting import warn_user
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
@@ -60,15 +60,12 @@ class Eigh(NamedTuple):
     converged: bool
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "which": [StrOptions({"magnitude", "algebraic"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_products": [Interval(Integral, 1, None, closed="left")],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    which=[StrOptions({"magnitude", "algebraic"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_products=[Interval(Integral, 1, None, closed="left")],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
 )
 def randomized_eigh(
     A,

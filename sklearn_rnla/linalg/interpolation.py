@@ -1,7 +1,5 @@
 """Driver: interpolative decompositions, of a matrix by its own columns or rows."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import NamedTuple
 
@@ -9,7 +7,7 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_not_finite
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.scaling import in_unit
@@ -58,14 +56,11 @@ class Interpolation(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "of": [StrOptions({"columns", "rows", "both"})],
-        "refine": [StrOptions({"swap"}), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    of=[StrOptions({"columns", "rows", "both"})],
+    refine=[StrOptions({"swap"}), None],
+    n_jobs=[Integral, None],
 )
 def interpolative(
     A, n_components, *, of="columns", refine=None, n_jobs=None, random_state=None
@@ -134,14 +129,10 @@ def interpolative(
     if of == "columns":
         return Interpolation(None, J, None, Z, error_estimate=error)
     indices = lu_rows(gathered, n_jobs)
-    crossing = np.asarray(
-        passes.take_columns(take_rows(as_row_matrix(gathered.C), indices), slice(None))
-    )
-    Q = crossing @ gathered.basis
+    C = as_row_matrix(gathered.C, n_jobs=n_jobs)
+    Q = passes.dense_rows(take_rows(C, indices)) @ gathered.basis
     inverse = gathered.basis @ np.linalg.inv(Q) if k else Q
-    X = as_row_matrix(gathered.C, n_jobs=n_jobs).map(
-        passes.project, inverse, 0.0, n_columns=k
-    )
+    X = C.map(passes.project, inverse, 0.0, n_columns=k)
     return Interpolation(indices, J, X, Z, error)
 
 
@@ -153,7 +144,7 @@ def _row_interpolation(A, k, refine, rng):
         sums = rows.dtype
         Y = np.asarray(rows @ SparseSign(size, n_columns).sample(rng).T)
     else:
-        Y = rows.map(passes.take_columns, slice(None), n_columns=n_columns)
+        Y = rows.map(passes.dense_rows, n_columns=n_columns)
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
     refuse_not_finite(B, "A")
     rounding = rounding_of((n_columns, k), rows.dtype, sums)

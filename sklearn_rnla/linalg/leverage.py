@@ -1,7 +1,5 @@
 """Driver: leverage scores, exact or sketched."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral
 
@@ -9,7 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -26,14 +24,11 @@ _ROWS_PER_COLUMN = 4
 _PROBES = 8
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "of": [StrOptions({"rows", "columns"})],
-        "method": [StrOptions({"exact", "sketched"})],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left"), None],
+    of=[StrOptions({"rows", "columns"})],
+    method=[StrOptions({"exact", "sketched"})],
+    n_jobs=[Integral, None],
 )
 def leverage_scores(
     A, n_components=None, *, of="rows", method="exact", n_jobs=None, random_state=None

@@ -1,7 +1,5 @@
 """Driver: least squares by sketch-and-precondition."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_target
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
 from ..operators.sources import refuse_not_in_memory
@@ -60,17 +58,14 @@ class LeastSquares(NamedTuple):
     converged: bool
 
 
-@validate_params(
-    {
-        "b": ["array-like"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({"auto", "direct", "iterative", "svd"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    b=["array-like"],
+    alpha=[Interval(Real, 0, None, closed="left")],
+    solver=[StrOptions({"auto", "direct", "iterative", "svd"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_iter=[Interval(Integral, 1, None, closed="left"), None],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def lstsq(
     A,

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from ..operators.lanes import check_jobs
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
 from .dense.orth import complete_rows
@@ -54,13 +54,10 @@ class NystroemEigh(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "n_components": _N_COMPONENTS,
-        "tol": [Interval(Real, 0, 1, closed="left")],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=_N_COMPONENTS,
+    tol=[Interval(Real, 0, 1, closed="left")],
+    n_jobs=[Integral, None],
 )
 def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     """Factor a positive semidefinite matrix by randomly pivoted Cholesky.
@@ -117,14 +114,11 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     )
 
 
-@validate_params(
-    {
-        "n_components": _N_COMPONENTS,
-        "method": [StrOptions({"auto", "columns", "gaussian"})],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=_N_COMPONENTS,
+    method=[StrOptions({"auto", "columns", "gaussian"})],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def nystroem_eigh(
     A, n_components, *, method="auto", n_oversamples=None, n_jobs=None, random_state=None
@@ -250,13 +244,10 @@ def _trace(A, product, rng):
     return float(np.einsum("ij,ij->", probes, product(probes))) / _TRACE_PROBES
 
 
-@validate_params(
-    {
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "n_components": [*_N_COMPONENTS, None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    alpha=[Interval(Real, 0, None, closed="neither")],
+    n_components=[*_N_COMPONENTS, None],
+    n_jobs=[Integral, None],
 )
 def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_state=None):
     """Compute ridge leverage scores, the diagonal of ``A (A + alpha I)^-1``.

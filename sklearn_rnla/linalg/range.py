@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.scaling import is_in_range
@@ -75,15 +75,12 @@ class ProjectionError(NamedTuple):
     relative: float
 
 
-@validate_params(
-    {
-        "size": [Interval(Integral, 1, None, closed="left")],
-        "n_power_iterations": [Interval(Integral, 0, None, closed="left")],
-        "n_probes": [Interval(Integral, 1, None, closed="left")],
-        "sketch": [StrOptions({"gaussian", "sparse_sign", "srtt"})],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    size=[Interval(Integral, 1, None, closed="left")],
+    n_power_iterations=[Interval(Integral, 0, None, closed="left")],
+    n_probes=[Interval(Integral, 1, None, closed="left")],
+    sketch=[StrOptions({"gaussian", "sparse_sign", "srtt"})],
+    n_jobs=[Integral, None],
 )
 def range_finder(
     A,
@@ -181,7 +178,7 @@ def _image(A, V):
         )
 
 
-@validate_params({"n_jobs": [Integral, None]}, prefer_skip_nested_validation=True)
+@validated(n_jobs=[Integral, None])
 def projection_error(A, V, *, n_jobs=None):
     """Return the error of projecting the rows of A on those of V.
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.choice import right_svd, two_sided_svd
+from .singular.choice import Settings, right_svd, two_sided_svd
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
 
@@ -54,18 +54,15 @@ class SVD(NamedTuple):
     n_passes: int
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "algorithm": [StrOptions({"auto", "krylov", "subspace", "gram"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_passes": [Interval(Integral, 1, None, closed="left")],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-        "sketch": [StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    algorithm=[StrOptions({"auto", "krylov", "subspace", "gram"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_passes=[Interval(Integral, 1, None, closed="left")],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
+    sketch=[StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def randomized_svd(
     A,
@@ -152,21 +149,19 @@ def randomized_svd(
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    options = {
-        "algorithm": algorithm,
-        "tol": tol,
-        "max_passes": max_passes,
-        "n_oversamples": n_oversamples,
-        "rng": rng,
-    }
-    both = None
-    if is_dense and sketch == "row_sampling":
-        both = two_sided_svd(matrix, k, **options)
+    settings = Settings(
+        algorithm=algorithm,
+        tol=tol,
+        max_passes=max_passes,
+        n_oversamples=n_oversamples,
+        sketch=sketch,
+    )
+    both = two_sided_svd(matrix, k, settings, rng=rng) if is_dense else None
     if both is not None:
         U, V = svd_flip(both.U, both.Vt, u_based_decision=False)
         s, error, n_passes = both.singular_values, both.error_estimate, both.n_passes
     else:
-        _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
+        _, right = right_svd(matrix, FixedRank(k), settings, rng=rng)
         U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
         error, n_passes = right.error_estimate, matrix.n_passes
     s = (s.astype(np.float64) * matrix.unit).astype(rows.dtype)
@@ -201,12 +196,9 @@ def _lazy_svd(A, right, k, rng):
     return U, s, V
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    n_jobs=[Integral, None],
 )
 def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     """Compute leading right singular vectors of a matrix that is read once.

@@ -43,11 +43,15 @@ class CenteredMatrix:
         The rows B, with their weights.
     center : bool, default=True
         Whether to subtract the mean.
+    report : callable, default=None
+        Called after each pass; returns whether to stop.
 
     Attributes
     ----------
     n_passes : int
         Passes over the rows made so far.
+    stopped : bool
+        Whether `report` has asked to stop, after the last of them.
 
     Examples
     --------
@@ -60,10 +64,12 @@ class CenteredMatrix:
            [4., 8.]])
     """
 
-    def __init__(self, rows, *, center=True):
+    def __init__(self, rows, *, center=True, report=None):
         self.rows = rows
         self.center = center
+        self.report = report
         self.n_passes = 0
+        self.stopped = False
         self._near = None
         self._moments = None
         self._may_change_unit = False
@@ -107,8 +113,14 @@ class CenteredMatrix:
         object
             The state of all blocks.
         """
+        state = self.rows.fold(function, *args, combine=combine)
+        self.count_pass()
+        return state
+
+    def count_pass(self):
+        """Count a pass, and tell of it."""
         self.n_passes += 1
-        return self.rows.fold(function, *args, combine=combine)
+        self.stopped = self.report is not None and self.report()
 
     def find_moments(self):
         """Make the moments known, by a pass that raises where they are not finite."""
@@ -146,7 +158,7 @@ class CenteredMatrix:
             again.
         """
         rows = in_safe_unit(self.rows)
-        matrix = CenteredMatrix(rows, center=self.center)
+        matrix = CenteredMatrix(rows, center=self.center, report=self.report)
         matrix._may_change_unit = rows.rereadable
         return matrix
 
@@ -169,7 +181,7 @@ class CenteredMatrix:
             return state
         self._may_change_unit = False
         told, self.rows = self.rows, in_unit_of_largest(self.rows)
-        self.n_passes += 1
+        self.count_pass()
         if self.rows is told:
             return state
         self.__dict__.pop("shift", None)
@@ -389,7 +401,7 @@ class CenteredMatrix:
         Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
         shift, rest = self.center_by(self.moments)
         offset = (rest @ V.T.astype(np.float64)).astype(self.dtype)
-        self.n_passes += 1
+        self.count_pass()
         return self.rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
 
     def dense(self) -> np.ndarray:
@@ -403,6 +415,7 @@ class CenteredMatrix:
         mean = self.moments.mean if self.center else np.zeros(self.shape[1])
         B = self.rows.values(slice(0, self.shape[0]))
         B = (B if isinstance(B, np.ndarray) else B.toarray()) - mean
+        self.count_pass()
         weight = self.rows.weight
         return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
 
@@ -436,7 +449,8 @@ class CenteredMatrix:
         CenteredMatrix
             Its blocks are converted as they are read.
         """
-        return CenteredMatrix(self.rows.with_dtype(np.float64), center=self.center)
+        rows = self.rows.with_dtype(np.float64)
+        return CenteredMatrix(rows, center=self.center, report=self.report)
 
     def near(self, moments) -> None:
         """Provide a sample's moments, so that the first product brings the exact ones.

@@ -236,11 +236,19 @@ class Search:
 
     def __init__(self, problem, start, Z, indices):
         self.problem = problem
-        self.kernel, self.hessian = start
+        # Kernels of scikit-learn take longer to clone than to be set.
+        self._tried, self.hessian = start
+        self._tried = self._tried.clone_with_theta(self._tried.theta)
+        self._theta = self._tried.theta
         self.Z = Z
         self.indices = indices
         self.n_evaluations = 0
         self.evidence = None
+
+    @property
+    def kernel(self):
+        """The kernel of the greatest evidence so far."""
+        return self._tried.clone_with_theta(self._theta)
 
     @property
     def value(self):
@@ -249,19 +257,19 @@ class Search:
 
     def __call__(self, theta, eval_gradient=True):
         """Return minus the evidence, and minus its gradient if asked for."""
-        kernel = self.kernel.clone_with_theta(theta)
+        self._tried.theta = theta
         self.n_evaluations += 1
         try:
-            found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
+            found = self.problem.evidence(self._tried, self.Z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
             return (np.inf, np.zeros_like(theta)) if eval_gradient else np.inf
         if found.value > self.value:
-            self.evidence, self.kernel = found, kernel
+            self.evidence, self._theta = found, np.array(theta)
         return (-found.value, -found.gradient) if eval_gradient else -found.value
 
     def run(self, optimizer, gain, report, *, measure=False):
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
-        theta, bounds = self.kernel.theta, self.kernel.bounds
+        theta, bounds = self._theta, self._tried.bounds
         if callable(optimizer):
             # Its result counts even if it is not the best evidence seen: the callable may
             # minimise something else besides.
@@ -303,11 +311,14 @@ class Search:
                 f"The covariance of the landmarks by kernel={self.kernel} has no Cholesky "
                 "factor: a kernel must be finite and positive semidefinite."
             )
+        kernel = self.kernel
         if self.Z is None:
+            # Evidence with a gradient has no features.
+            self.evidence = self.problem.evidence(kernel, None)
             self.Z = np.array(self.problem.rows.in_memory(), np.float64)
             self.indices = np.arange(len(self.Z))
         return GaussianProcessFit(
-            kernel=self.kernel,
+            kernel=kernel,
             evidence=self.evidence,
             Z=self.Z,
             indices=self.indices,

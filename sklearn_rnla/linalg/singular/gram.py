@@ -63,13 +63,16 @@ def gram_svd(A, k, *, rng):
     n_rows, n_features = A.shape
     wide = n_rows is not None and n_rows < n_features and hasattr(A.rows, "values")
     if wide:
+        # What is not finite shows in the moments, before it spoils the Gram matrix.
+        total = A.moments.squared_norm
         s, V = (_wide_sparse if A.rows.sparse else _wide)(A, k)
     else:
         s, V = _tall(A, k)
+        total = A.moments.squared_norm
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
-    total, eps = A.moments.squared_norm, float(np.finfo(A.dtype).eps)
+    eps = float(np.finfo(A.dtype).eps)
     rest = total - float(np.sum(s[:k] ** 2))
     # The difference, unless it is rounding.
     tail = rest if rest > _LOST_LIMIT * eps * total else float(np.sum(s[k:] ** 2))

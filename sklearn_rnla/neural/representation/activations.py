@@ -1,15 +1,12 @@
 """Activations: what a user passes becomes rows, alone or in pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.validation import check_array
 
-from ..._refusals import refuse_containers, refuse_masked, refuse_missing
-from ...operators import as_row_matrix, is_read_lazily
+from ..._validation import check_in_memory
+from ...operators import as_row_matrix, is_read_lazily, passes
 from ...operators.lanes import split
 from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
@@ -33,8 +30,6 @@ class _TensorRows:
     def __init__(self, x, name):
         if x.ndim != 2:
             raise ValueError(f"Expected 2D array, got {name} of shape {tuple(x.shape)}.")
-        if not x.numel():
-            raise ValueError(f"{name} has shape {tuple(x.shape)}: it has no entry.")
         self._x, self._name = x, name
         self.shape = tuple(x.shape)
         self.dtype = to_numpy(x[:1], name).dtype
@@ -49,17 +44,7 @@ def _checked(X, name):
         return _TensorRows(X, name)
     if is_read_lazily(X):
         return X
-    refuse_masked(X, name)
-    refuse_containers(X, name)
-    X = check_array(
-        X,
-        accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        input_name=name,
-    )
-    refuse_missing(X, name)
-    return X
+    return check_in_memory(X, name)
 
 
 def activation_rows(X, name, *, block_size=None, n_jobs=None):
@@ -110,9 +95,7 @@ def sample_gram(A):
     B = sp.csc_array(B) if sp.issparse(B) else B
     gram = np.zeros((A.shape[0],) * 2)
     for columns in split(A.shape[1], _SLICE):
-        part = B[:, columns]
-        part = part.toarray() if sp.issparse(part) else part
-        part = part - mean[columns]
+        part = passes.dense_rows(B[:, columns]) - mean[columns]
         gram += part @ part.T
     return gram
 
@@ -156,7 +139,7 @@ class PairedRows:
             raise ValueError(f"X has {n_rows[0]} rows, but Y has {n_rows[1]} rows.")
 
     def fold(self, function, *args, combine=add_states):
-        """Fold ``function(state, x, y, *args)`` over blocks of the same rows of both.
+        """Fold ``function(state, (x, y), *args)`` over blocks of the same rows of both.
 
         Blocks that cannot be had in any order come one after the other, in this process.
         """
@@ -164,8 +147,8 @@ class PairedRows:
             return self.X.fold(_with_partner, self.Y, function, args, combine=combine)
         state = None
         with np.errstate(invalid="ignore", over="ignore"):
-            for x, y in _aligned(self.X.blocks(), self.Y.blocks()):
-                state = function(state, x, y, *args)
+            for pair in _aligned(self.X.blocks(), self.Y.blocks()):
+                state = function(state, pair, *args)
         return state
 
 
@@ -176,7 +159,7 @@ def _width(X):
 
 def _with_partner(state, block, Y, function, args):
     rows = slice(block.start, block.start + block.values.shape[0])
-    return function(state, block.values, Y.values(rows), *args)
+    return function(state, (block.values, Y.values(rows)), *args)
 
 
 def _aligned(left, right):
