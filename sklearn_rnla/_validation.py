@@ -37,7 +37,7 @@ _DTYPES = [np.float64, np.float32]
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
-_FEW_ENTRIES = 2**20
+FEW_ENTRIES = 2**20
 
 # Ways to choose landmarks; these come in an order, and can stop at a tolerance.
 _ORDERED_LANDMARKS = ("rpcholesky", "greedy", "uniform", "leverage")
@@ -111,7 +111,7 @@ def check_rows(
         options = {"accept_sparse": ("csr", "csc"), "ensure_min_samples": min_samples}
         X = check_features(estimator, X, reset=reset, ensure_all_finite=False, **options)
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
-        if check_all or np.size(getattr(X, "data", X)) <= _FEW_ENTRIES:
+        if check_all or np.size(getattr(X, "data", X)) <= FEW_ENTRIES:
             refuse_missing(X, "X")
             rows.finite = True
     if sample_weight is None:

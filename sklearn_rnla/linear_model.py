@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import draw_seed
 from ._sklearn import Interval, StrOptions
-from ._validation import check_penalty_choice, check_rows, check_target
+from ._validation import FEW_ENTRIES, check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
@@ -41,7 +41,7 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         Whether to add a constant that is not penalised.
     solver : {"auto", "direct", "iterative", "svd"}, default="auto"
         - "direct": the Gram matrix of the data where that is accurate, and otherwise of the
-          data times a preconditioner from a sketch [2]_;
+          data in the basis that a sketch [2]_, or the first Gram matrix [5]_, gives;
         - "iterative": conjugate gradients, preconditioned by a sketch and restarted [1]_,
           with one pass over the data for each iteration. There is no preconditioner if
           there are not many more samples than features;
@@ -104,8 +104,8 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
     -----
     The sketch costs a pass over the data, and ``O(n_features^3)`` flops. An iteration
     is one more pass; some 15 to 30 are needed, whatever the condition. "direct" takes
-    ``n p^2`` flops, or ``3 n p^2`` where the condition number exceeds about 1e6, and two or
-    three passes. Memory is that of two sketches of at most ``8 p`` rows for each thread,
+    ``n p^2`` flops and one step of refinement, and no sketch where there are few features;
+    where the condition number exceeds about 1e6, it takes three times as many. Memory is that of two sketches of at most ``8 p`` rows for each thread,
     and of a few blocks. Sums are in float64, whatever the data.
 
     References
@@ -120,6 +120,9 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
        Computing 36(2), C95-C118.
     .. [4] Rokhlin, V., & Tygert, M. (2008). A fast randomized algorithm for overdetermined
        linear least-squares regression. PNAS 105(36), 13212-13217.
+    .. [5] Fukaya, T., Kannan, R., Nakatsukasa, Y., Yamamoto, Y., & Yanagisawa, Y. (2020).
+       Shifted Cholesky QR for computing the QR factorization of ill-conditioned matrices.
+       SIAM Journal on Scientific Computing 42(1), A477-A503.
 
     Examples
     --------
@@ -208,7 +211,7 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
             solver=self.solver,
             tol=self.tol,
             max_iter=self.max_iter,
-            rng=stream(draw_seed(self.random_state)),
+            seed=draw_seed(self.random_state),
             report=progress(self, "pass"),
         )
         coef = solution.coef.T.astype(rows.dtype)
@@ -255,13 +258,15 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         return predicted[:, 0] if self.coef_.ndim == 1 else predicted
 
     def _check_rows(self, X, *, reset, sample_weight=None):
+        few = isinstance(X, np.ndarray) and X.size <= FEW_ENTRIES
         return check_rows(
             self,
             X,
             reset=reset,
             sample_weight=sample_weight,
             block_size=self.block_size,
-            n_jobs=kernel_jobs(self.n_jobs),
+            # Few entries are one block, for which nobody need look up the threads of BLAS.
+            n_jobs=self.n_jobs if few else kernel_jobs(self.n_jobs),
             check_all=not reset,
             rereads=reset,
         )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from .._random import draw_seed, stream
+from .._random import draw_seed
 from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix
@@ -155,7 +155,7 @@ def lstsq(
         solver=solver,
         tol=tol,
         max_iter=max_iter,
-        rng=stream(draw_seed(random_state)),
+        seed=draw_seed(random_state),
     )
     x = solution.coef[:, 0] if b.ndim == 1 else solution.coef
     return LeastSquares(
