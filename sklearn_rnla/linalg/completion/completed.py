@@ -12,6 +12,7 @@ from .em import GaussianRows
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
 from .recommend import largest_entries
+from .stated_errors import HeldOutErrors, column_bounds, spread_of, upper_bound
 
 
 class Completion(NamedTuple):
@@ -24,8 +25,8 @@ class Completion(NamedTuple):
         The entries it was fitted to.
     solver : str
     rank : int
-    error_estimate : float
-        Root mean squared error of entries not observed, estimated; NaN if it was not.
+    held_out : HeldOutErrors
+        Errors of entries that were not seen at first.
     n_iter : int
     converged : bool
     history : ndarray
@@ -40,13 +41,25 @@ class Completion(NamedTuple):
         Of "exact": rows and columns that have the entries to be found.
     n_unseen : int
         How many rows, and columns, at the end of the model were not in the data.
+    likely : tuple of HeldOutErrors or None
+        Of all known entries, and of those held out: errors that are nearly those that
+        would be had they been held out; for the distribution of errors that are rare.
+    error_estimate : float
+        What the root mean squared error of missing entries exceeds in 5 % of cases: of a
+        table, relative to the spread of each column. NaN if nothing was held out.
+    held_out_error : float
+        That of the entries held out.
+    new_error_estimate : float
+        Such a bound for entries of which the row or the column has no other.
+    column_errors : ndarray of shape (n,)
+        Such bounds for each column, in its unit.
     """
 
     model: LowRankModel
     seen: Observed
     solver: str
     rank: int
-    error_estimate: float
+    held_out: HeldOutErrors
     n_iter: int
     converged: bool
     history: np.ndarray
@@ -55,6 +68,11 @@ class Completion(NamedTuple):
     noise: tuple | None = None
     determined: tuple | None = None
     n_unseen: int = 0
+    likely: tuple | None = None
+    error_estimate: float = np.nan
+    held_out_error: float = np.nan
+    new_error_estimate: float = np.nan
+    column_errors: np.ndarray | None = None
 
     @property
     def known(self):
@@ -63,6 +81,58 @@ class Completion(NamedTuple):
         rows = self.model.rows[: m - self.n_unseen]
         return self.model._replace(
             rows=rows, columns=self.model.columns[: n - self.n_unseen]
+        )
+
+    def in_units(self, units, observed):
+        """Return the completion of entries, of which this is that in units of columns.
+
+        Parameters
+        ----------
+        units : ColumnUnits
+        observed : Observed
+        """
+        held_out, noise = self.held_out, self.noise
+        scale = units.scale[held_out.columns]
+        if noise is not None:
+            noise = noise[0], noise[1] * np.square(units.scale)
+        return self._replace(
+            model=units.restored(self.model),
+            seen=observed,
+            held_out=held_out._replace(values=scale * held_out.values),
+            noise=noise,
+        )
+
+    def with_stated_errors(self, table):
+        """Return the same with what the errors held out say of missing entries.
+
+        Parameters
+        ----------
+        table : ndarray of shape (m, n) or None
+            The data, NaN where missing; None of data whose columns have the same unit.
+        """
+        errors, n = self.held_out, self.seen.shape[1]
+        # What is missing of a sparse matrix is not what will be asked for: a sample is, of
+        # a fifth of the entries, or of as many as are held out.
+        n_asked = min(self.seen.nnz / 5, len(errors.values))
+        spread, wanted, n_wanted = np.ones(n), (n_asked, n_asked), np.zeros(n, int)
+        if table is not None:
+            wanted = None
+            spread, missing = spread_of(self.seen), np.isnan(table)
+            n_wanted = missing.sum(axis=0)
+            if n_wanted.any():
+                wanted = n_wanted.sum(), missing.any(axis=1).sum()
+        relative, likely = errors.relative_to(spread), None
+        if self.likely is not None:
+            likely = [one.relative_to(spread) for one in self.likely]
+        alone = self.seen.counts[errors.rows] == 1
+        alone |= self.seen.T.counts[errors.columns] == 1
+        return self._replace(
+            held_out=HeldOutErrors.nothing(),
+            likely=None,
+            new_error_estimate=upper_bound(relative.where(alone), wanted),
+            error_estimate=upper_bound(relative, wanted, likely),
+            held_out_error=relative.rms,
+            column_errors=spread * column_bounds(relative, n, n_wanted),
         )
 
     def fold_in(self, observed):
