@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import randomized_svd
 
+from . import completion_coverage
+
 K, TOL = 8, 1e-3
 
 
@@ -156,4 +158,4 @@ def _summary(excess, estimates, n_passes):
     }
 
 
-TASKS = {"coverage": coverage}
+TASKS = {"coverage": coverage, **completion_coverage.TASKS}
