@@ -11,28 +11,27 @@ _INLINE = {"nogil": True, "cache": True, "fastmath": FAST}
 
 
 @njit(**_INLINE)
-def nearest(products, half_norms, own, out):
+def nearest(halves, own, out):
     """Set `out` to the numbers of the reference rows nearest to each query.
 
     Parameters
     ----------
-    products : ndarray of shape (m, n)
-        Inner products of queries and reference rows.
-    half_norms : ndarray of shape (n,)
-        Half the squared norms of these.
+    halves : ndarray of shape (m, n)
+        Half the squared distances of queries and reference rows, but for a constant of
+        each query.
     own : ndarray of int of shape (m,)
         The reference row that is the query itself, left out; or -1.
     out : ndarray of int of shape (m, count)
         The nearest first; `count` is less than n.
     """
-    n, count = len(half_norms), out.shape[1]
-    scores = np.empty(count, half_norms.dtype)
+    n, count = halves.shape[1], out.shape[1]
+    scores = np.empty(count, halves.dtype)
     for i in range(len(own)):
-        row, picked = products[i], out[i]
+        row, picked = halves[i], out[i]
         n_picked = 0
         worst = scores[0]
         for j in range(n):
-            score = half_norms[j] - row[j]
+            score = row[j]
             if n_picked == count and not score < worst:
                 continue
             if j == own[i]:
@@ -54,6 +53,7 @@ def nearest(products, half_norms, own, out):
 def average(
     neighbors,
     queries,
+    known,
     wanted,
     reference,
     missing,
@@ -68,6 +68,8 @@ def average(
     ----------
     neighbors : ndarray of int of shape (m, count)
     queries : ndarray of shape (m, p)
+    known : ndarray of shape (m, p)
+        One for the columns that distances are of; else zero.
     wanted : ndarray of bool of shape (m, p)
     reference, residuals : ndarray of shape (n, p)
         Filled rows, and the errors of a linear prediction of their entries.
@@ -89,7 +91,7 @@ def average(
             squared = floor
             for j in range(p):
                 difference = query[j] - other[j]
-                squared += difference * difference
+                squared += known[i, j] * difference * difference
             weights[k] = 1 / (squared * squared)
         for j in range(p):
             if not wanted[i, j]:

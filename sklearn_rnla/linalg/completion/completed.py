@@ -13,6 +13,7 @@ from .em import GaussianRows
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
 from .recommend import largest_entries
+from .stated_errors import HeldOutErrors, column_bounds, spread_of, upper_bound
 
 
 class Completion(NamedTuple):
@@ -25,8 +26,8 @@ class Completion(NamedTuple):
         The places of the entries it was fitted to.
     solver : str
     rank : int
-    error_estimate : float
-        Root mean squared error of entries not observed, estimated; NaN if it was not.
+    held_out : HeldOutErrors
+        Errors of entries that were not seen at first.
     n_iter : int
     converged : bool
     history : ndarray
@@ -46,13 +47,25 @@ class Completion(NamedTuple):
         The least and the largest value of the entries.
     n_unseen : int
         How many rows, and columns, at the end of the model were not in the data.
+    likely : tuple of HeldOutErrors or None
+        Of all known entries, and of those held out: errors that are nearly those that
+        would be had they been held out; for the distribution of errors that are rare.
+    error_estimate : float
+        What the root mean squared error of missing entries exceeds in 5 % of cases: of a
+        table, relative to the spread of each column. NaN if nothing was held out.
+    held_out_error : float
+        That of the entries held out.
+    new_error_estimate : float
+        Such a bound for entries of which the row or the column has no other.
+    column_errors : ndarray of shape (n,)
+        Such bounds for each column, in its unit.
     """
 
     model: LowRankModel
     seen: Observed
     solver: str
     rank: int
-    error_estimate: float
+    held_out: HeldOutErrors
     n_iter: int
     converged: bool
     history: np.ndarray
@@ -63,6 +76,11 @@ class Completion(NamedTuple):
     determined: tuple | None = None
     limits: tuple = (-np.inf, np.inf)
     n_unseen: int = 0
+    likely: tuple | None = None
+    error_estimate: float = np.nan
+    held_out_error: float = np.nan
+    new_error_estimate: float = np.nan
+    column_errors: np.ndarray | None = None
 
     @property
     def known(self):
@@ -73,20 +91,82 @@ class Completion(NamedTuple):
             rows=rows, columns=self.model.columns[: n - self.n_unseen]
         )
 
-    def times(self, unit):
-        """Return the completion of the matrix in another unit: `unit` times as large."""
+    def times(self, unit, relative):
+        """Return the completion of the matrix in another unit: `unit` times as large.
+
+        With `relative`, what is stated of all columns together has no unit.
+        """
+        found = self._replace(
+            model=self.model.times(unit),
+            filler=self.filler and self.filler.times(unit),
+            column_errors=self.column_errors * unit,
+        )
+        if relative:
+            return found
         with np.errstate(over="ignore", under="ignore"):
             history = self.history
             for _ in range(self.history_power):
                 history = history * unit
-            return self._replace(
-                model=self.model.times(unit),
-                filler=self.filler and self.filler.times(unit),
-                error_estimate=self.error_estimate * unit,
-                history=history,
-                # That of the nuclear norm is relative.
-                alpha=self.alpha * unit if self.solver == "als" else self.alpha,
-            )
+        return found._replace(
+            error_estimate=self.error_estimate * unit,
+            held_out_error=self.held_out_error * unit,
+            new_error_estimate=self.new_error_estimate * unit,
+            history=history,
+            # That of the nuclear norm is relative.
+            alpha=self.alpha * unit if self.solver == "als" else self.alpha,
+        )
+
+    def in_units(self, units, observed):
+        """Return the completion of entries, of which this is that in units of columns.
+
+        Parameters
+        ----------
+        units : ColumnUnits
+        observed : Observed
+        """
+        held_out, noise = self.held_out, self.noise
+        scale = units.scale[held_out.columns]
+        if noise is not None:
+            noise = noise[0], noise[1] * np.square(units.scale)
+        return self._replace(
+            model=units.restored(self.model),
+            seen=observed,
+            held_out=held_out._replace(values=scale * held_out.values),
+            noise=noise,
+        )
+
+    def with_stated_errors(self, table):
+        """Return the same with what the errors held out say of missing entries.
+
+        Parameters
+        ----------
+        table : ndarray of shape (m, n) or None
+            The data, NaN where missing; None of data whose columns have the same unit.
+        """
+        errors, n = self.held_out, self.seen.shape[1]
+        # What is missing of a sparse matrix is not what will be asked for: a sample is, of
+        # a fifth of the entries, or of as many as are held out.
+        n_asked = min(self.seen.nnz / 5, len(errors.values))
+        spread, wanted, n_wanted = np.ones(n), (n_asked, n_asked), np.zeros(n, int)
+        if table is not None:
+            wanted = None
+            spread, missing = spread_of(self.seen), np.isnan(table)
+            n_wanted = missing.sum(axis=0)
+            if n_wanted.any():
+                wanted = n_wanted.sum(), missing.any(axis=1).sum()
+        relative, likely = errors.relative_to(spread), None
+        if self.likely is not None:
+            likely = [one.relative_to(spread) for one in self.likely]
+        alone = self.seen.counts[errors.rows] == 1
+        alone |= self.seen.T.counts[errors.columns] == 1
+        return self._replace(
+            held_out=HeldOutErrors.nothing(),
+            likely=None,
+            new_error_estimate=upper_bound(relative.where(alone), wanted),
+            error_estimate=upper_bound(relative, wanted, likely),
+            held_out_error=relative.rms,
+            column_errors=spread * column_bounds(relative, n, n_wanted),
+        )
 
     def fold_in(self, observed):
         """Return the rows that entries of other rows have, as `low_rank.fold_in`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import reduce
 from typing import NamedTuple
 
@@ -11,12 +12,20 @@ from ...operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
 from ...operators.rows import add_states
 from .gaussian_rows import BLOCK, GaussianRows
 from .model import LowRankModel
+from .stated_errors import HeldOutErrors
 
 # Rows that the covariance is estimated from: so many, and so many more for each column.
 _ROWS, _ROWS_PER_COLUMN = 8192, 32
-# Entries hidden to choose the shrinkage: a share of those of some rows, for as many rows
-# as have about so many entries, and at least so many; fewer hidden entries choose nothing.
-_HIDDEN_SHARE, _HIDDEN_FROM, _HIDDEN_ROWS, _FEWEST_HIDDEN = 0.1, 2**14, 2**9, 32
+# Entries hidden to choose the shrinkage and to tell the error: one of so many parts of
+# the table, or of more parts where that would be more than so many entries. They are
+# spread over all rows, as few of these may have most of the error, up to so many rows.
+_PARTS, _MOST_HIDDEN, _HIDDEN_ROWS = 10, 2**12, 2**12
+# Parts are hidden, each from a fit of its own, until so many entries are.
+_ENOUGH_HIDDEN = 2**11
+# Rows, at most, of a part that choose the shrinkage.
+_CHOSEN_BY_ROWS = 2**9
+# Rows, at most, whose entries tell how errors are distributed.
+_TOLD_BY_ROWS = 2**14
 # Shrinkage that is tried first, the factor between two tried, how many are at a time, and
 # the share of the loss that a move has to gain: the sums still are those of the last one.
 _SHRINKAGE, _FACTOR, _TRIALS, _GAIN = 10.0, 3.0, 3, 0.01
@@ -30,7 +39,7 @@ class HeldOut(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int of shape (n_held,)
-        Sorted.
+        Of more than one fit a row may come more than once.
     hidden : ndarray of bool of shape (n_held, p)
         Which entries of those rows.
     filled : ndarray of shape (n_held, p)
@@ -56,8 +65,6 @@ class PPCAResult(NamedTuple):
         Rows that the prior of the covariance is worth.
     held_out : HeldOut or None
         None where `shrinkage` was given or too few entries can be spared.
-    error_estimate : float
-        Root mean squared error of the hidden entries; NaN if none was.
     n_iter : int
         Steps, those of the choice of `shrinkage` included.
     converged : bool
@@ -71,10 +78,47 @@ class PPCAResult(NamedTuple):
     gaussian: GaussianRows
     shrinkage: float
     held_out: HeldOut | None
-    error_estimate: float
     n_iter: int
     converged: bool
     history: list
+
+    def errors(self, X, shift=0.0):
+        """Return the errors of the hidden entries of the table, with a shift of each."""
+        if self.held_out is None:
+            return HeldOutErrors.nothing()
+        rows, hidden, filled = self.held_out
+        places, columns = np.nonzero(hidden)
+        errors = (filled - X[rows])[hidden].astype(np.float64) + shift
+        return HeldOutErrors(rows[places], columns, errors)
+
+    def likely_errors(self, X):
+        """Return errors of all entries, and of those hidden, as other rows predict them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, p)
+            The table. Of many rows, some are taken.
+
+        Returns
+        -------
+        of_known, of_hidden : HeldOutErrors
+        """
+
+        def at(rows, which):
+            places, columns = np.nonzero(which)
+            left = self.gaussian.residuals_without_row(
+                self.filled[rows], min(len(X), most_rows(X.shape[1])), self.shrinkage
+            )
+            errors = (self.gaussian.scale * left)[which]
+            return HeldOutErrors(rows[places], columns, errors)
+
+        some = np.arange(0, len(X), -(-len(X) // _TOLD_BY_ROWS))
+        return at(some, ~np.isnan(X[some])), at(self.held_out.rows, self.held_out.hidden)
+
+
+def most_rows(n_columns):
+    """Return how many rows the covariance is estimated from."""
+    return _ROWS + _ROWS_PER_COLUMN * n_columns
 
 
 def ppca(
@@ -141,20 +185,17 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
     n, p = X.shape
     rank = p - 1 if rank is None else min(rank, p - 1)
     sample = np.arange(n)
-    if n > (most := _ROWS + _ROWS_PER_COLUMN * p):
+    if n > (most := most_rows(p)):
         sample = np.sort(rng.choice(n, most, replace=False))
     start = _SHRINKAGE if shrinkage is None else shrinkage
     fit = _Fit(X if len(sample) == n else X[sample], rank, start, n_jobs, report)
-    hiding = None if shrinkage is not None else _hide(~fit.missing, rng)
-    error, held_out = np.nan, None
-    if hiding is None:
-        fit.start()
+    folds = [] if shrinkage is not None else _folds(fit, rng)
+    held_out = None
+    if folds:
+        held_out = _choose_shrinkage(fit, folds, max(1, max_iter // 2), tol)
+        held_out = held_out._replace(rows=sample[held_out.rows])
     else:
-        rows, hidden = hiding
-        filled = _choose_shrinkage(fit, rows, hidden, max(1, max_iter // 2), tol)
-        errors = (filled - fit.X[rows])[hidden]
-        error = float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
-        held_out = HeldOut(rows=sample[rows], hidden=hidden, filled=filled)
+        fit.start()
     history = []
     while True:
         # The first distribution has not seen all entries, or only pairs of them.
@@ -170,60 +211,145 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
         gaussian=fit.gaussian,
         shrinkage=fit.shrinkage,
         held_out=held_out,
-        error_estimate=error,
         n_iter=fit.n_iter,
         converged=converged,
         history=history,
     )
 
 
-def _choose_shrinkage(fit, rows, hidden, max_iter, tol):
+def _choose_shrinkage(fit, folds, max_iter, tol):
     """Take steps that do not see some entries, and choose the shrinkage by these.
 
     Parameters
     ----------
     fit : _Fit
-        Not started.
-    rows : ndarray of int of shape (n_held,)
-    hidden : ndarray of bool of shape (n_held, p)
-        The entries of these rows to hide; they are revealed at the end.
+        Not started; the first fold is of it, and revealed at the end.
+    folds : list of _Fold
     max_iter : int
     tol : float
 
     Returns
     -------
-    ndarray of shape (n_held, p)
-        The rows, with conditional means for missing and hidden entries.
+    HeldOut
     """
-    fit.missing[rows] |= hidden
-    fit.start()
-    settled = False
+    for fold in folds:
+        fold.fit.start()
+    settled, width, best = False, None, np.inf
     while fit.n_iter < max_iter and not (settled or fit.stopped):
-        settled = fit.expect() <= tol
-        fit.maximise()
+        settled = max(fold.fit.expect() for fold in folds) <= tol
+        for fold in folds:
+            fold.fit.maximise()
         # A choice is as expensive as a step: there is one after 1, 2, 4, ... steps, and
         # one when they end.
         if settled or fit.n_iter & (fit.n_iter - 1) == 0:
-            settled &= not fit.choose(rows, hidden)
-    part = np.where(fit.missing[rows], np.nan, fit.X[rows])
-    filled = fit.gaussian.fill(part, n_jobs=fit.n_jobs)
-    fit.reveal(rows, hidden)
-    return filled
+            before = best
+            moved, width, best = _move_shrinkage(folds, width)
+            # In a table without noise, standard deviations shrink along with the steps:
+            # means seem to have settled, while the error of hidden entries still falls.
+            settled &= not moved and best >= (1 - _GAIN) * before
+    filled = np.concatenate([fold.filled() for fold in folds])
+    fit.reveal(folds[0].rows, folds[0].hidden)
+    return HeldOut(
+        rows=np.concatenate([fold.rows for fold in folds]),
+        hidden=np.concatenate([fold.hidden for fold in folds]),
+        filled=filled,
+    )
 
 
-def _hide(known, rng):
-    """Return rows and which of their entries to hide; None where these are too few."""
+def _move_shrinkage(folds, width):
+    """Move the shrinkage of all folds to where the error of hidden entries is least.
+
+    Parameters
+    ----------
+    folds : list of _Fold
+    width : float or None
+        Errors beyond it count linearly; None for twice their mean.
+
+    Returns
+    -------
+    moved : bool
+    width : float
+    loss : float
+        Of the hidden entries.
+    """
+    first = folds[0].fit.shrinkage
+
+    def magnitudes(shrinkage):
+        return np.concatenate([np.abs(fold.errors(shrinkage)) for fold in folds])
+
+    if width is None:
+        width = 2 * magnitudes(first).mean()
+
+    def loss(shrinkage):
+        # Huber's: where most entries of a column are equal, the others are huge.
+        errors = magnitudes(shrinkage)
+        clipped = np.minimum(errors, width)
+        return np.mean(clipped * (2 * errors - clipped))
+
+    chosen, best = first, loss(first)
+    # Where the entries cannot tell, what shrinks to the means is preferred.
+    for factor, gain in ((1 / _FACTOR, _GAIN), (_FACTOR, 0)):
+        for _ in range(_TRIALS):
+            other = loss(chosen * factor)
+            if other >= (1 - gain) * best:
+                break
+            best = other
+            chosen *= factor
+    for fold in folds:
+        fold.fit.shrink(chosen)
+    return chosen != first, width, best
+
+
+def _folds(fit, rng):
+    """Return fits that do not see some entries: the given one, and more of small tables."""
+    known = ~fit.missing
     p = known.shape[1]
     candidates = np.flatnonzero(known.sum(axis=1) > 1)
-    n_rows = min(len(candidates), max(_HIDDEN_FROM // p, _HIDDEN_ROWS))
+    n_rows = min(len(candidates), _HIDDEN_ROWS)
     rows = np.sort(rng.choice(candidates, n_rows, replace=False))
-    hidden = known[rows] & (rng.random((n_rows, p)) < _HIDDEN_SHARE)
-    # A row keeps an entry.
-    hidden &= (known[rows] & ~hidden).any(axis=1)[:, np.newaxis]
-    some = hidden.any(axis=1)
-    if hidden.sum() < _FEWEST_HIDDEN:
-        return None
-    return rows[some], hidden[some]
+    n_known = np.count_nonzero(known[rows])
+    n_parts = max(_PARTS, n_known // _MOST_HIDDEN)
+    part = np.where(known[rows], rng.integers(n_parts, size=(n_rows, p)), -1)
+    per_part = max(n_known // n_parts, 1)
+    folds = []
+    for number in range(min(n_parts, -(-_ENOUGH_HIDDEN // per_part))):
+        hidden = part == number
+        # A row keeps an entry.
+        hidden &= (known[rows] & ~hidden).any(axis=1)[:, np.newaxis]
+        some = hidden.any(axis=1)
+        if some.any():
+            folds.append((rows[some], hidden[some]))
+    # The first hides entries last, as the others copy what it knows.
+    return [
+        _Fold(fit if number == 0 else fit.copy(), *folds[number])
+        for number in reversed(range(len(folds)))
+    ][::-1]
+
+
+class _Fold:
+    """A fit from which some entries are hidden."""
+
+    def __init__(self, fit, rows, hidden):
+        self.fit, self.rows, self.hidden = fit, rows, hidden
+        fit.missing[rows] |= hidden
+        # Fewer rows are enough for a choice than for the distribution of errors.
+        some = slice(None, None, -(-len(rows) // _CHOSEN_BY_ROWS))
+        self._rows, self._hidden = rows[some], hidden[some]
+        truth = (fit.X[self._rows] - fit.location) / fit.scale
+        self._truth = truth[self._hidden]
+
+    def errors(self, shrinkage):
+        """Return standardised errors of the hidden entries, with the sums there are."""
+        gaussian = self.fit.shrunk(shrinkage)
+        D = self.fit.Z[self._rows] - gaussian.mean
+        gaussian.condition(D, self.fit.missing[self._rows])
+        return (D + gaussian.mean)[self._hidden] - self._truth
+
+    def filled(self):
+        """Return the rows with conditional means for missing and hidden entries."""
+        fit, rows = self.fit, self.rows
+        part = np.where(fit.missing[rows], np.nan, fit.X[rows])
+        return fit.gaussian.fill(part, n_jobs=fit.n_jobs)
 
 
 class _Fit:
@@ -245,7 +371,6 @@ class _Fit:
         scale[scale <= tiny] = 1
         self.scale = scale
         self.Z = Z / scale
-        self.width, self.loss = None, np.inf
 
     def reveal(self, rows, hidden):
         """Take back that entries are missing."""
@@ -263,7 +388,7 @@ class _Fit:
         values = self.n_rows * np.maximum(values, _START_FLOOR)
         self.mean = np.zeros(len(C))
         self.scatter_values, self.vectors = values, vectors
-        self.gaussian = self._shrunk(self.shrinkage)
+        self.gaussian = self.shrunk(self.shrinkage)
 
     def expect(self):
         """Set missing entries to their means, and return by how much these changed.
@@ -306,11 +431,11 @@ class _Fit:
     def maximise(self):
         """Set the distribution to the most likely one, which ends a step."""
         self.scatter_values, self.vectors = np.linalg.eigh(self.scatter)
-        self.gaussian = self._shrunk(self.shrinkage)
+        self.gaussian = self.shrunk(self.shrinkage)
         self.n_iter += 1
         self.stopped = self._report is not None and self._report()
 
-    def _shrunk(self, shrinkage):
+    def shrunk(self, shrinkage):
         """Return the distribution of a shrinkage, in closed form given the scatter.
 
         The smallest eigenvalues, all but `rank`, are noise and replaced by their mean
@@ -329,39 +454,13 @@ class _Fit:
             vectors=self.vectors,
         )
 
-    def choose(self, rows, hidden):
-        """Move the shrinkage to where the error of hidden entries is least.
+    def shrink(self, shrinkage):
+        """Set the distribution to that of another shrinkage."""
+        self.shrinkage = shrinkage
+        self.gaussian = self.shrunk(shrinkage)
 
-        Returns
-        -------
-        bool
-            Whether it moved, or the error fell since the last choice.
-        """
-        missing, Z = self.missing[rows], self.Z[rows]
-        truth = (self.X[rows] - self.location) / self.scale
-
-        def loss(shrinkage):
-            gaussian = self._shrunk(shrinkage)
-            D = Z - gaussian.mean
-            gaussian.condition(D, missing)
-            errors = np.abs((D + gaussian.mean - truth)[hidden])
-            if self.width is None:
-                self.width = 2 * errors.mean()
-            # Huber's: where most entries of a column are equal, the others are huge.
-            clipped = np.minimum(errors, self.width)
-            return np.mean(clipped * (2 * errors - clipped))
-
-        before, best = self.shrinkage, loss(self.shrinkage)
-        for factor in (1 / _FACTOR, _FACTOR):
-            for _ in range(_TRIALS):
-                other = loss(self.shrinkage * factor)
-                if other >= (1 - _GAIN) * best:
-                    break
-                best = other
-                self.shrinkage *= factor
-        self.gaussian = self._shrunk(self.shrinkage)
-        # In a table without noise, standard deviations shrink along with the steps: means
-        # seem to have settled, while the error of hidden entries still falls.
-        fell = best < (1 - _GAIN) * self.loss
-        self.loss = best
-        return fell or self.shrinkage != before
+    def copy(self):
+        """Return another fit, not started, that reports nothing."""
+        other = copy(self)
+        other.missing, other.Z, other._report = self.missing.copy(), self.Z.copy(), None
+        return other

@@ -111,6 +111,37 @@ class GaussianRows:
         P = self.precision
         return (self.deviations(filled) @ P) / P.diagonal()
 
+    def residuals_without_row(self, filled, n_rows, shrinkage):
+        """Return such residuals by the distribution that the other rows would have.
+
+        Parameters
+        ----------
+        filled : ndarray of shape (m, p)
+            Rows among those that the distribution was fitted to.
+        n_rows : int
+            How many these were.
+        shrinkage : float
+            Rows that the prior of the covariance is worth.
+
+        Returns
+        -------
+        ndarray of shape (m, p)
+            Standardised.
+
+        Notes
+        -----
+        A row d less in the scatter is a change of rank one of the precision (Sherman &
+        Morrison). It matters for rows that determine the covariance by themselves, of
+        whose entries nothing would be known if they were not.
+        """
+        D, P = self.deviations(filled), self.precision
+        u = D @ P
+        leverage = np.einsum("ij,ij->i", u, D)[:, np.newaxis]
+        # The mean has been fitted as well.
+        weight = (n_rows + shrinkage) * (1 - 1 / max(n_rows, 2))
+        left = np.maximum(weight - leverage, np.finfo(np.float64).eps * weight)
+        return u * (1 + leverage / left) / (P.diagonal() + np.square(u) / left)
+
     def condition(self, D, missing, spread=None):
         """Set missing deviations to their conditional means, and add up their covariances.
 
@@ -155,8 +186,9 @@ class GaussianRows:
         noise = self.values[0]
         signal = np.sqrt(np.maximum(values - noise, 0))
         V = self.vectors[:, ::-1][:, :rank]
-        offset = float(self.center.mean())
-        unit = float(np.sqrt(np.mean(np.square(self.scale))))
+        # Not means: one column of time stamps would leave no digits to the others.
+        offset = float(np.median(self.center))
+        unit = float(np.exp(np.mean(np.log(self.scale))))
         columns = np.empty((p, 1, rank + 1), filled.dtype)
         columns[:, 0, 0] = (self.center - offset) / unit
         columns[:, 0, 1:] = self.scale[:, np.newaxis] / unit * V * signal

@@ -37,6 +37,9 @@ class RowPrior(NamedTuple):
         Degrees of freedom of Student's distribution of noise; infinite where normal.
     power : float
         The precision of the factors is multiplied by the entries of a row to this power.
+    first : int
+        Where in a row the factors begin of which that is so. Before them there is a bias
+        and, at 2, one that is a factor, as columns have units of their own.
     """
 
     precision: np.ndarray
@@ -46,6 +49,21 @@ class RowPrior(NamedTuple):
     normal: np.ndarray
     freedom: np.ndarray
     power: float = 0.0
+    first: int = 1
+
+    def with_bias_as_factor(self):
+        """Return the prior of rows ``(0, b_i, u_i)``, of which the first has no freedom."""
+        d = self.shift.shape[1] + 1
+        precision = np.zeros((len(self.noise), d, d))
+        precision[:, 1:, 1:] = self.precision
+        precision[:, 0, 0] = np.inf
+        none = ((0, 0), (1, 0))
+        return self._replace(
+            precision=precision,
+            shift=np.pad(self.shift, none),
+            normal=np.pad(self.normal, none),
+            first=self.first + 1,
+        )
 
     @classmethod
     def ridge(cls, n, bias_penalty, penalties, power=0.0):
@@ -76,6 +94,8 @@ class LowRankModel(NamedTuple):
         Of rows, in units of `scale`.
     new_column : ndarray of shape (1, n_samples, d)
         What a column without entries has.
+    shrunk : float
+        Factor of all but the offset in predictions; rows are fitted without it.
     """
 
     offset: float
@@ -84,6 +104,7 @@ class LowRankModel(NamedTuple):
     columns: np.ndarray
     prior: RowPrior
     new_column: np.ndarray
+    shrunk: float = 1.0
 
     @property
     def shape(self):
@@ -129,13 +150,13 @@ class LowRankModel(NamedTuple):
 
     def factors_of(self, vectors):
         """Return the factors among vectors of rows or columns, of shape (m, k)."""
-        root = vectors.dtype.type(np.sqrt(self.scale / self.n_samples))
+        root = vectors.dtype.type(np.sqrt(self.shrunk * self.scale / self.n_samples))
         n, n_samples, d = vectors.shape
         return root * vectors[..., 1:].reshape(n, n_samples * (d - 1))
 
     def biases_of(self, vectors):
         """Return the biases among vectors of rows or columns, of shape (m,)."""
-        return self.scale * vectors[..., 0].mean(axis=1)
+        return self.shrunk * self.scale * vectors[..., 0].mean(axis=1)
 
     def entries_of(self, rows):
         """Return rows of the matrix in full, of shape (m', n)."""
@@ -234,6 +255,7 @@ def fold_in(model, observed):
             prior.precision[s],
             prior.shift[s],
             prior.power,
+            prior.first,
             prior.freedom[s],
             1 if robust else 0,
             prior.normal[s],
@@ -313,4 +335,5 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     if len(rows):
         for _ in run_lanes(run, split(len(rows), _PAIRS), n_jobs):
             pass
-    return model.offset + model.scale * mean, variance
+    scale = model.shrunk * model.scale
+    return model.offset + scale * mean, model.shrunk**2 * variance

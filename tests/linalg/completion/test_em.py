@@ -177,7 +177,7 @@ def test_the_error_is_near_that_of_the_true_distribution(noise, seed):
     best = _rms((truth - X)[missing])
     assert _rms((result.filled - X)[missing]) < 1.5 * best
     # Hidden entries leave less of their rows to be told by.
-    assert 0.5 * best < result.error_estimate < 3 * best
+    assert 0.5 * best < result.errors(Y).rms < 3 * best
 
 
 def test_report_stops_the_fit():

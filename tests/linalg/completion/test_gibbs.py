@@ -55,7 +55,7 @@ def test_the_error_estimate_is_that_of_entries_not_seen(sampled):
     filled = result.model.entries_of(result.model.rows)
     error = np.sqrt(np.mean((filled - X)[hide] ** 2))
     # From 600 entries, five standard deviations; and some for a chain still short.
-    assert abs(result.error_estimate / error - 1) < 5 / np.sqrt(2 * 600) + 0.1
+    assert abs(result.held_out.rms / error - 1) < 5 / np.sqrt(2 * 600) + 0.1
 
 
 def test_folding_in_a_row_of_the_data_gives_its_vectors(sampled):
