@@ -101,7 +101,10 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         alphas, choose = check_penalty_choice(self, n_targets)
         if self.exact:
             if not np.all(alphas > 0):
-                raise ValueError(f"alpha={alphas} must be positive with exact=True.")
+                name = "alpha" if self.alphas is None else "alphas"
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be positive with exact=True."
+                )
             if self.solver == "direct":
                 raise ValueError(
                     "solver='direct' would form an n_samples x n_samples matrix with "

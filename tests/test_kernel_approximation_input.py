@@ -280,8 +280,8 @@ def test_a_precomputed_kernel_that_is_not_finite_is_refused(make, value, landmar
         ({"kernel": "precomputed", "landmarks": "kmeans"}, X @ X.T, "needs samples"),
         ({"kernel": "precomputed", "landmarks": X}, X @ X.T, "must be indices"),
         ({"kernel": np.dot, "degree": 2, "coef0": 1}, X, "degree, coef0 cannot be used"),
-        ({"kernel": "chi2"}, X, "negative values"),
-        ({"kernel": "additive_chi2"}, X, "negative values"),
+        ({"kernel": "chi2"}, X, "Negative values"),
+        ({"kernel": "additive_chi2"}, X, "Negative values"),
         ({"random_state": -1}, X, "random_state"),
     ],
 )

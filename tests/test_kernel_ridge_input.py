@@ -198,7 +198,7 @@ def test_values_that_are_not_finite_are_refused(params, make, value):
         ({"fit_intercept": "yes"}, (X, y), "'fit_intercept' parameter"),
         ({"kernel": "precomputed"}, (X @ X.T, y), "precomputed.* NystroemRidge: use make_"),
         ({"kernel": "spline"}, (X, y), "'kernel' parameter"),
-        ({"kernel": "chi2"}, (X - 1, y), "negative"),
+        ({"kernel": "chi2"}, (X - 1, y), "Negative"),
         ({"kernel": np.dot, "gamma": 1.0}, (X, y), "gamma cannot be used with a callable"),
         ({"gamma": 0}, (X, y), "'gamma' parameter"),
         ({"n_landmarks": 0}, (X, y), "'n_landmarks' parameter"),

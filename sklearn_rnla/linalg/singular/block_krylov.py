@@ -1,6 +1,6 @@
 """Block Krylov iteration on the Gram matrix, stopped by an estimate of its error.
 
-Its start is drawn in ``start.py``. After each pass, `_outlook` estimates the error, and
+Its start is drawn in ``starts.py``. After each pass, `_outlook` estimates the error, and
 `_is_last` decides whether there is another one.
 """
 
@@ -22,7 +22,7 @@ _SQUARING_LIMIT = 1e4
 _TAIL_LIMIT = 1e2
 
 # Residuals below this many eps of the largest Ritz value are rounding.
-_NOISE = 8
+NOISE = 8
 
 # A step on the sample is worth trying where the error is within this factor of the
 # tolerance.
@@ -229,7 +229,7 @@ class Energy:
         self.total = A.moments.squared_norm
         self.tail = max(0.0, self.total - self.captured)
         self.tail_is_lost = self.tail <= _TAIL_LIMIT * self.eps * self.total
-        self.noise = _NOISE * self.eps * float(leading[0])
+        self.noise = NOISE * self.eps * float(leading[0])
 
 
 class _Outlook(NamedTuple):
@@ -323,7 +323,7 @@ def block_krylov(
         if energy.tail_is_lost:
             return _above_rounding(step.ritz, energy, np.inf)
         # What is below rounding has converged.
-        tol = max(tol, _NOISE * energy.eps)
+        tol = max(tol, NOISE * energy.eps)
         # Rounding has a direction as well, but not one that is worth a pass.
         step.residuals, is_dropped = _above_noise(step.residuals, energy.noise)
         hidden = _excess_in_rounding(energy, is_dropped[:k])

@@ -7,7 +7,7 @@ import scipy.linalg
 
 from ..dense.orth import orthonormal_rows
 from ..dense.ritz import descending_eigh
-from .block_krylov import Energy, RightSVD, squaring_loses
+from .block_krylov import NOISE, Energy, RightSVD, squaring_loses
 
 # Roots of the Chebyshev polynomial of degree two, on the interval from 0 to 1. One after
 # the other they damp what is not wanted; a pass with each of them is one polynomial.
@@ -21,13 +21,10 @@ _SAFETY = 1.4
 # start that has more of some directions than of others, as a sample of the rows has.
 _LARGER_SAFETY = 2.5
 
-# Rows of unit length are made orthonormal by the Cholesky factor of the Gram matrix that
-# is known of them where no entry of its diagonal is below this: rounding is then magnified
-# a hundred times at most, which the last ones are not affected by.
+# The next block is made orthonormal by the Cholesky factor of its Gram matrix, which is
+# known without another product, unless an entry of the factor's diagonal is below this.
+# Rounding is so magnified a hundred times at most; what is returned is polished anyway.
 _WELL_CONDITIONED = 0.1
-
-# Residuals below this many eps are rounding.
-_NOISE = 8
 
 # Passes after which the iteration on a growing basis is the better one.
 _MOST_PASSES = 8
@@ -82,14 +79,15 @@ def filtered_subspace(A, start, k, *, tol, max_passes, even=True, report=None):
             return None, Q
         R = Z - H.astype(Z.dtype) @ Q
         G = U @ (R @ R.T).astype(np.float64) @ U.T
-        # Where the eigenvalues that are not wanted begin, if it grows on as it has grown.
+        # Where the eigenvalues that are not wanted begin, should the last Ritz value grow
+        # by as much again as in the last pass.
         unwanted = values[-1] * (values[-1] / edge if edge > 0 else np.inf)
         squares = np.maximum(np.diagonal(G), 0.0)
         errors = _errors(values[:k], squares[:k], unwanted)
         lacking = errors.sum()
         tail = 2 * max(energy.tail - lacking, energy.eps * energy.total)
         # What is below rounding has converged.
-        tol = max(tol, _NOISE * energy.eps)
+        tol = max(tol, NOISE * energy.eps)
         excess = safety * lacking / tail
         if excess <= tol or interrupted or n_passes == max_passes:
             return _found(values, U, Q, excess, tol, energy)

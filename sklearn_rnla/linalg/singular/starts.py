@@ -237,17 +237,14 @@ def power_start(A, width, known, rng):
     ndarray of shape (width, n_features)
         Orthonormal rows, fewer where the rank is lower.
     """
-    n_known = 0 if known is None else min(width, len(known.components))
-    shape = width - n_known, A.shape[1]
+    if known is None:
+        kept = np.zeros((0, A.shape[1]), A.dtype)
+    else:
+        kept = known.components[:width]
+    shape = width - len(kept), A.shape[1]
     fresh = rng.standard_normal(shape, np.float32).astype(A.dtype, copy=False)
     found = orthonormal_rows(A.gram_product(fresh).Z)
-    return (
-        found
-        if n_known == 0
-        else np.concatenate(
-            [known.components[:n_known], extend_rows(known.components[:n_known], found)]
-        )
-    )
+    return np.concatenate([kept, extend_rows(kept, found)]) if len(kept) else found
 
 
 def sketched_start(A, width, sketch, *, rng):

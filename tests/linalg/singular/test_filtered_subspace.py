@@ -94,7 +94,7 @@ def test_sparse_rows_are_iterated_with_the_filter_and_dense_ones_are_not(monkeyp
         "sklearn_rnla.linalg.singular.choice.filtered_subspace",
         lambda *args, **options: calls.append(1) or filtered_subspace(*args, **options),
     )
-    X = sp.random_array((4000, 900), density=0.01, random_state=0, format="csr")
+    X = sp.random(4000, 900, density=0.01, random_state=0, format="csr")
     for rows, n_calls in ((X, 1), (X.T.tocsr(), 2), (X.toarray(), 2)):
         A = CenteredMatrix(as_row_matrix(rows), center=True)
         right_svd(A, FixedRank(4), rng=np.random.default_rng(0))

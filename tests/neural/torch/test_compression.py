@@ -377,7 +377,7 @@ class Strided(nn.Module):
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("build", [nn.Sequential, Strided])
 @pytest.mark.parametrize("script", [False, True])
 def test_a_model_that_reads_all_of_a_pair_can_be_scripted(build, script):
