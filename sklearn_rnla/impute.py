@@ -205,7 +205,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
           standardised here and below;
         - "als": root mean squared error of the held-out entries, or the objective if there
           are none;
-        - "softimpute" and "iterative_svd": objective;
+        - "softimpute" and "iterative_svd": objective, here and for "als" relative to that
+          of a zero matrix;
         - "exact": relative residual.
 
     n_features_in_ : int

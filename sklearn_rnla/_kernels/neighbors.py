@@ -83,30 +83,36 @@ def average(
     """
     m, count = neighbors.shape
     p = queries.shape[1]
-    weights = np.empty(count)
+    which, n_found = np.empty(p, np.int64), np.empty(p)
+    mass, value, residual = np.empty(p), np.empty(p), np.empty(p)
     for i in range(m):
-        query = queries[i]
+        query, counted = queries[i], known[i]
+        n_wanted = 0
+        for j in range(p):
+            if wanted[i, j]:
+                which[n_wanted] = j
+                n_wanted += 1
+        n_found[:n_wanted] = 0
+        mass[:n_wanted] = 0
+        value[:n_wanted] = 0
+        residual[:n_wanted] = 0
         for k in range(count):
-            other = reference[neighbors[i, k]]
-            squared = floor
+            r = neighbors[i, k]
+            other, lacks, left = reference[r], missing[r], residuals[r]
+            squared = query.dtype.type(0)
             for j in range(p):
                 difference = query[j] - other[j]
-                squared += known[i, j] * difference * difference
-            weights[k] = 1 / (squared * squared)
-        for j in range(p):
-            if not wanted[i, j]:
-                continue
-            n_found, mass, value, residual = 0, 0.0, 0.0, 0.0
-            for k in range(count):
-                r = neighbors[i, k]
-                if not missing[r, j]:
-                    n_found += 1
-                    mass += weights[k]
-                    value += weights[k] * (reference[r, j] - query[j])
-                    residual += weights[k] * residuals[r, j]
-            if n_found > 0:
-                mass *= 1 + 1 / n_found
-                value /= mass
-                residual /= mass
-            of_values[i, j] = value
-            of_residuals[i, j] = residual
+                squared += counted[j] * difference * difference
+            weight = 1 / (floor + squared) ** 2
+            for a in range(n_wanted):
+                j = which[a]
+                w = 0.0 if lacks[j] else weight
+                n_found[a] += not lacks[j]
+                mass[a] += w
+                value[a] += w * (other[j] - query[j])
+                residual[a] += w * left[j]
+        for a in range(n_wanted):
+            j = which[a]
+            total = mass[a] * (1 + 1 / n_found[a]) if n_found[a] > 0 else 1.0
+            of_values[i, j] = value[a] / total
+            of_residuals[i, j] = residual[a] / total

@@ -100,7 +100,6 @@ def fold_rows(
     precision,
     shift,
     power,
-    first,
     freedom,
     n_reweights,
     normal,
@@ -118,8 +117,6 @@ def fold_rows(
     power : float
         The prior of the factors, not of the bias, of a row of c entries is taken as
         ``c^power``-fold.
-    first : int
-        Where these factors begin.
     freedom : float
         Degrees of freedom of Student's distribution.
     n_reweights : int
@@ -145,7 +142,7 @@ def fold_rows(
         for step in range(n_reweights + 1):
             for a in range(d):
                 # A bias has a penalty of its own.
-                t = times if a >= first else 1.0
+                t = times if a else 1.0
                 b[a] = t * shift[a] + scale * g[a]
                 for c in range(a + 1):
                     A[a, c] = t * precision[a, c] + scale * G[a, c]

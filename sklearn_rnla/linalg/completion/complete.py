@@ -11,11 +11,10 @@ import numpy as np
 from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
 from ...operators.lanes import one_blas_thread
-from ...operators.scaling import unit_of
 from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
-from .column_units import ColumnUnits
+from .column_units import ColumnMoments, ColumnUnits
 from .completed import Completion
 from .em import ppca
 from .exact import recover
@@ -170,46 +169,40 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
     given, options = options, options.decided(table, observed.shape)
     if start is not None and start.shape != observed.shape:
         start = None
-    unit, seen = unit_of(observed.values), observed
-    if unit != 1:
-        # Solvers square the entries, and more: a power of two makes them fit, exactly.
-        observed = observed.with_values(observed.values / observed.dtype.type(unit))
-        table = None if table is None else table / table.dtype.type(unit)
-        start = None if start is None else start.times(1 / unit)
+    moments = None
+    if table is not None:
+        # Sums depend on the order of what is added up.
+        table = np.ascontiguousarray(table)
+        moments = ColumnMoments.of(table)
     # Products are small: BLAS keeps off the cores that the threads over rows use.
     with one_blas_thread(observed.n_jobs):
         found = None
         if is_open and table is not None:
-            found = _exact_if_of_low_rank(observed, table, rng)
-        if found is None:
-            found = _solved(
-                observed,
-                options,
-                given,
-                unit,
-                table=table,
-                start=start,
-                rng=rng,
-                report=report,
+            units = ColumnUnits.of(moments, shift=False)
+            found = _exact_if_of_low_rank(units, observed, table, rng)
+        if found is None and options.solver == "em":
+            found = _em(observed, options, table=table, rng=rng, report=report)
+        elif found is None:
+            if table is None:
+                units = ColumnUnits.common(observed.values)
+            else:
+                # Columns without biases of rows are centred too, unless that is turned off.
+                auto = given.center == "auto" and options.solver != "exact"
+                units = ColumnUnits.of(moments, shift=options.center or auto)
+            if units.same and options.solver == "als" and options.alpha is not None:
+                options = options._replace(alpha=options.alpha / units.scale)
+            start = start and start.relative_to(units)
+            found = _SOLVE[options.solver](
+                units.standardised(observed), options, start=start, rng=rng, report=report
             )
-    found = found.with_stated_errors(table)
-    found = found.times(unit, relative=table is not None) if unit != 1 else found
-    return found._replace(seen=seen.places(), limits=(seen.values.min(), seen.values.max()))
-
-
-def _solved(observed, options, given, unit, *, table, start, rng, report):
-    """Solve, columns of a table in units of their own."""
-    solve = partial(_SOLVE[options.solver], table=table, rng=rng, report=report)
-    if table is None or options.solver == "em":
-        if options.solver == "als" and options.alpha is not None:
-            options = options._replace(alpha=options.alpha / unit)
-        return solve(observed, options, start=start)
-    # Columns without biases of rows are centred too, unless that is turned off.
-    shift = options.center or (given.center == "auto" and options.solver != "exact")
-    units = ColumnUnits.of(observed, shift=shift)
-    start = start and units.standardised_model(start)
-    found = solve(units.standardised(observed), options, start=start)
-    return found.in_units(units, observed)
+            found = found.in_units(units)
+    if table is None:
+        found = found.with_stated_errors(observed)
+    else:
+        spread, missing = moments.usual_spread, np.isnan(table)
+        found = found.with_stated_errors(observed, spread, missing)
+    values = observed.values
+    return found._replace(seen=observed.places(), limits=(values.min(), values.max()))
 
 
 def why_not_converged(found, options):
@@ -262,7 +255,7 @@ def why_arbitrary(found, sampling, columns):
     )
 
 
-def _gibbs(observed, options, *, table, start, rng, report):
+def _gibbs(observed, options, *, start, rng, report):
     """Sample factors and biases; short chains with entries held out choose the rank."""
     rank, most = options.rank, min(observed.shape)
     sweeps = {} if options.max_iter is None else {"max_iter": options.max_iter}
@@ -282,7 +275,7 @@ def _gibbs(observed, options, *, table, start, rng, report):
         observed, rank, **sweeps, share=share, start=start, rng=rng, report=report
     )
     model, errors = result.model, result.held_out
-    if table is None and 0 < share * observed.nnz < _FEW_HIDDEN:
+    if 0 < share * observed.nnz < _FEW_HIDDEN:
         shrunk, errors = _shrink_to_mean(observed, rank, errors, rng)
         model = model._replace(shrunk=shrunk)
     return Completion(
@@ -294,7 +287,7 @@ def _gibbs(observed, options, *, table, start, rng, report):
         n_iter=len(result.history),
         converged=True,
         history=np.array(result.history),
-        history_power=1,
+        history_is_rms=True,
         noise=(result.row_noise, result.column_noise),
     )
 
@@ -339,11 +332,10 @@ def _shrink_to_mean(observed, rank, errors, rng):
     return factor, HeldOutErrors.at(observed, wanted - factor * predicted)
 
 
-def _em(observed, options, *, table, start, rng, report):
+def _em(observed, options, *, table, rng, report):
     """Fit a Gaussian distribution of the rows, and neighbours where they help."""
-    X = np.ascontiguousarray(table)
     result = ppca(
-        X,
+        table,
         None if options.rank == "auto" else options.rank,
         max_iter=options.max_iter,
         tol=options.tol,
@@ -351,9 +343,9 @@ def _em(observed, options, *, table, start, rng, report):
         n_jobs=observed.n_jobs,
         report=report,
     )
-    neighbors, held_out = None, result.errors(X)
+    neighbors, held_out = None, result.errors(table)
     if options.neighbors:
-        neighbors, held_out = fit_neighbors(X, result, rng=rng, n_jobs=observed.n_jobs)
+        neighbors, held_out = fit_neighbors(table, result, rng=rng, n_jobs=observed.n_jobs)
     return Completion(
         model=result.model,
         seen=observed,
@@ -361,14 +353,14 @@ def _em(observed, options, *, table, start, rng, report):
         solver="em",
         rank=result.model.columns.shape[2] - 1,
         held_out=held_out,
-        likely=result.likely_errors(X) if len(held_out.values) else None,
+        likely=result.likely_errors(table) if len(held_out.values) else None,
         n_iter=result.n_iter,
         converged=result.converged,
         history=np.array(result.history),
     )
 
 
-def _als(observed, options, *, table, start, rng, report):
+def _als(observed, options, *, start, rng, report):
     """Alternate after biases: first without entries held out, which tell when to stop."""
     fit = partial(
         als,
@@ -416,41 +408,37 @@ def _als(observed, options, *, table, start, rng, report):
         held_out=errors,
         n_iter=n_iter + result.n_iter,
         converged=result.converged or options.early_stopping,
-        history=np.array(history or result.history),
-        history_power=1 if history else 2,
+        history=np.array(history) if history else _relative(result.history, residual, 1),
+        history_is_rms=bool(history),
         alpha=float(result.penalty),
     )
 
 
-def _exact_if_of_low_rank(observed, table, rng):
+def _exact_if_of_low_rank(units, observed, table, rng):
     """Recover a table whose complete rows are exactly of low rank, or return None.
 
     Whatever else supposes noise, of which there is none. It has to agree with all entries,
     which have to determine it.
     """
     m, n = table.shape
-    complete_rows = table[~np.isnan(table).any(axis=1)][: 2 * n]
+    complete_rows = np.flatnonzero(~np.isnan(table).any(axis=1))[: 2 * n]
+    complete_rows = table[complete_rows] / units.scale
     if min(complete_rows.shape) < 2:
         return None
-    s = np.linalg.svd(complete_rows.astype(np.float64), compute_uv=False)
+    s = np.linalg.svd(complete_rows, compute_uv=False)
     rank = numerical_rank(s, complete_rows.shape, table.dtype)
     # Some columns that depend on others are not yet a table of low rank.
     if not 0 < rank <= min(complete_rows.shape) / 2:
         return None
     options = CompletionOptions(rank=rank, solver="exact")
-    found = _exact(
-        observed,
-        options.decided(table, (m, n)),
-        table=table,
-        start=None,
-        rng=rng,
-        report=None,
-    )
+    options = options.decided(table, (m, n))
+    inner = units.standardised(observed)
+    found = _exact(inner, options, start=None, rng=rng, report=None)
     whole = all(side.all() for side in found.determined)
-    return found if found.converged and whole else None
+    return found.in_units(units) if found.converged and whole else None
 
 
-def _exact(observed, options, *, table, start, rng, report):
+def _exact(observed, options, *, start, rng, report):
     """Recover a matrix of a rank; "auto" is the least that agrees with the entries."""
     fit = partial(recover, tol=options.tol, max_iter=options.max_iter, rng=rng)
     biases, residual = without_biases(observed, options.center)
@@ -510,7 +498,7 @@ def _freedom_corrected(observed, model, rank):
     return HeldOutErrors.at(observed, enlarged)
 
 
-def _iterative_svd(observed, options, *, table, start, rng, report):
+def _iterative_svd(observed, options, *, start, rng, report):
     """Fit a matrix of a rank; "auto" is the one that best predicts held-out entries."""
     fit = partial(iterative_svd, tol=options.tol, max_iter=options.max_iter, rng=rng)
     share, rank, errors = options.validation_fraction, options.rank, {}
@@ -533,11 +521,20 @@ def _iterative_svd(observed, options, *, table, start, rng, report):
     result = fit(residual, rank, report=report)
     _, V = result.balanced()
     model = model_of_columns(observed, biases, V, negligible_penalties(V))
-    left = errors.get(rank, HeldOutErrors.nothing())
-    return _of_fit(result, observed, model, "iterative_svd", rank=rank, errors=left)
+    history = _relative(result.history[1:], residual, 2)
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="iterative_svd",
+        rank=rank,
+        held_out=errors.get(rank, HeldOutErrors.nothing()),
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=history,
+    )
 
 
-def _soft_impute(observed, options, *, table, start, rng, report):
+def _soft_impute(observed, options, *, start, rng, report):
     """Solve the convex problem, for the alpha on a path that has the least error."""
     most = None if options.rank == "auto" else options.rank
     settings = {"max_rank": most, "max_iter": options.max_iter, "rng": rng}
@@ -563,8 +560,17 @@ def _soft_impute(observed, options, *, table, start, rng, report):
     )
     _, V = result.balanced()
     model = model_of_columns(observed, biases, V, np.full(V.shape[1], penalty))
-    found = _of_fit(result, observed, model, "softimpute", rank=V.shape[1], errors=errors)
-    return found._replace(alpha=alpha)
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="softimpute",
+        rank=V.shape[1],
+        held_out=errors,
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=_relative(result.history[1:], residual, 2),
+        alpha=alpha,
+    )
 
 
 def _check_can_choose(what, share):
@@ -573,24 +579,14 @@ def _check_can_choose(what, share):
         raise ValueError(f"{what} needs a positive validation_fraction, not 0.")
 
 
-def _of_fit(result, observed, model, solver, *, rank, errors):
-    """Return the `Completion` of a `LowRankFit` and the model made from it."""
-    return Completion(
-        model=model,
-        seen=observed,
-        solver=solver,
-        rank=rank,
-        held_out=errors,
-        n_iter=result.n_iter,
-        converged=result.converged,
-        history=np.asarray(result.history[1:]),
-        history_power=2,
-    )
+def _relative(objectives, observed, parts):
+    """Return objectives relative to that of a zero matrix, the sum of squares in parts."""
+    norm = np.linalg.norm(observed.values.astype(np.float64)) or 1.0
+    return np.array(objectives) * parts / norm**2
 
 
 _SOLVE = {
     "als": _als,
-    "em": _em,
     "exact": _exact,
     "gibbs": _gibbs,
     "iterative_svd": _iterative_svd,

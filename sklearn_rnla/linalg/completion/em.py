@@ -10,20 +10,17 @@ import numpy as np
 
 from ...operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
 from ...operators.rows import add_states
+from .column_units import ColumnMoments
 from .gaussian_rows import BLOCK, GaussianRows
 from .model import LowRankModel
-from .stated_errors import HeldOutErrors
+from .stated_errors import HeldOutErrors, RowErrors
 
 # Rows that the covariance is estimated from: so many, and so many more for each column.
 _ROWS, _ROWS_PER_COLUMN = 8192, 32
-# Entries hidden to choose the shrinkage and to tell the error: one of so many parts of
-# the table, or of more parts where that would be more than so many entries. They are
-# spread over all rows, as few of these may have most of the error, up to so many rows.
-_PARTS, _MOST_HIDDEN, _HIDDEN_ROWS = 10, 2**12, 2**12
-# Parts are hidden, each from a fit of its own, until so many entries are.
-_ENOUGH_HIDDEN = 2**11
-# Rows, at most, of a part that choose the shrinkage.
-_CHOSEN_BY_ROWS = 2**9
+# Entries hidden to choose the shrinkage and to tell the error: one of so many parts of so
+# many rows, or of more rows, until so many entries are; then more parts, each hidden from
+# a fit of its own.
+_PARTS, _HIDDEN_ROWS, _ENOUGH_HIDDEN = 10, 2**9, 2**10
 # Rows, at most, whose entries tell how errors are distributed.
 _TOLD_BY_ROWS = 2**14
 # Shrinkage that is tried first, the factor between two tried, how many are at a time, and
@@ -101,16 +98,16 @@ class PPCAResult(NamedTuple):
 
         Returns
         -------
-        of_known, of_hidden : HeldOutErrors
+        of_known, of_hidden : RowErrors
+            Of standardised entries.
         """
+        n_fitted = min(len(X), most_rows(X.shape[1]))
 
         def at(rows, which):
-            places, columns = np.nonzero(which)
             left = self.gaussian.residuals_without_row(
-                self.filled[rows], min(len(X), most_rows(X.shape[1])), self.shrinkage
+                self.filled[rows], n_fitted, self.shrinkage
             )
-            errors = (self.gaussian.scale * left)[which]
-            return HeldOutErrors(rows[places], columns, errors)
+            return RowErrors.of_table(rows, which, left)
 
         some = np.arange(0, len(X), -(-len(X) // _TOLD_BY_ROWS))
         return at(some, ~np.isnan(X[some])), at(self.held_out.rows, self.held_out.hidden)
@@ -204,7 +201,7 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
         if converged or fit.stopped or fit.n_iter >= max_iter:
             break
         fit.maximise()
-    filled = fit.gaussian.fill(X, n_jobs=n_jobs)
+    filled = fit.filled() if fit.X is X else fit.gaussian.fill(X, n_jobs=n_jobs)
     return PPCAResult(
         model=fit.gaussian.low_rank_model(rank, filled),
         filled=filled,
@@ -305,14 +302,13 @@ def _folds(fit, rng):
     known = ~fit.missing
     p = known.shape[1]
     candidates = np.flatnonzero(known.sum(axis=1) > 1)
-    n_rows = min(len(candidates), _HIDDEN_ROWS)
+    per_row = np.count_nonzero(known) / (_PARTS * len(known))
+    n_rows = min(len(candidates), max(_HIDDEN_ROWS, int(_ENOUGH_HIDDEN / per_row)))
     rows = np.sort(rng.choice(candidates, n_rows, replace=False))
-    n_known = np.count_nonzero(known[rows])
-    n_parts = max(_PARTS, n_known // _MOST_HIDDEN)
-    part = np.where(known[rows], rng.integers(n_parts, size=(n_rows, p)), -1)
-    per_part = max(n_known // n_parts, 1)
+    part = np.where(known[rows], rng.integers(_PARTS, size=(n_rows, p)), -1)
     folds = []
-    for number in range(min(n_parts, -(-_ENOUGH_HIDDEN // per_part))):
+    n_folds = _ENOUGH_HIDDEN / (per_row * max(n_rows, 1))
+    for number in range(int(np.clip(round(n_folds), 1, _PARTS))):
         hidden = part == number
         # A row keeps an entry.
         hidden &= (known[rows] & ~hidden).any(axis=1)[:, np.newaxis]
@@ -332,18 +328,14 @@ class _Fold:
     def __init__(self, fit, rows, hidden):
         self.fit, self.rows, self.hidden = fit, rows, hidden
         fit.missing[rows] |= hidden
-        # Fewer rows are enough for a choice than for the distribution of errors.
-        some = slice(None, None, -(-len(rows) // _CHOSEN_BY_ROWS))
-        self._rows, self._hidden = rows[some], hidden[some]
-        truth = (fit.X[self._rows] - fit.location) / fit.scale
-        self._truth = truth[self._hidden]
+        self._truth = ((fit.X[rows] - fit.location) / fit.scale)[hidden]
 
     def errors(self, shrinkage):
         """Return standardised errors of the hidden entries, with the sums there are."""
         gaussian = self.fit.shrunk(shrinkage)
-        D = self.fit.Z[self._rows] - gaussian.mean
-        gaussian.condition(D, self.fit.missing[self._rows])
-        return (D + gaussian.mean)[self._hidden] - self._truth
+        D = self.fit.Z[self.rows] - gaussian.mean
+        gaussian.condition(D, self.fit.missing[self.rows])
+        return (D + gaussian.mean)[self.hidden] - self._truth
 
     def filled(self):
         """Return the rows with conditional means for missing and hidden entries."""
@@ -360,17 +352,10 @@ class _Fit:
         self.n_iter, self.stopped, self._report = 0, False, report
         self.missing = np.isnan(X)
         self.n_rows = max(np.count_nonzero(~self.missing.all(axis=1)), 1)
-        counts = np.maximum(len(X) - self.missing.sum(axis=0), 1)
-        Z = np.where(self.missing, 0, X).astype(np.float64)
-        self.location = Z.sum(axis=0) / counts
-        Z -= self.location
-        Z[self.missing] = 0
-        scale = np.sqrt(np.square(Z).sum(axis=0) / counts)
-        # A constant column has no unit of its own.
-        tiny = 8 * np.finfo(X.dtype).eps * np.abs(self.location)
-        scale[scale <= tiny] = 1
-        self.scale = scale
-        self.Z = Z / scale
+        moments = ColumnMoments.of(X)
+        self.location, self.scale = moments.mean, moments.usual_spread
+        self.Z = (X - self.location) / self.scale
+        self.Z[self.missing] = 0
 
     def reveal(self, rows, hidden):
         """Take back that entries are missing."""
@@ -427,6 +412,12 @@ class _Fit:
         self.log_likelihood = float(-fit / 2 / max(np.count_nonzero(~self.missing), 1))
         variance = spread.trace()
         return float(np.sqrt(change / variance)) if variance > 0 else 0.0
+
+    def filled(self):
+        """Return the sample with the conditional means of the last step."""
+        filled = self.X.copy()
+        filled[self.missing] = (self.location + self.scale * self.Z)[self.missing]
+        return filled
 
     def maximise(self):
         """Set the distribution to the most likely one, which ends a step."""

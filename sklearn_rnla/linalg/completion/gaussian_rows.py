@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...operators.lanes import kernel_jobs, run_lanes, split
+from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior
 
 # Rows of a block, the unit of threads and of summation.
@@ -43,13 +44,6 @@ class GaussianRows:
         state = vars(self).copy()
         state.pop("precision", None)
         return state
-
-    def times(self, unit):
-        """Return the distribution of rows `unit` times as large."""
-        location = self.location * unit
-        # Entries may be so small that there is nothing between them and zero.
-        scale = np.maximum(self.scale * unit, np.finfo(np.float64).smallest_subnormal)
-        return GaussianRows(location, scale, self.mean, self.values, self.vectors)
 
     @cached_property
     def precision(self):
@@ -186,35 +180,19 @@ class GaussianRows:
         noise = self.values[0]
         signal = np.sqrt(np.maximum(values - noise, 0))
         V = self.vectors[:, ::-1][:, :rank]
-        # Not means: one column of time stamps would leave no digits to the others.
-        offset = float(np.median(self.center))
-        unit = float(np.exp(np.mean(np.log(self.scale))))
-        columns = np.empty((p, 1, rank + 1), filled.dtype)
-        columns[:, 0, 0] = (self.center - offset) / unit
-        columns[:, 0, 1:] = self.scale[:, np.newaxis] / unit * V * signal
+        columns = np.zeros((p, 1, rank + 1), filled.dtype)
+        columns[:, 0, 1:] = V * signal
         rows = np.zeros((n, 1, rank + 1), filled.dtype)
         # The mean of a row's factors is linear in its entries: given the known ones it is
         # that of the filled row.
         project = V * (signal / values)
         for block in split(n, BLOCK):
             rows[block, 0, 1:] = self.deviations(filled[block]) @ project
-        column_scale = np.square(unit / self.scale)
-        precision = np.eye(rank + 1)
-        # No row has a bias: the precision is beyond what all of its entries have.
-        precision[0, 0] = column_scale.sum() / noise / np.finfo(np.float64).eps
-        prior = RowPrior(
-            precision=precision[np.newaxis],
-            shift=np.zeros((1, rank + 1)),
-            noise=np.array([1 / noise]),
-            column_scale=column_scale[np.newaxis],
-            normal=np.zeros((1, rank + 1)),
-            freedom=np.array([np.inf]),
-        )
+        prior = RowPrior.ridge(p, np.inf, np.ones(rank))
         return LowRankModel(
-            offset=offset,
-            scale=unit,
+            units=ColumnUnits(self.center, self.scale),
             rows=rows,
             columns=columns,
-            prior=prior,
+            prior=prior._replace(noise=np.array([1 / noise])),
             new_column=np.zeros_like(columns[:1]),
         )

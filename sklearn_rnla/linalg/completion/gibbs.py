@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
+from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior, fold_in
 from .stated_errors import HeldOutErrors
 
@@ -94,6 +95,7 @@ def gibbs(
     """
     chain = _Chain(observed, rank, rng)
     if start is not None and start.columns.shape[2] == rank + 1:
+        start = start.relative_to(chain.units)
         chain.columns.vectors[:] = start.columns[:, -1]
         chain.rows.vectors[:] = start.rows[:, -1]
     # Entries are hidden only until burn-in ends: samples that are kept see all of them.
@@ -111,7 +113,7 @@ def gibbs(
         if sweep == burn_in:
             seen = chain.observed
         chain.sweep(seen)
-        history.append(chain.scale * chain.error)
+        history.append(chain.units.scale * chain.error)
         # The second half of burn-in predicts the hidden entries, averaged like the model.
         if hidden is not None and burn_in // 2 <= sweep < burn_in:
             total = total + chain.predict(hidden)
@@ -123,7 +125,7 @@ def gibbs(
     errors = HeldOutErrors.nothing()
     if n_predicted:
         left = hidden.values - total / n_predicted
-        errors = HeldOutErrors.at(hidden, chain.scale * left)
+        errors = HeldOutErrors.at(hidden, chain.units.scale * left)
     model, row_noise, column_noise = chain.model(samples, observed)
     return GibbsResult(
         model=model,
@@ -213,14 +215,11 @@ class _Chain:
 
     def __init__(self, observed, rank, rng):
         values = observed.values.astype(np.float64)
-        self.offset = float(values.mean())
-        spread = float(values.std())
+        mean, spread = float(values.mean()), float(values.std())
         # Equal entries have no unit of their own, but that of their rounding.
         tiny = float(np.finfo(observed.dtype).eps * np.abs(values).max())
-        self.scale = max(spread, tiny) or 1.0
-        self.observed = observed.with_values(
-            ((values - self.offset) / self.scale).astype(observed.dtype)
-        )
+        self.units = ColumnUnits(mean, max(spread, tiny) or 1.0)
+        self.observed = self.units.standardised(observed)
         self.rng = rng
         m, n = observed.shape
         self.rows = _Side(m, rank + 1, observed.dtype, rng)
@@ -335,8 +334,7 @@ class _Chain:
             freedom=np.array(of_samples.freedom),
         )
         model = LowRankModel(
-            offset=self.offset,
-            scale=self.scale,
+            units=self.units,
             rows=None,
             columns=np.stack(of_samples.columns, axis=1),
             prior=prior,

@@ -31,8 +31,9 @@ class Neighbors(NamedTuple):
         scale standardise the columns.
     reference : ndarray of shape (n_reference, p)
         Standardised rows, filled; float32.
-    half_squares : ndarray of shape (n_reference, p)
-        Half the squares of their entries.
+    distances : ndarray of shape (n_reference, 2 p)
+        Half the squares of their entries, and minus these: what half squared distances are
+        inner products with.
     missing : ndarray of bool of shape (n_reference, p)
         Their entries that were missing.
     residuals : ndarray of shape (n_reference, p)
@@ -43,14 +44,10 @@ class Neighbors(NamedTuple):
 
     gaussian: GaussianRows
     reference: np.ndarray
-    half_squares: np.ndarray
+    distances: np.ndarray
     missing: np.ndarray
     residuals: np.ndarray
     weights: np.ndarray
-
-    def times(self, unit):
-        """Return those of rows `unit` times as large."""
-        return self._replace(gaussian=self.gaussian.times(unit))
 
     def fill(self, X, *, n_jobs=None):
         """Return rows with corrected conditional means for their missing entries.
@@ -111,7 +108,7 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     neighbors = Neighbors(
         gaussian=gaussian,
         reference=reference,
-        half_squares=np.square(reference) / 2,
+        distances=np.hstack([np.square(reference) / 2, -reference]),
         missing=np.isnan(X[rows]),
         residuals=gaussian.residuals(filled).astype(np.float32),
         weights=np.zeros(2),
@@ -212,11 +209,11 @@ def _average_block(neighbors, filled, unknown, wanted, own, shifts):
     count = min(_COUNT, len(reference) - 1)
     found = np.empty((len(queries), count), np.int32)
     known = (~unknown).astype(np.float32)
-    halves = known @ neighbors.half_squares.T
-    halves -= (known * queries) @ reference.T
+    halves = np.hstack([known, known * queries]) @ neighbors.distances.T
     nearest(halves, own, found)
     # Of standardised columns; where all are constant, anything will do.
-    floor = _FLOOR * (float(neighbors.half_squares.sum(axis=1).mean()) or 1.0)
+    half_squares = neighbors.distances[:, : reference.shape[1]].sum(axis=1)
+    floor = _FLOOR * (float(half_squares.mean()) or 1.0)
     average(
         found,
         queries,

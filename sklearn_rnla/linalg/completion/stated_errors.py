@@ -52,6 +52,33 @@ class HeldOutErrors(NamedTuple):
         return unit * float(np.sqrt(np.mean(np.square(self.values / unit))))
 
 
+class RowErrors(NamedTuple):
+    """Sums of squared errors of each row that has any, and how many they are.
+
+    Attributes
+    ----------
+    squares, counts : ndarray of shape (n_rows,)
+    """
+
+    squares: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, errors, unit=1.0):
+        """Return those of a `HeldOutErrors`, in a unit."""
+        _, row = np.unique(errors.rows, return_inverse=True)
+        return cls(np.bincount(row, np.square(errors.values / unit)), np.bincount(row))
+
+    @classmethod
+    def of_table(cls, rows, which, errors):
+        """Return those of entries of rows of a table where a mask is true."""
+        some = which.any(axis=1)
+        _, row = np.unique(rows[some], return_inverse=True)
+        squares = np.einsum("ij,ij,ij->i", errors, errors, which)[some]
+        counts = np.count_nonzero(which, axis=1)[some]
+        return cls(np.bincount(row, squares), np.bincount(row, counts))
+
+
 def upper_bound(errors, wanted=None, likely=None):
     """Return what the root mean squared error of other entries exceeds in 5 % of cases.
 
@@ -61,7 +88,7 @@ def upper_bound(errors, wanted=None, likely=None):
     wanted : tuple of float, default=None
         The number of other entries, and of the rows that they are in; None for
         infinitely many.
-    likely : tuple of HeldOutErrors, default=None
+    likely : tuple of RowErrors, default=None
         Of more entries, and of those of `errors`: errors that go with these.
 
     Returns
@@ -82,12 +109,12 @@ def upper_bound(errors, wanted=None, likely=None):
     are then not missed for being rare.
     """
     unit = float(np.abs(errors.values).max(initial=0)) or 1.0
-    rows = _ByRow.of(errors, unit)
+    rows = RowErrors.of(errors, unit)
     if len(rows.counts) < 2:
         return np.nan
     ratio, doubt, told = 1.0, 0.0, rows
-    if likely is not None and likely[1].rms > 0 and likely[0].rms < np.inf:
-        told, same = (_ByRow.of(one, unit) for one in likely)
+    if likely is not None and likely[1].squares.any():
+        told, same = likely
         ratio = rows.squares.sum() / same.squares.sum()
         left = (rows.squares - ratio * same.squares) / (rows.squares.mean() or 1.0)
         doubt = _above(np.square(left)) / len(left)
@@ -147,18 +174,6 @@ def column_bounds(errors, n_columns, n_wanted):
     return unit * np.sqrt(means * np.exp(quantile * spread))
 
 
-class _ByRow(NamedTuple):
-    """Sums of squared errors of each row that has any, and how many they are."""
-
-    squares: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, errors, unit):
-        _, which = np.unique(errors.rows, return_inverse=True)
-        return cls(np.bincount(which, np.square(errors.values / unit)), np.bincount(which))
-
-
 def _above(squares):
     """Return an upper bound on the mean of squared deviations."""
     n = len(squares)
@@ -169,19 +184,3 @@ def _above(squares):
     return variance * np.exp(
         stdtrit(n - 1, _CONFIDENCE) * np.sqrt(np.log1p(max(kurtosis, 0) / n))
     )
-
-
-def spread_of(observed):
-    """Return the standard deviation of the entries of each column.
-
-    A constant column has that of the others, in the mean of their logarithms.
-    """
-    T = observed.T
-    counts = np.maximum(T.counts, 1)
-    values, n = T.values.astype(np.float64), observed.shape[1]
-    means = np.bincount(T.rows, values, n) / counts
-    left = values - means[T.rows]
-    spread = np.sqrt(np.bincount(T.rows, np.square(left), n) / counts)
-    varied = spread > 8 * np.finfo(observed.dtype).eps * np.abs(means)
-    usual = np.exp(np.mean(np.log(spread[varied]))) if varied.any() else 1.0
-    return np.where(varied, spread, usual)

@@ -28,7 +28,7 @@ def _rms(errors):
 def _prediction(model, rows):
     product = np.einsum("isd,jsd->ij", rows[..., 1:], model.columns[..., 1:])
     biases = rows[:, 0, 0, np.newaxis] + model.columns[:, 0, 0]
-    return model.offset + model.scale * (biases + product)
+    return model.units.location + model.units.scale * (biases + product)
 
 
 def _moments(gaussian):
@@ -197,4 +197,4 @@ def test_steps_go_on_where_entries_are_determined_without_noise(shape, bound, ra
     result = _fit(Y)
     assert result.converged
     assert _rms((result.filled - X)[np.isnan(Y)]) < bound * X.std()
-    assert result.error_estimate < bound * X.std()
+    assert result.errors(Y).rms < bound * X.std()

@@ -43,7 +43,7 @@ def test_intervals_cover_as_often_as_they_say(sampled):
     rows, columns = rows[some], columns[some]
     mean, variance = predict_entries(result.model, rows, columns)
     std = np.sqrt(variance + result.row_noise[rows] * result.column_noise[columns])
-    std *= result.model.scale
+    std *= result.model.units.scale
     inside = np.count_nonzero(np.abs(X[rows, columns] - mean) <= 1.645 * std)
     # Errors of a row are not independent: as if each fifth were.
     low, high = binom(1000, 0.9).ppf([1e-4, 1 - 1e-4])

@@ -6,11 +6,10 @@ from scipy.stats import binom
 
 from sklearn_rnla.linalg.completion.stated_errors import (
     HeldOutErrors,
+    RowErrors,
     column_bounds,
-    spread_of,
     upper_bound,
 )
-from sklearn_rnla.operators.observed import Observed
 
 DRAWS = {
     "normal": lambda rng, n: rng.standard_normal(n),
@@ -57,7 +56,8 @@ def test_rare_errors_are_told_by_those_that_go_with_them():
     likely = DRAWS["one in fifty is tenfold"](rng, 5000)
     errors = 2 * likely[:100][np.abs(likely[:100]) < 4]
     of_hidden = HeldOutErrors(*_errors(errors)[:2], errors / 2)
-    bound = upper_bound(_errors(errors), likely=(_errors(likely), of_hidden))
+    told = RowErrors.of(_errors(likely)), RowErrors.of(of_hidden)
+    bound = upper_bound(_errors(errors), likely=told)
     assert 1 <= bound / _rms(2 * likely) <= 1.5
     assert upper_bound(_errors(errors)) < _rms(2 * likely)
 
@@ -77,10 +77,3 @@ def test_bounds_are_in_the_unit_of_the_errors():
     one = upper_bound(_errors(values))
     for unit in (1e-200, 1e200):
         assert upper_bound(_errors(unit * values)) == pytest.approx(unit * one)
-
-
-def test_the_spread_of_a_constant_column_is_that_of_the_others():
-    X = np.random.default_rng(0).standard_normal((50, 3)) * [1, 100, 0] + [0, 5, 7]
-    spread = spread_of(Observed.from_dense(X))
-    np.testing.assert_allclose(spread[:2], X.std(axis=0)[:2])
-    assert spread[2] == pytest.approx(np.sqrt(spread[0] * spread[1]))
