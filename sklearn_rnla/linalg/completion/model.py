@@ -154,14 +154,14 @@ class LowRankModel(NamedTuple):
 
     def _left(self, rows):
         """Return factors of rows without units."""
-        U = rows[..., 1:].reshape(len(rows), -1)
+        U = _side_by_side(rows)
         if self._bias_is_factor:
             return np.insert(U, 0, rows[..., 0].sum(axis=1), axis=1)
         return U
 
     def _right(self):
         """Return factors of columns in units of their scales."""
-        V = self.columns[..., 1:].reshape(len(self.columns), -1)
+        V = _side_by_side(self.columns)
         return np.insert(V, 0, 1, axis=1) if self._bias_is_factor else V
 
     def factors_of(self, rows):
@@ -188,7 +188,7 @@ class LowRankModel(NamedTuple):
     def entries_of(self, rows):
         """Return rows of the matrix in full, of shape (m', n)."""
         n_samples, dtype = self.n_samples, rows.dtype
-        U, V = (each[..., 1:].reshape(len(each), -1) for each in (rows, self.columns))
+        U, V = _side_by_side(rows), _side_by_side(self.columns)
         out = U @ (V / dtype.type(n_samples)).T
         out += rows[..., 0].mean(axis=1)[:, np.newaxis]
         out += self.columns[..., 0].mean(axis=1)
@@ -251,6 +251,12 @@ class LowRankModel(NamedTuple):
         return observed.with_values(values.astype(self.columns.dtype, copy=False))
 
 
+def _side_by_side(vectors):
+    """Return the factors of all samples, concatenated along columns."""
+    n, n_samples, d = vectors.shape
+    return vectors[..., 1:].reshape(n, n_samples * (d - 1))
+
+
 def fold_in(model, observed):
     """Return the rows that entries of other rows have, given the columns of a model.
 
@@ -293,8 +299,9 @@ def fold_in(model, observed):
             prior.freedom[s],
             1 if robust else 0,
             prior.normal[s],
-            rows[:, s],
-            noise[:, s],
+            s,
+            rows,
+            noise,
         )
     return rows, noise.mean(axis=1)
 

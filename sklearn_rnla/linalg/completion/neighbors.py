@@ -31,9 +31,6 @@ class Neighbors(NamedTuple):
         scale standardise the columns.
     reference : ndarray of shape (n_reference, p)
         Standardised rows, filled; float32.
-    distances : ndarray of shape (n_reference, 2 p)
-        Half the squares of their entries, and minus these: what half squared distances are
-        inner products with.
     missing : ndarray of bool of shape (n_reference, p)
         Their entries that were missing.
     residuals : ndarray of shape (n_reference, p)
@@ -44,10 +41,23 @@ class Neighbors(NamedTuple):
 
     gaussian: GaussianRows
     reference: np.ndarray
-    distances: np.ndarray
     missing: np.ndarray
     residuals: np.ndarray
     weights: np.ndarray
+
+    def parts_of_distances(self):
+        """Return what half squared distances are inner products with, and a floor of them.
+
+        Returns
+        -------
+        parts : ndarray of shape (n_reference, 2 p)
+            Half the squares of the reference's entries, and minus these.
+        floor : float
+        """
+        half_squares = np.square(self.reference) / 2
+        # Of standardised columns; where all are constant, anything will do.
+        floor = _FLOOR * (float(half_squares.sum(axis=1).mean()) or 1.0)
+        return np.hstack([half_squares, -self.reference]), floor
 
     def fill(self, X, *, n_jobs=None):
         """Return rows with corrected conditional means for their missing entries.
@@ -108,7 +118,6 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     neighbors = Neighbors(
         gaussian=gaussian,
         reference=reference,
-        distances=np.hstack([np.square(reference) / 2, -reference]),
         missing=np.isnan(X[rows]),
         residuals=gaussian.residuals(filled).astype(np.float32),
         weights=np.zeros(2),
@@ -157,12 +166,14 @@ def refine(neighbors, X, filled, *, n_jobs=None):
     rows = np.flatnonzero(missing.any(axis=1))
     # A row that is its own neighbour lacks the same entries, and so tells nothing of them.
     nobody = np.full(len(rows), -1)
+    parts = neighbors.parts_of_distances()
 
     def run(block):
         part = rows[block]
         wanted, queries = missing[part], filled[part]
         shifts = np.zeros((2, *wanted.shape))
-        _average_block(neighbors, queries, wanted, wanted, nobody[block], shifts)
+        own = nobody[block]
+        _average_block(neighbors, parts, queries, wanted, wanted, own, shifts)
         shift = neighbors.gaussian.scale * np.tensordot(neighbors.weights, shifts, 1)
         refined[part] = np.where(wanted, queries + shift, queries)
 
@@ -177,21 +188,24 @@ def _blocks(m, neighbors):
 
 def _averages(neighbors, filled, unknown, wanted, own, shifts, n_jobs):
     """Set `shifts` to the averages that the weights are for, where wanted."""
+    parts = neighbors.parts_of_distances()
 
     def run(rows):
         part = filled[rows], unknown[rows], wanted[rows], own[rows], shifts[:, rows]
-        _average_block(neighbors, *part)
+        _average_block(neighbors, parts, *part)
 
     for _ in run_lanes(run, _blocks(len(filled), neighbors), kernel_jobs(n_jobs)):
         pass
 
 
-def _average_block(neighbors, filled, unknown, wanted, own, shifts):
+def _average_block(neighbors, parts_of_distances, filled, unknown, wanted, own, shifts):
     """Set `shifts` for a block of rows.
 
     Parameters
     ----------
     neighbors : Neighbors
+    parts_of_distances : tuple
+        Its own.
     filled : ndarray of shape (m, p)
     unknown : ndarray of bool of shape (m, p)
         Entries that distances do not count.
@@ -209,11 +223,9 @@ def _average_block(neighbors, filled, unknown, wanted, own, shifts):
     count = min(_COUNT, len(reference) - 1)
     found = np.empty((len(queries), count), np.int32)
     known = (~unknown).astype(np.float32)
-    halves = np.hstack([known, known * queries]) @ neighbors.distances.T
+    parts, floor = parts_of_distances
+    halves = np.hstack([known, known * queries]) @ parts.T
     nearest(halves, own, found)
-    # Of standardised columns; where all are constant, anything will do.
-    half_squares = neighbors.distances[:, : reference.shape[1]].sum(axis=1)
-    floor = _FLOOR * (float(half_squares.mean()) or 1.0)
     average(
         found,
         queries,

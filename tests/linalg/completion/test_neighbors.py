@@ -80,7 +80,7 @@ def test_a_row_tells_itself_nothing():
     without = neighbors._replace(
         **{
             name: getattr(neighbors, name)[1:]
-            for name in ("reference", "half_squares", "missing", "residuals")
+            for name in ("reference", "missing", "residuals")
         }
     )
     one, other = (refine(n, X[:1], result.filled[:1]) for n in (neighbors, without))
