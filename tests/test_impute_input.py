@@ -455,6 +455,7 @@ def test_nothing_that_can_be_computed_again_is_pickled(solver):
     stored = pickle.dumps(model)
     kept = [data.indptr, data.indices, model._completion.model.rows]
     kept += [model._completion.model.columns, model.components_, model.column_biases_]
+    kept += [model.column_errors_]
     # A byte of each entry beside its place; the other arrays are short.
     assert len(stored) <= sum(each.nbytes for each in kept) + data.nnz + 10_000
     model.describe_sampling()

@@ -137,9 +137,7 @@ class Completion(NamedTuple):
             held_out=HeldOutErrors.nothing(),
             likely=None,
             new_error_estimate=upper_bound(relative.where(alone), wanted),
-            error_estimate=upper_bound(
-                relative, wanted if wanted[0] else None, self.likely
-            ),
+            error_estimate=upper_bound(relative, wanted, self.likely),
             held_out_error=relative.rms,
             column_errors=spread * column_bounds(relative, n, n_wanted),
         )
