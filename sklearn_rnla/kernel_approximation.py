@@ -66,6 +66,8 @@ class NystroemKernel(
         - array of int of shape (m,): indices of samples;
         - array of shape (m, n_features): the landmarks themselves.
 
+        Of samples that are equal, one may become a landmark, and counts as often as it
+        comes. What is drawn does not depend on the order of the samples.
     tol : float, default=0
         Relative trace error at which to stop adding landmarks. It cannot be used with
         "kmeans" or with an array of landmarks.

@@ -122,9 +122,8 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        samples = rows.with_weight(None)
         kernel = check_kernel(
-            samples,
+            rows,
             self.kernel,
             params=self.kernel_params,
             gamma=self.gamma,
@@ -135,7 +134,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "iteration")
         nystroem = nystroem_features(
-            samples,
+            rows,
             kernel,
             k,
             landmarks,
@@ -332,7 +331,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------
@@ -531,7 +531,8 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         y : array-like of shape (n_samples,)
             Classes.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------

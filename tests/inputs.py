@@ -153,7 +153,7 @@ class Table:
     @property
     def largest(self):
         """Return the largest magnitude but of NaN; 0 where there are no numbers."""
-        numbers = self.values if self.values.dtype.kind in "fiubO" else np.zeros(1)
+        numbers = self.values if self.values.dtype.kind in "fiubOU" else np.zeros(1)
         return np.nanmax(np.abs(numbers.astype(float)), initial=0.0)
 
     def build(self):

@@ -43,6 +43,9 @@ FUNCTIONS = {
 # What tables of a function usually are; one of 40 rows where nothing is said.
 TALL, SQUARE, FLAT = ("normal", (40, 5)), ("gram", (12, 12)), ("normal", (5, 40))
 TABLES = {
+    "diagonal": [SQUARE],
+    "log_det": [SQUARE],
+    "trace": [SQUARE],
     "nystroem_eigh": [SQUARE],
     "randomized_eigh": [SQUARE],
     "ridge_leverage_scores": [SQUARE],
@@ -57,6 +60,7 @@ TABLES = {
     "nystroem_attention": [TALL] * 3,
     "attention_error": [TALL] * 4,
 }
+UNKNOWN = ("error_estimate", np.inf)
 COMPLETERS = {"MatrixCompleter", "MatrixFactorizationRegressor"}
 AFTER_FIT = [
     "transform",
@@ -115,7 +119,9 @@ def floats_in(result):
     elif hasattr(result, "coefs_"):
         yield from floats_in([result.coefs_, result.intercepts_])
     elif isinstance(result, tuple | list):
-        for part in result:
+        parts = zip(getattr(result, "_fields", [""] * len(result)), result, strict=True)
+        # An error that nothing is known about is infinite.
+        for part in (part for name, part in parts if (name, part) != UNKNOWN):
             yield from floats_in(part)
     elif isinstance(result, float | np.ndarray) and np.asarray(result).dtype.kind == "f":
         yield np.asarray(result)

@@ -31,6 +31,7 @@ class SVD(NamedTuple):
         Orthonormal rows.
     error_estimate : float
         Estimated excess Frobenius error over the best rank k, relative to its error.
+        Infinite where `max_passes` are too few to tell.
     n_passes : int
         Number of passes made over A.
 

@@ -9,6 +9,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
+from ..._refusals import refuse_containers
 from ..._sklearn import StrOptions, validate_data, validated
 from .budget import compress_layers, limit_of
 from .inputs import InputMoments
@@ -211,6 +212,7 @@ def compress_mlp(
             "network is factored already: compress the network that it was made from."
         )
     if X is not None:
+        refuse_containers(X)
         options = {"accept_sparse": ["csr"], "dtype": [np.float64, np.float32]}
         # Names of columns must be those of the training data, in their order.
         X = validate_data(network, X, reset=False, **options)
