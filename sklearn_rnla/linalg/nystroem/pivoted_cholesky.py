@@ -237,12 +237,12 @@ def complete_cholesky(A, *, tol=0.0, report=None):
     K = A.submatrix(np.arange(n))
     d = np.diagonal(K).copy()
     largest = np.abs(d).max(initial=0.0)
-    floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps * largest
+    floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps
     if not np.isfinite(K).all():
         raise ValueError("A contains NaN or infinity.")
     with one_blas_thread(A.n_jobs):
         F, order, rank, _ = scipy.linalg.lapack.dpstrf(
-            K, lower=True, tol=max(floor, np.finfo(np.float64).tiny)
+            K, lower=True, tol=max(floor * largest, np.finfo(np.float64).tiny)
         )
     # What is above the diagonal, and right of the rank, is no part of the factor.
     F = np.tril(F)[:, :rank]
@@ -253,7 +253,7 @@ def complete_cholesky(A, *, tol=0.0, report=None):
     rank = min(rank, np.count_nonzero(rest > target) + 1)
     factor = np.empty((n, rank))
     factor[order] = F[:, :rank]
-    d = _nonnegative(d - _column_squared_norms(factor.T), -INDEFINITE * largest)
+    d = _nonnegative(d - _column_squared_norms(factor.T), floor, largest)
     d[order[:rank]] = 0.0
     if report is not None:
         report()
@@ -296,15 +296,15 @@ def _factor(A, k, pivots, tol, floor, report):
     d = A.diagonal()
     if not np.isfinite(d).all():
         raise ValueError("The diagonal of A contains NaN or infinity.")
-    lowest = -max(INDEFINITE, 10 * floor) * np.abs(d).max(initial=0.0)
-    d = _nonnegative(d, lowest)
+    largest = np.abs(d).max(initial=0.0)
+    d = _nonnegative(d, floor, largest)
     trace = float(d.sum())
     eps = np.finfo(A.dtype).eps
-    floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
+    smallest = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
     target = max(tol, _ROUNDING * eps) * trace
     F = np.empty((min(k, max(1024, _ENTRIES_AT_ONCE // max(1, n))), n), A.dtype)
     chosen = np.empty(0, dtype=np.intp)
-    open_ = d > floor
+    open_ = d > smallest
     while len(chosen) < k and d.sum() > target and open_.any():
         r = len(chosen)
         size = np.clip(int(_PROPOSED_SHARE * k), _FEWEST_PROPOSED, _MOST_PROPOSED)
@@ -317,9 +317,9 @@ def _factor(A, k, pivots, tol, floor, report):
         G = A.submatrix(S) - F_S.T @ F_S
         if not np.isfinite(G).all():
             raise ValueError("A contains NaN or infinity.")
-        accepted, L = _accept(G, pivots.order(weight, S, G), floor)
+        accepted, L = _accept(G, pivots.order(weight, S, G), smallest)
         # Where the residual is rounding, it stays part of the error but is no pivot.
-        open_[S[np.diagonal(G) <= floor]] = False
+        open_[S[np.diagonal(G) <= smallest]] = False
         if not accepted:
             open_[S] = False
             continue
@@ -336,10 +336,10 @@ def _factor(A, k, pivots, tol, floor, report):
             rest = d.sum() - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
             taken -= _column_squared_norms(F[r + kept : r + len(P)])
-        d = _nonnegative(d - taken, lowest)
+        d = _nonnegative(d - taken, floor, largest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
-        open_ &= d > floor
+        open_ &= d > smallest
         if report is not None and report():
             break
     error = float(d.sum()) / trace if trace > 0 else 0.0
@@ -351,11 +351,14 @@ def _factor(A, k, pivots, tol, floor, report):
     )
 
 
-def _nonnegative(d, lowest):
-    """Return a residual diagonal less its rounding errors; raise where there are others."""
+def _nonnegative(d, floor, largest):
+    """Return a residual diagonal less its rounding errors; raise where there are others.
+
+    Those of pivots down to `floor`, relative to the largest entry of the diagonal.
+    """
     if not np.isfinite(d).all():
         raise ValueError("A contains NaN or infinity.")
-    if d.min(initial=0.0) < lowest:
+    if d.min(initial=0.0) < -max(INDEFINITE, 10 * floor) * largest:
         raise NotPositiveSemidefiniteError(
             "A is not positive semidefinite: its residual has a negative diagonal entry, "
             f"{d.min():.3g}."
