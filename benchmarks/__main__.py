@@ -11,6 +11,7 @@ from . import (
     cur,
     everyday,
     gp,
+    linalg,
     neural,
     nystroem,
     pca,
@@ -30,6 +31,7 @@ SUITES = {
     "regression": regression,
     "completion": completion,
     "neural": neural,
+    "linalg": linalg,
     "coverage": coverage,
     "everyday": everyday,
 }

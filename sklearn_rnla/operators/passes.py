@@ -44,6 +44,8 @@ def scale_rows(values, factors):
 def squared_norm(values) -> float:
     """Return the sum of squares of a dense array, in float64 between chunks."""
     flat = values.ravel(order="K")
+    if flat.size <= _DOT_ENTRIES:
+        return float(np.dot(flat, flat))
     return float(
         sum(
             np.dot(part, part).astype(np.float64)

@@ -8,10 +8,18 @@ import numpy as np
 
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
+from ..dense.triangular import inverse_cholesky
 
 # Of a Gram matrix in float64, eigenvalues below this many eps of the largest are noise:
-# more than by the `numerical_rank`, as what is lost here costs no more than another way.
-_GRAM_NOISE = 100
+# more than by the `numerical_rank`, as what is lost here costs one more Gram matrix.
+_GRAM_NOISE = 100 * np.finfo(np.float64).eps
+
+# With fewer features, an eigendecomposition takes no longer than a Cholesky factorisation
+# and an estimate of its condition.
+_MOST_DECOMPOSED = 48
+
+# Power iterations until the extreme singular values are known to a factor of two.
+_POWERS = 8
 
 
 class Spectrum(NamedTuple):
@@ -37,6 +45,16 @@ class Spectrum(NamedTuple):
             return 1.0
         first, last = np.hypot(self.s[[0, -1]], np.sqrt(alpha))
         return float(first / last)
+
+    def preconditioner(self, alphas):
+        """Return the preconditioner for penalties of shape (n_targets,)."""
+        return Preconditioner(
+            self.V,
+            1.0 / np.hypot(self.s[:, np.newaxis], np.sqrt(alphas)),
+            size=float(self.s.max(initial=0.0)),
+            condition=self.penalised_condition(alphas.min()),
+            distortion=self.distortion,
+        )
 
 
 def spectrum_of_sketch(SA, n_rows, distortion):
@@ -78,30 +96,77 @@ def spectrum_of_gram(G, alpha):
 
     Returns
     -------
-    Spectrum or None
-        None where eigenvalues of ``G + alpha I`` are at the level of rounding.
+    Spectrum
+        Where eigenvalues of ``G + alpha I`` are at the level of rounding, s is no less
+        than that level, and the distortion is 1.
     """
     values, Vt = descending_eigh(G)
-    noise = _GRAM_NOISE * np.finfo(np.float64).eps * values.max(initial=0.0)
+    noise = _GRAM_NOISE * values.max(initial=0.0)
+    if not values.min(initial=np.inf) + alpha > noise:
+        # Of a matrix of zeros, nothing is noise.
+        values = np.maximum(values, noise)[: None if noise > 0 else 0]
+        return Spectrum(Vt.T[:, : len(values)], np.sqrt(values), 1.0)
     values = np.maximum(values, 0.0)
-    if len(values) and not values[-1] + alpha > noise:
-        return None
-    return Spectrum(Vt.T, np.sqrt(values), 0.1)
+    return Spectrum(Vt.T, np.sqrt(values), _distortion(values[0] / (values[-1] + alpha)))
 
 
-def refined(spectrum, G):
-    """Return the spectrum of A from ``G = F^T F`` of ``F = A V / s``, well conditioned.
+def _distortion(condition):
+    """Return what a Gram matrix of some condition does to lengths, as an estimate."""
+    return float(min(_GRAM_NOISE * condition, 0.1))
 
-    Preconditioned Cholesky QR (Fan, Guo & Lin 2021): ``F = Q L^T``, so that the singular
-    values of A are those of ``L^T diag(s)``, to eps of the largest. Where F is not well
-    conditioned after all, the spectrum is returned as it is.
+
+def factored_gram(G, alphas):
+    """Return a preconditioner from the Cholesky factor of ``A^T A + alpha I``.
+
+    Parameters
+    ----------
+    G : ndarray of shape (n_features, n_features)
+        ``A^T A``.
+    alphas : ndarray of shape (n_targets,)
+
+    Returns
+    -------
+    Preconditioner or None
+        None where an eigendecomposition is no more expensive, or needed: for different
+        penalties, or where the least eigenvalue is at the level of rounding.
     """
+    if len(G) <= _MOST_DECOMPOSED or np.any(alphas != alphas[0]):
+        return None
+    shifted = G.copy()
+    shifted.flat[:: len(G) + 1] += alphas[0]
     try:
-        L = np.linalg.cholesky(G)
+        inverse = inverse_cholesky(shifted)
     except np.linalg.LinAlgError:
-        return spectrum
-    _, s, Zt = np.linalg.svd(L.T * spectrum.s)
-    return Spectrum(spectrum.V @ Zt.T, s, 0.1)
+        return None
+    v = w = np.random.default_rng(0).standard_normal(len(G))
+    for _ in range(_POWERS):
+        v, w = (x / np.linalg.norm(x) for x in (shifted @ v, inverse.T @ (inverse @ w)))
+    largest, inverse_least = v @ (shifted @ v), np.square(inverse @ w).sum()
+    condition = float(largest * inverse_least)
+    if not condition * _GRAM_NOISE < 1:
+        return None
+    return Preconditioner(
+        inverse.T,
+        np.ones((1, len(alphas))),
+        size=float(np.sqrt(largest)),
+        condition=float(np.sqrt(condition)),
+        distortion=_distortion(condition),
+    )
+
+
+def refined(spectrum, G, n_rows):
+    """Return the spectrum of A from ``G = F^T F`` of ``F = A V / s``, better conditioned.
+
+    Preconditioned Cholesky QR (Fan, Guo & Lin 2021), with a root R of G that need not be
+    triangular: the singular values of A are those of ``R diag(s)``, to eps of the largest.
+    With s from a Gram matrix and no less than its noise, this is shifted Cholesky QR
+    (Fukaya, Kannan, Nakatsukasa, Yamamoto & Yanagisawa 2020).
+    """
+    values, Ut = descending_eigh(G)
+    R = np.sqrt(np.maximum(values, 0.0))[:, np.newaxis] * Ut
+    _, s, Zt = np.linalg.svd(R * spectrum.s)
+    rank = numerical_rank(s, (n_rows, len(spectrum.V)))
+    return Spectrum(spectrum.V @ Zt[:rank].T, s[:rank], 0.1)
 
 
 class Preconditioner(NamedTuple):
@@ -113,10 +178,24 @@ class Preconditioner(NamedTuple):
         None stands for the identity.
     scale : ndarray of shape (r or 1, n_targets)
         ``W = V scale``.
+    size : float
+        The largest singular value of A, or a bound on it.
+    condition : float
+        The condition number of A stacked on ``sqrt(alpha) I``, for the least alpha.
+    distortion : float
+        Bound on the relative error of ``W W^T``, an estimate; 0 where it is not known.
     """
 
     V: np.ndarray | None
     scale: np.ndarray
+    size: float
+    condition: float = 1.0
+    distortion: float = 0.0
+
+    @property
+    def rank(self):
+        """Directions that the preconditioner knows; None for the identity."""
+        return None if self.V is None else self.V.shape[1]
 
     def apply(self, Z):
         """Return ``W Z``, column by column."""
@@ -125,10 +204,3 @@ class Preconditioner(NamedTuple):
     def adjoint(self, G):
         """Return ``W^T G``, column by column."""
         return self.scale * (G if self.V is None else self.V.T @ G)
-
-
-def preconditioner(spectrum, alphas):
-    """Return the preconditioner for penalties of shape (n_targets,)."""
-    return Preconditioner(
-        spectrum.V, 1.0 / np.hypot(spectrum.s[:, np.newaxis], np.sqrt(alphas))
-    )

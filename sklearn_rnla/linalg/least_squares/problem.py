@@ -17,6 +17,9 @@ _EPS = np.finfo(np.float64).eps
 # not from their products.
 _FAR = 10
 
+# Up to so many variances, a squared mean costs a Gram matrix no more than a digit.
+_NEAR = 10
+
 # Standard deviations below so many eps of the mean are rounding errors of a constant.
 _CONSTANT = 64
 
@@ -122,9 +125,22 @@ class RidgeProblem:
 
     @cached_property
     def _near(self):
-        """A point near the rows to take them about, see `point_near`; in float64."""
-        point = point_near(self.rows) if self.center else None
-        return None if point is None else point.astype(np.float64)
+        """A point near the rows to take them about, see `point_near`; in float64.
+
+        Dense rows in memory are read once more, as that costs less than a copy: they are
+        taken as they are where all columns are near zero, as those of standardised data.
+        """
+        if not self.center:
+            return None
+        if self.rows.sparse or not getattr(self.rows, "resident", False):
+            point = point_near(self.rows)
+            return None if point is None else point.astype(np.float64)
+        (moments,) = self.rows.fold(fold_sums)
+        passes.check_finite(moments.sums.sum(), np.float64)
+        mean = moments.mean
+        with np.errstate(over="ignore"):
+            spread = np.square(self.rows.some_rows() - mean).mean(axis=0)
+            return mean if np.any(mean**2 > _NEAR * spread) else None
 
     def _set_mean(self, moments):
         passes.check_finite(moments.sums.sum(), np.float64)
@@ -168,15 +184,21 @@ def _squares(A):
 
 def _about_mean(Y, weight):
     """Return Y about its weighted mean, in place, and that; constant columns are zero."""
-    mean = np.average(Y, axis=0, weights=weight)
-    Y -= mean
-    # Once more: what rounding left of a large mean.
-    rest = np.average(Y, axis=0, weights=weight)
-    Y -= rest
-    mean += rest
-    counted = Y if weight is None else Y[weight > 0]
+    weight = np.ones(len(Y)) if weight is None else weight.astype(np.float64)
+    share, mean = weight / weight.sum(), np.zeros(Y.shape[1])
+    # Twice, for what rounding leaves of a large mean.
+    for _ in range(2):
+        step = share @ Y
+        Y -= step
+        mean += step
+    counted = Y if weight.all() else Y[weight > 0]
     Y[:, np.abs(counted).max(axis=0) <= _CONSTANT * _EPS * np.abs(mean)] = 0.0
     return Y, mean
+
+
+def fold_sums(state, block):
+    """Fold the sums of the rows: ``[moments]``, about the origin and without squares."""
+    return add_states(state, [passes.sums_of(block.values, block.weight, None)])
 
 
 def fold_normal_equations(state, block, W, shift, Y):

@@ -23,13 +23,14 @@ _NEARLY_EXACT = 0.1
 _MAX_STAGES, _STAGNATION = 6, 0.5
 
 
-def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report):
+def iterate(problem, W, X, *, tol, max_iter, report):
     """Conjugate gradients on the preconditioned normal equations, restarted.
 
     Epperly, Meier & Nakatsukasa (2025), SPIR: sketch-and-precondition with iterative
     refinement is backward stable, where one run of an iteration is not. Deviations:
     restarts until rounding allows no more, and a plain step in the place of an iteration
-    where the preconditioner has shown to be nearly exact. Without a preconditioner, a
+    where the preconditioner is nearly exact: the last step is not verified where its
+    distortion says that this would be in vain. Without a preconditioner, a
     multiple of the identity stands for it: from each run on, by the least singular value
     that the run has seen, without which neither the error nor rounding can be told.
 
@@ -39,10 +40,6 @@ def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report
     W : Preconditioner
     X : ndarray of shape (n_features, n_targets)
         Where to start.
-    condition, size : float
-        Condition number and largest singular value, for the level of rounding.
-    distortion : float
-        That of the preconditioner.
     tol : float
     max_iter : int
     report : callable or None
@@ -55,6 +52,7 @@ def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report
         ``sqrt(||A (X - X*)||^2 + alpha ||X - X*||^2) / ||Y||``, the largest over targets.
     converged : bool
     """
+    condition, size, distortion = W.condition, W.size, W.distortion
     # The penalty bounds the least singular value.
     with np.errstate(divide="ignore"):
         most = 1 / np.sqrt(problem.alphas)
@@ -75,6 +73,14 @@ def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report
         # The gradient is known to the rounding errors of its two products.
         rounding = _EPS * (size * np.linalg.norm(X, axis=0) + condition * np.sqrt(squares))
         target = np.maximum(tol * problem.scale, _RANDOM_SIGNS * rounding)
+        excess = float((energy / np.where(target > 0, target, 1.0)).max(initial=0.0))
+        # What is minimised is that of the solution plus the square of the error.
+        bound = np.sqrt(squares + problem.alphas * np.einsum("ij,ij->j", X, X))
+        step = W.apply(H) if 0 < distortion <= _NEARLY_EXACT else None
+        if step is not None and distortion * excess <= 1:
+            # It costs nothing more, and leaves of the error what the distortion is.
+            left = np.minimum(distortion * energy, bound) + rounding
+            return X + step, n_iter, float((left / known).max(initial=0.0)), True
         # The identity does not tell errors of the residual from those of its product.
         level = 10 * rounding
         if W.V is None:
@@ -82,21 +88,14 @@ def iterate(problem, W, X, condition, size, *, distortion, tol, max_iter, report
             lengths = np.minimum(_EPS * condition * lengths, _NOTICEABLE * known)
             level = np.maximum(level, lengths)
         enough = bool(np.all(energy <= np.maximum(level, max(tol, _NEGLIGIBLE) * known)))
-        excess = float((energy / np.where(target > 0, target, 1.0)).max(initial=0.0))
-        # What is minimised is that of the solution plus the square of the error.
-        bound = np.sqrt(squares + problem.alphas * np.einsum("ij,ij->j", X, X))
         error = np.minimum(energy / (1 - distortion), bound) + rounding
         if W.V is None and not enough:
             # Singular values that no run has come across may hide any part of it.
             error = bound + rounding
         error = float((error / known).max(initial=0.0))
-        step = W.apply(H) if 0 < distortion <= _NEARLY_EXACT else None
         if best is None or excess < best[0]:
             best = excess, X, error, enough
         gain, last = excess / last, excess
-        if excess <= 1 and step is not None:
-            # It costs nothing more; the estimate is that before the step.
-            best = excess, X + step, error, True
         if excess <= 1 or gain > _STAGNATION or n_iter >= max_iter or stopped:
             break
         if step is not None and (not stage or gain < _NEARLY_EXACT):

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
 from ...operators.tiles import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
     Preconditioner,
-    preconditioner,
+    factored_gram,
     refined,
     spectrum_of_gram,
     spectrum_of_sketch,
@@ -87,7 +88,7 @@ def sketch_rows(shape):
 
 
 def solve_least_squares(
-    rows, Y, alphas, *, choose=False, center, solver, tol, max_iter, rng, report=None
+    rows, Y, alphas, *, choose=False, center, solver, tol, max_iter, seed, report=None
 ):
     """Solve a least squares problem.
 
@@ -107,8 +108,8 @@ def solve_least_squares(
         Relative error of the fitted values to stop at.
     max_iter : int or None
         Most products with the data.
-    rng : Generator
-        Seeds the sketch.
+    seed : int
+        Of the sketch.
     report : callable, default=None
 
     Returns
@@ -126,25 +127,24 @@ def solve_least_squares(
         if choose and solver != "svd":
             # Leave-one-out errors need a factorisation.
             solver = "direct"
-    if solver == "auto" or solver == "iterative":
-        l = sketch_rows(problem.shape)
-        if l is None:
-            solution = _unpreconditioned(problem, tol, max_iter, report)
-        else:
-            spectrum, X = _sketched(problem, l, rng)
-            if solver == "auto" and not _iteration_is_cheaper(problem, spectrum, tol):
-                spectrum, X, solver = *_gram_route(problem, spectrum), "direct"
-            else:
-                solver = "iterative"
-            solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
-    else:
-        if solver == "svd":
-            spectrum, X = _decomposed(problem)
-        else:
-            spectrum, X = _direct(problem, rng)
-        if choose:
-            X, of_targets = _chosen(problem, spectrum, X, alphas, unit, units)
-        solution = _refine(problem, spectrum, X, solver, tol, max_iter, report)
+    l = sketch_rows(problem.shape)
+    W = spectrum = None
+    if solver in ("auto", "iterative") and l is not None:
+        spectrum, X = _sketched(problem, l, seed)
+        if solver == "auto":
+            cheaper = _iteration_is_cheaper(problem, spectrum, tol)
+            solver = "iterative" if cheaper else "direct"
+    if solver == "iterative" and spectrum is None:
+        W, X = _unpreconditioned(problem)
+    elif solver == "svd":
+        spectrum, X = _decomposed(problem)
+    elif solver == "direct":
+        W, spectrum, X = _by_gram(problem, spectrum, choose=choose)
+    if choose:
+        W, X, of_targets = _chosen(problem, spectrum, X, alphas, unit, units)
+    elif W is None:
+        W = spectrum.preconditioner(problem.alphas)
+    solution = _refine(problem, W, X, solver, tol, max_iter, report)
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
@@ -152,33 +152,16 @@ def solve_least_squares(
 
 
 def _first_choice(problem):
-    """Return the solver that the first rows decide, or "auto": sketch, and see."""
+    """Return the solver that shape and sparsity decide, or "auto": sketch, and see."""
     n, p = problem.shape
     if n * p <= _FEW_ENTRIES and min(n, p) <= 200:
-        # A Gram matrix says whether it would do, and is not lost time on tall data.
         return "direct" if n >= 2 * p else "svd"
     if sketch_rows(problem.shape) is not None:
-        # While a Gram matrix costs no more than a sketch, try it, unless in vain.
-        cheap = p <= _SKETCH_COST and not problem.rows.sparse
-        return "direct" if cheap and _seems_well_conditioned(problem) else "auto"
+        # A Gram matrix that costs no more than a sketch tells as much.
+        return "direct" if p <= _SKETCH_COST and not problem.rows.sparse else "auto"
     if problem.rows.sparse or n * p > _DENSE_ENTRIES:
         return "iterative"
     return "direct" if n >= p else "svd"
-
-
-def _seems_well_conditioned(problem):
-    """Whether a few of the first rows have a Gram matrix that would do."""
-    n, p = problem.shape
-    few = _LEAST_ROWS * p
-    A = next(iter(problem.rows.blocks())).values[:few].astype(np.float64)
-    if len(A) < p or not np.isfinite(A).all():
-        return False
-    if problem.center:
-        A = A - A.mean(axis=0)
-    alpha = problem.alphas.min() * len(A) / n
-    s = np.linalg.svd(A, compute_uv=False)
-    first, last = np.hypot(s[[0, -1]], np.sqrt(alpha))
-    return bool(last > 0 and first / last < _GRAM_CONDITION)
 
 
 def _iteration_is_cheaper(problem, spectrum, tol):
@@ -200,10 +183,10 @@ def _gram_is_enough(spectrum, alpha):
     return spectrum.penalised_condition(alpha) < _GRAM_CONDITION
 
 
-def _sketched(problem, l, rng):
+def _sketched(problem, l, seed):
     """Return the spectrum of a sketch, and its solution: sketch and solve."""
     n, p = problem.shape
-    S = SparseSign(l, n, _SKETCH_NNZ).sample(rng)
+    S = SparseSign(l, n, _SKETCH_NNZ).sample(stream(seed))
     return _spectrum_and_solution(problem, *problem.sketch(S), np.sqrt(p / l))
 
 
@@ -228,24 +211,45 @@ def _spectrum_and_solution(problem, A, Y, distortion):
 
 
 def _solution(problem, spectrum, UY):
-    W = preconditioner(spectrum, problem.alphas)
+    W = spectrum.preconditioner(problem.alphas)
     return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
 
 
-def _direct(problem, rng):
-    """Return a spectrum from a Gram matrix, and the solution of the normal equations.
+def _by_gram(problem, sketched, *, choose):
+    """Return what a Gram matrix tells, and the solution of the normal equations.
 
-    Of the data as they are, where that has not lost the smallest singular value; else
-    of the data preconditioned by a sketch, or by their own decomposition.
+    Of the data as they are, where that has not lost the smallest singular value; else of
+    the data in the basis that a sketch or the lost Gram matrix gives them.
+
+    Parameters
+    ----------
+    problem : RidgeProblem
+    sketched : Spectrum or None
+        Of a sketch, where there is one.
+    choose : bool
+        Whether the spectrum is needed.
+
+    Returns
+    -------
+    W : Preconditioner
+    spectrum : Spectrum or None
+        Where it is known.
+    X : ndarray of shape (n_features, n_targets)
     """
-    G, AY = problem.gram()
-    spectrum = spectrum_of_gram(G, problem.alphas.min())
-    if spectrum is not None:
-        return spectrum, _normal_solution(problem, spectrum, AY)
-    l = sketch_rows(problem.shape)
-    if l is None:
-        return _decomposed(problem)
-    return _preconditioned(problem, _sketched(problem, l, rng)[0])
+    spectrum = sketched
+    if spectrum is None or _gram_is_enough(spectrum, problem.alphas.min()):
+        G, AY = problem.gram()
+        W = None if choose else factored_gram(G, problem.alphas)
+        if W is not None:
+            return W, None, W.apply(W.adjoint(AY))
+        spectrum = spectrum_of_gram(G, problem.alphas.min())
+        if spectrum.distortion < 1:
+            return _normal_solution(problem, spectrum, AY)
+    G, FY = problem.gram(spectrum.V / spectrum.s)
+    exact = refined(spectrum, G, problem.shape[0])
+    # A^T Y but for what is lost in rounding.
+    AY = spectrum.V @ (spectrum.s[:, np.newaxis] * FY)
+    return _normal_solution(problem, exact, AY)
 
 
 def _chosen(problem, spectrum, X, alphas, unit, units):
@@ -268,6 +272,7 @@ def _chosen(problem, spectrum, X, alphas, unit, units):
 
     Returns
     -------
+    W : Preconditioner
     X : ndarray of shape (n_features, n_targets)
     alphas : ndarray of shape (n_targets,)
     """
@@ -290,86 +295,39 @@ def _chosen(problem, spectrum, X, alphas, unit, units):
     Y = problem.Y * shares
     alpha = least_loo_alpha(alphas, regressions, lambda loo: problem.left_out(loo, Y))
     problem.alphas = np.full(len(units), alpha / unit / unit)
-    return V @ (products / (values + problem.alphas)), np.full(len(units), alpha)
-
-
-def _gram_route(problem, spectrum):
-    """Return what `_direct` does, with the sketch's spectrum known."""
-    if _gram_is_enough(spectrum, problem.alphas.min()):
-        G, AY = problem.gram()
-        exact = spectrum_of_gram(G, problem.alphas.min())
-        if exact is not None:
-            return exact, _normal_solution(problem, exact, AY)
-    return _preconditioned(problem, spectrum)
-
-
-def _preconditioned(problem, spectrum):
-    """Return the spectrum of A from a Gram matrix in the basis of the sketch's."""
-    W = spectrum.V / spectrum.s
-    G, FY = problem.gram(W)
-    exact = refined(spectrum, G)
-    # A^T Y but for what is lost in rounding.
-    AY = spectrum.V @ (spectrum.s[:, np.newaxis] * FY)
-    return exact, _normal_solution(problem, exact, AY)
+    X = V @ (products / (values + problem.alphas))
+    return spectrum.preconditioner(problem.alphas), X, np.full(len(units), alpha)
 
 
 def _normal_solution(problem, spectrum, AY):
-    W = preconditioner(spectrum, problem.alphas)
-    return W.apply(W.adjoint(AY))
+    W = spectrum.preconditioner(problem.alphas)
+    return W, spectrum, W.apply(W.adjoint(AY))
 
 
-def _refine(problem, spectrum, X, solver, tol, max_iter, report):
+def _unpreconditioned(problem):
+    """Return a start without a preconditioner, where n_features is too large for one."""
+    size = problem.find_mean()
+    # A bound on the largest singular value; of the least, the iteration will tell.
+    largest = np.sqrt(size**2 + problem.alphas)[np.newaxis]
+    W = Preconditioner(None, 1 / np.where(largest > 0, largest, 1.0), size)
+    return W, np.zeros((problem.shape[1], problem.Y.shape[1]))
+
+
+def _refine(problem, W, X, solver, tol, max_iter, report):
     """Iterate from X to the tolerance, and say how far the solution is."""
-    condition = spectrum.penalised_condition(problem.alphas.min())
-    W = preconditioner(spectrum, problem.alphas)
+    known = W.V is not None
     # A decomposition knows more than the gradient, which is only to verify it.
-    limit = (max_iter or _ITERATIONS) if spectrum.distortion > 0 else 1
+    limit = max_iter or (_ITERATIONS if known else _UNPRECONDITIONED_ITERATIONS)
+    limit = 1 if known and W.distortion == 0 else limit
     X, n_iter, error, converged = iterate(
-        problem,
-        W,
-        X,
-        condition,
-        float(spectrum.s.max(initial=0.0)),
-        distortion=spectrum.distortion,
-        tol=tol,
-        max_iter=limit,
-        report=report,
+        problem, W, X, tol=tol, max_iter=limit, report=report
     )
     return PenalisedSolution(
         coef=X,
         n_iter=n_iter,
         solver=solver,
-        rank=len(spectrum.s),
-        condition=condition,
-        error_estimate=error,
-        converged=converged,
-        max_iter=limit,
-    )
-
-
-def _unpreconditioned(problem, tol, max_iter, report):
-    """Iterate without a preconditioner, where n_features is too large for one."""
-    size, limit = problem.find_mean(), max_iter or _UNPRECONDITIONED_ITERATIONS
-    # A bound on the largest singular value; of the least, the iteration will tell.
-    largest = np.sqrt(size**2 + problem.alphas)[np.newaxis]
-    W = Preconditioner(None, 1 / np.where(largest > 0, largest, 1.0))
-    X, n_iter, error, converged = iterate(
-        problem,
-        W,
-        np.zeros((problem.shape[1], problem.Y.shape[1])),
-        1.0,
-        size,
-        distortion=0.0,
-        tol=tol,
-        max_iter=limit,
-        report=report,
-    )
-    return PenalisedSolution(
-        coef=X,
-        n_iter=n_iter,
-        solver="iterative",
-        rank=None,
-        condition=None,
+        rank=W.rank,
+        condition=W.condition if known else None,
         error_estimate=error,
         converged=converged,
         max_iter=limit,

@@ -61,6 +61,17 @@ class RightSVD(NamedTuple):
     lost : bool
         Whether all the rest of the matrix is lost in the rounding of squares, and with it
         the last of these: see `deflated_svd`. Only those above it are returned then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import one_view_svd
+    >>> blocks = (np.full((10, 8), float(i)) for i in range(3))
+    >>> result = one_view_svd(blocks, 1, random_state=0)
+    >>> result.components.shape
+    (1, 8)
+    >>> result.converged
+    True
     """
 
     singular_values: np.ndarray

@@ -230,3 +230,11 @@ def test_subspace_iteration_of_noise_ends_and_states_no_more_than_ten_times_its_
     error = excess(A, found.components[:8], 8, False)
     assert found.converged
     assert error <= found.error_estimate <= 10 * error
+
+
+def test_single_precision_rows_that_are_wide_have_accurate_leading_values():
+    rng = np.random.default_rng(0)
+    A = rng.binomial(2, rng.uniform(0.05, 0.5, 2000), (200, 2000)).astype(np.float32)
+    found = gram_svd(CenteredMatrix(as_row_matrix(A)), 10, rng=rng)
+    s = np.linalg.svd(A - A.mean(axis=0, dtype=float), compute_uv=False)[:10]
+    np.testing.assert_allclose(found.singular_values[:10], s, rtol=1e-6)
