@@ -8,17 +8,17 @@ import warnings
 from importlib.metadata import metadata
 from pathlib import Path
 
+# The gallery is executed here: one thread a product is as fast on examples of this size,
+# and does not suffer where other work shares the machine. Set before numpy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from sklearn.utils.discovery import all_estimators
 
 import sklearn_rnla
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-
-# The gallery is executed here: one thread a product is as fast on examples of this size,
-# and does not suffer where other work shares the machine.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 project = "sklearn_rnla"
 author = "the sklearn_rnla developers"

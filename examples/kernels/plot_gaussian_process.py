@@ -59,7 +59,8 @@ gpr = NystroemGaussianProcessRegressor(
 )
 gpr.fit(days[known, np.newaxis], load[known])
 print(gpr.kernel_)
-print(f"trace error {gpr.error_estimate_:.3f}, {gpr.n_iter_} evaluations on all samples")
+print(f"missed variance over noise {gpr.error_estimate_:.1e}")
+print(f"{gpr.n_iter_} evaluations on all samples")
 
 # %%
 # How far to trust it

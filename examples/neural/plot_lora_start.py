@@ -131,3 +131,5 @@ plt.show()
 # gradient. With the leading directions of the weights, both factors are large, and learn
 # at once; with the last ones they are small, and the loss falls hardly faster than from
 # the random start. That is their purpose: they disturb what the network knows least.
+
+# sphinx_gallery_thumbnail_path = "_static/lora_start.png"

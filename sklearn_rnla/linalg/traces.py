@@ -36,6 +36,14 @@ class Trace(NamedTuple):
         trace is exact.
     n_products : int
         Products of A with a vector.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import trace
+    >>> found = trace(np.diag([1.0, 2.0, 3.0]), 4, random_state=0)
+    >>> round(found.value, 6), found.error_estimate
+    (6.0, 0.0)
     """
 
     value: float
@@ -55,6 +63,14 @@ class Diagonal(NamedTuple):
         Euclidean norm of the error of all entries, estimated.
     n_products : int
         Products of A and of its transpose with a vector.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import diagonal
+    >>> found = diagonal(np.diag([1.0, 2.0, 3.0]), 20, random_state=0)
+    >>> found.values.round(6)
+    array([1., 2., 3.])
     """
 
     values: np.ndarray
@@ -74,6 +90,14 @@ class LogDeterminant(NamedTuple):
         probability of about 95 %.
     n_products : int
         Products of A with a vector.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import log_det
+    >>> found = log_det(np.diag([1.0, 2.0, 3.0]), 20, random_state=0)
+    >>> bool(abs(found.value - np.log(6.0)) <= found.error_estimate + 1e-9)
+    True
     """
 
     value: float

@@ -82,7 +82,8 @@ def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
             covariance=covariance, feature_map=feature_map, alpha=alpha, method=method
         ),
         dual=dual,
+        mean=np.zeros(n_targets),
         shrinkage=np.empty((0, n)),
         slack=0.0,
-        trace_error=0.0,
+        missed=0.0,
     )

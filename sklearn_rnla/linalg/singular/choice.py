@@ -14,7 +14,7 @@ from ..dense.ritz import MAX_BLOCKS, descending_eigh
 from .block_krylov import block_krylov, refine_values, squaring_loses
 from .deflation import deflated_svd
 from .filtered_subspace import filtered_subspace
-from .gram import gram_svd
+from .gram import gram_svd, subset_share
 from .rank_rules import FixedRank
 from .row_gram import WideSparse, row_gram_cost
 from .starts import draw_sample, draw_start, power_start, sample_rows
@@ -92,19 +92,20 @@ def _sample_is_cheap(rows, width):
     return pass_cost(rows, width, filtered=True) < 1.5 * _sparse_product(rows, width)
 
 
-def gram_cost(rows) -> float:
-    """Return the cost of the exact solution, in the same unit."""
+def gram_cost(rows, k) -> float:
+    """Return the cost of the exact solution for k triplets, in the same unit."""
     n_rows, n_features = rows.shape
     small = min(n_rows, n_features)
-    eigen = 30 * small**3
+    # All eigenvectors take 12 small^3 in one thread, and gain little from more of them.
+    eigen = 20 * subset_share(k, small) * small**3
     if rows.sparse and n_rows < n_features:
-        return row_gram_cost(rows) + eigen / 3
+        return row_gram_cost(rows) + eigen
     if not rows.sparse:
         return 1.4 * n_rows * n_features * small + eigen
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
 
-def pass_budget(A, width, filtered=False) -> float:
+def pass_budget(A, k, width, filtered=False) -> float:
     """Return after how many passes the exact solution would have been cheaper.
 
     Infinity where it does not work; 0 where no iteration is worth beginning.
@@ -112,8 +113,8 @@ def pass_budget(A, width, filtered=False) -> float:
     limit = _most_values(A)
     if limit > _LARGEST_GRAM or not _fits_gram(A):
         return np.inf
-    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width, filtered))
-    fewest = 4 if filtered else 2
+    budget = math.ceil(gram_cost(A.rows, k) / pass_cost(A.rows, width, filtered))
+    fewest = 4 if filtered else 3
     return 0 if budget <= fewest or width > limit // 2 else budget
 
 
@@ -190,7 +191,7 @@ def choose(A, k, settings) -> Plan:
     filtered = filtered and isinstance(A.rows, SparseRows)
     multiple = _WIDTH_MULTIPLE // 2 if filtered else _WIDTH_MULTIPLE
     width = block_width(k, settings.n_oversamples, A.shape, multiple)
-    budget = pass_budget(A, width, filtered) if automatic else np.inf
+    budget = pass_budget(A, k, width, filtered) if automatic else np.inf
     return Plan(width=width, max_passes=max_passes, budget=budget, filtered=filtered)
 
 

@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 import scipy.special
+from scipy.ndimage import correlate1d
 
 from ...operators.lanes import kernel_jobs, run_lanes, split
 from ...operators.tiles import TILE_BYTES
@@ -65,12 +66,10 @@ class NumpyArrays(_Arrays):
 
     def convolve(self, v, weights):
         """Return each head's values, (..., h, n, d), convolved along n by (h, width)."""
-        width, n = weights.shape[-1], v.shape[-2]
-        margin = [(0, 0)] * (v.ndim - 2) + [(width // 2, width // 2), (0, 0)]
-        padded = np.pad(v, margin)
-        out = np.zeros_like(v)
-        for i, weight in enumerate(weights.T[:, :, np.newaxis, np.newaxis]):
-            out += weight * padded[..., i : i + n, :]
+        out = np.empty_like(v)
+        for head, weight in enumerate(weights):
+            own = (..., head, slice(None), slice(None))
+            correlate1d(v[own], weight, axis=-2, output=out[own], mode="constant")
         return out
 
     def each(self, function, x, *others):

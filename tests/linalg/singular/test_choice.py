@@ -202,3 +202,11 @@ def test_what_rounding_hides_of_wide_data_is_no_error_of_zero(make, algorithm):
     _, found = right_svd(matrix(make(A)), FixedRank(5), Settings(algorithm), rng=rng)
     V = np.linalg.qr(found.components[:5].T.astype(float))[0].T
     assert excess(A, V, 5, False) <= found.error_estimate
+
+
+def test_single_precision_rows_that_are_wide_have_accurate_leading_values():
+    rng = np.random.default_rng(0)
+    A = rng.binomial(2, rng.uniform(0.05, 0.5, 2000), (200, 2000)).astype(np.float32)
+    found = gram_svd(CenteredMatrix(as_row_matrix(A)), 10, rng=rng)
+    s = np.linalg.svd(A - A.mean(axis=0, dtype=float), compute_uv=False)[:10]
+    np.testing.assert_allclose(found.singular_values[:10], s, rtol=1e-6)
