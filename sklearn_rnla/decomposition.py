@@ -20,8 +20,7 @@ from .linalg.singular.principal_components import principal_components, updated_
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
-from .operators.moments import safe_exponent
-from .operators.scaling import held
+from .operators.scaling import held, safe_exponent
 
 
 class RandomizedPCA(

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import one_view_svd, projection_error, randomized_svd, range_finder
-from sklearn_rnla.operators.moments import is_in_range
+from sklearn_rnla.operators.scaling import is_in_range
 from tests.sources import Lazy, on_disk
 
 UNITS = [

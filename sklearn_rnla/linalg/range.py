@@ -13,7 +13,7 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validate_params
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
-from ..operators.moments import is_in_range
+from ..operators.scaling import is_in_range
 from ..operators.sources import refuse_not_in_memory
 from ..sketching import Gaussian, make_distribution
 from .dense.orth import complete_rows, orthonormal_rows

@@ -138,9 +138,8 @@ def randomized_svd(
     check_rank("n_components", k, rows.shape)
     rng = stream(draw_seed(random_state))
     is_dense = not (rows.sparse or is_read_lazily(A))
-    unit = unit_of(rows.in_memory()) if is_dense else 1.0
-    if unit != 1:
-        rows = check_matrix(rows.in_memory() / unit, block_size=block_size, n_jobs=n_jobs)
+    if is_dense:
+        rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
     options = {
         "algorithm": algorithm,
@@ -159,7 +158,7 @@ def randomized_svd(
         _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
         U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
         error, n_passes = right.error_estimate, matrix.n_passes
-    s = (s.astype(np.float64) * (unit * matrix.unit)).astype(rows.dtype)
+    s = (s.astype(np.float64) * matrix.unit).astype(rows.dtype)
     return SVD(U, s, V, error_estimate=error, n_passes=n_passes)
 
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import passes
-from .moments import Moments, exponent_of, is_in_range, point_near, safe_exponent
+from .moments import Moments, point_near
 from .rows import add_states
+from .scaling import in_safe_unit, in_unit_of_largest, is_in_range
 
 
 class GramProduct(NamedTuple):
@@ -134,8 +135,7 @@ class CenteredMatrix:
             like the others, another one finds the largest entry, and the first is made
             again.
         """
-        exponent = self.rows.exponent + safe_exponent(self.rows)
-        rows = self.rows.in_unit(exponent) if exponent else self.rows
+        rows = in_safe_unit(self.rows)
         matrix = CenteredMatrix(rows, center=self.center)
         matrix._may_change_unit = rows.rereadable
         return matrix
@@ -158,10 +158,10 @@ class CenteredMatrix:
         if not self._may_change_unit or is_in_range(moments.squared_norm, self.dtype):
             return state
         self._may_change_unit = False
-        (largest,) = self.fold(passes.fold_largest, combine=passes.larger)
-        if not 0 < largest < np.inf:
+        told, self.rows = self.rows, in_unit_of_largest(self.rows)
+        self.n_passes += 1
+        if self.rows is told:
             return state
-        self.rows = self.rows.in_unit(self.rows.exponent + exponent_of(largest))
         self.__dict__.pop("shift", None)
         return fold()
 

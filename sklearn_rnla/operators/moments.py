@@ -244,34 +244,3 @@ def shift_rows(values, shift):
     i, j = np.nonzero(is_missing)
     missing = sp.csr_array((-shift[columns[j]], (i, columns[j])), shape=values.shape)
     return sp.csr_array(shifted + missing)
-
-
-def is_in_range(squares, dtype) -> bool:
-    """Whether a squared norm leaves room for its own square, and for rounding's.
-
-    Fourth powers of singular values must not overflow. Squared residuals that are rounding,
-    1e-14 of the norm to the fourth in single precision, must not underflow.
-    """
-    most = float(np.finfo(dtype).max)
-    return most**-0.25 < squares < most**0.5
-
-
-def exponent_of(largest) -> int:
-    """Return the exponent of the power of two below a number that is not zero."""
-    return int(np.frexp(float(largest))[1]) - 1
-
-
-def safe_exponent(rows) -> int:
-    """Return the exponent of a unit for rows, as a few of them tell; 0 for their own."""
-    values = rows.some_rows()
-    values = values if isinstance(values, np.ndarray) else values.data
-    largest = float(np.abs(values).max(initial=0.0))
-    if not 0 < largest < np.inf:
-        return 0
-    n_rows = rows.shape[0] or len(values)
-    # In units of the largest: squares of the values may not be in range.
-    squares = float(np.sum((values / largest).astype(np.float64) ** 2))
-    squares *= n_rows / max(1, rows.some_rows().shape[0])
-    with np.errstate(over="ignore"):
-        fits = is_in_range(squares * np.float64(largest) ** 2, rows.dtype)
-    return 0 if fits else exponent_of(largest)

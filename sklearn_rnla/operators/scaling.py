@@ -1,11 +1,15 @@
-"""Units in which numbers can be squared."""
+"""Units: powers of two by which numbers are divided so that they can be squared."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import as_row_matrix
-from .passes import squared_norm
+from .passes import fold_largest, larger, squared_norm
+
+
+def exponent_of(largest) -> int:
+    """Return the exponent of the power of two below a number that is not zero."""
+    return int(np.frexp(float(largest))[1]) - 1
 
 
 def scale_of(x) -> float:
@@ -17,7 +21,7 @@ def scale_of(x) -> float:
     if not 0 < largest < np.inf:
         return 1.0
     most = np.finfo(x.dtype).maxexp - 1
-    return 2.0 ** int(np.clip(np.frexp(largest)[1], -most, most))
+    return 2.0 ** int(np.clip(exponent_of(largest), -most, most))
 
 
 def unit_of(A, times=2) -> float:
@@ -28,8 +32,47 @@ def unit_of(A, times=2) -> float:
     return 1.0 if 1 / most < squares < most else scale_of(A)
 
 
+def is_in_range(squares, dtype) -> bool:
+    """Whether a squared norm leaves room for its own square, and for rounding's.
+
+    Fourth powers of singular values must not overflow. Squared residuals that are rounding,
+    1e-14 of the norm to the fourth in single precision, must not underflow.
+    """
+    most = float(np.finfo(dtype).max)
+    return most**-0.25 < squares < most**0.5
+
+
+def safe_exponent(rows) -> int:
+    """Return the exponent of a unit for rows, as a few of them tell; 0 for their own."""
+    values = _entries(rows.some_rows())
+    largest = float(np.abs(values).max(initial=0.0))
+    if not 0 < largest < np.inf:
+        return 0
+    n_rows = rows.shape[0] or len(values)
+    # In units of the largest: squares of the values may not be in range.
+    squares = float(np.sum((values / largest).astype(np.float64) ** 2))
+    squares *= n_rows / max(1, rows.some_rows().shape[0])
+    with np.errstate(over="ignore"):
+        fits = is_in_range(squares * np.float64(largest) ** 2, rows.dtype)
+    return 0 if fits else exponent_of(largest)
+
+
+def in_safe_unit(rows):
+    """Return rows in a unit, as a few of them tell, in which squares are in range."""
+    exponent = safe_exponent(rows)
+    return rows.in_unit(rows.exponent + exponent) if exponent else rows
+
+
+def in_unit_of_largest(rows):
+    """Return rows in units of their largest entry, which a pass finds."""
+    (largest,) = rows.fold(fold_largest, combine=larger)
+    if not 0 < largest < np.inf:
+        return rows
+    return rows.in_unit(rows.exponent + exponent_of(largest))
+
+
 def in_unit(rows, penalty=0.0):
-    """Return rows that can be squared, and the power of two they were divided by.
+    """Return rows that can be squared, and the power of two they are divided by.
 
     Parameters
     ----------
@@ -43,24 +86,21 @@ def in_unit(rows, penalty=0.0):
     -------
     rows : RowMatrix
         As they came where squares of the first few are in range, or where rows are lazy: no
-        pass is made to find that out, unless the first are zero. Else divided, in memory.
+        pass is made to find that out, unless the first are zero. Else a view of them.
     unit : float
     """
     head = _entries(rows.some_rows()) if not rows.lazy else np.ones(1)
     if head.any() and unit_of(head, 1) == 1:
         return rows, 1.0
-    # Block by block: they may be on a disk.
-    largest = [np.abs(_entries(b.values)).max(initial=0) for b in rows.blocks()]
-    unit = unit_of(np.array(largest, rows.dtype), 1)
+    largest = np.array(rows.fold(fold_largest, combine=larger), rows.dtype)
+    unit = unit_of(largest, 1)
     if unit == 1:
         return rows, 1.0
     # Half way between the units of the rows and of the penalty, both are in range.
     least = scale_of(np.sqrt([penalty])) if penalty else 0.0
     if least > unit:
         unit = 2.0 ** np.rint((np.log2(unit) + np.log2(least)) / 2)
-    scaled = rows.in_memory() / rows.dtype.type(unit)
-    scaled = as_row_matrix(scaled, n_jobs=rows.n_jobs)
-    return scaled.with_weight(rows.weight), float(unit)
+    return rows.in_unit(rows.exponent + exponent_of(unit)), float(unit)
 
 
 def _entries(values):

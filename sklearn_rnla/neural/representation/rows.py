@@ -9,9 +9,8 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
 from ..._refusals import refuse_containers, refuse_masked, refuse_missing
-from ...operators import as_row_matrix, is_read_lazily, passes
+from ...operators import as_row_matrix, is_read_lazily
 from ...operators.lanes import split
-from ...operators.moments import exponent_of, safe_exponent
 from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
 from ...operators.stacking import stack_rows
@@ -85,20 +84,6 @@ def activation_rows(X, name, *, block_size=None, n_jobs=None):
         Those of `sklearn.utils.validation.check_array`.
     """
     return as_row_matrix(_checked(X, name), block_size=block_size, n_jobs=n_jobs)
-
-
-def in_safe_unit(rows):
-    """Return rows in a unit, as a few of them tell, in which squares are in range."""
-    exponent = safe_exponent(rows)
-    return rows.in_unit(rows.exponent + exponent) if exponent else rows
-
-
-def in_unit_of_largest(rows):
-    """Return rows in units of their largest entry, which a pass finds."""
-    (largest,) = rows.fold(passes.fold_largest, combine=passes.larger)
-    if not 0 < largest < np.inf:
-        return rows
-    return rows.in_unit(rows.exponent + exponent_of(largest))
 
 
 def in_process(rows):

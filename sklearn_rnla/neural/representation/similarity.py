@@ -13,18 +13,12 @@ from ..._sklearn import Interval, StrOptions, validate_params
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
-from ...operators.moments import is_in_range, point_near, shift_rows
+from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
+from ...operators.scaling import in_safe_unit, in_unit_of_largest, is_in_range
 from ..arrays import to_numpy
 from .joint_moments import JointMoments, cka_of, fold_joint, is_constant, typical_square
-from .rows import (
-    WIDEST,
-    PairedRows,
-    in_process,
-    in_safe_unit,
-    in_unit_of_largest,
-    sample_gram,
-)
+from .rows import WIDEST, PairedRows, in_process, sample_gram
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32

@@ -9,8 +9,8 @@ import torch
 
 from ..._random import draw_seed, stream
 from ...operators import as_row_matrix
-from ...operators.moments import safe_exponent
 from ...operators.rows import in_unit
+from ...operators.scaling import safe_exponent
 from ..arrays import to_numpy
 from ..representation.joint_moments import JointMoments, fold_joint, typical_square
 from ..representation.spectrum import (
