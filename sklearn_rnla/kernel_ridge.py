@@ -32,6 +32,7 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
+from .linalg.nystroem.supervised import supervised_landmarks
 from .operators.feature_map import predictions
 
 
@@ -42,6 +43,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
         "alphas": ["array-like", None],
         **KERNEL_CONSTRAINTS,
+        "landmarks": [*KERNEL_CONSTRAINTS["landmarks"], StrOptions({"auto"})],
         "n_landmarks": [
             Interval(Integral, 1, None, closed="left"),
             Interval(RealNotInt, 0, 1, closed="neither"),
@@ -67,7 +69,7 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         coef0=None,
         kernel_params=None,
         n_landmarks=300,
-        landmarks="rpcholesky",
+        landmarks="auto",
         exact=False,
         fit_intercept=True,
         solver="auto",
@@ -133,8 +135,8 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
         )
         samples = rows.with_weight(None)
         kernel = check_kernel(spec, samples)
-        landmarks, k, trace_tol = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
+        landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         report = progress(self, "iteration")
         nystroem = nystroem_features(
             samples,
@@ -180,6 +182,16 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 "preconditioner.",
                 ConvergenceWarning,
             )
+
+    def _landmarks(self, rows, kernel, Y, penalties, rng):
+        """Return landmarks or the way to choose them, their number, and a tolerance."""
+        if not (isinstance(self.landmarks, str) and self.landmarks == "auto"):
+            return check_landmarks(self.landmarks, self.n_landmarks)
+        landmarks, k, tol = check_landmarks("rpcholesky", self.n_landmarks)
+        counted = tol == 0 and k is not None and k < rows.shape[0]
+        if counted and not (self.exact or kernel.indefinite):
+            landmarks = supervised_landmarks(rows, kernel, k, Y, penalties.alphas, rng)
+        return landmarks, k, tol
 
     def __getstate__(self):
         # What is made of the centres is made again.
@@ -240,8 +252,15 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     n_landmarks : int, float or None, default=300
         Number of landmarks, as `n_components` of `NystroemKernel`. With ``exact=True``,
         the rank of the preconditioner.
-    landmarks : str or array-like, default="rpcholesky"
-        How landmarks are chosen, as in `NystroemKernel`.
+    landmarks : str or array-like, default="auto"
+        How landmarks are chosen.
+
+        - "auto": by the response. Of random candidates, two for each landmark, those are
+          taken one after another that decrease the penalised squares most [4]_, on half of
+          the samples or fewer. As "rpcholesky" with ``exact=True``, for an indefinite
+          kernel, or where `n_landmarks` is not an int below the number of samples;
+        - otherwise as in `NystroemKernel`, where the response plays no part.
+
     exact : bool, default=False
         Whether the solution is a combination of the kernel at all samples, as in
         `KernelRidge`, and not only at the landmarks. It is found by conjugate gradients
@@ -312,6 +331,9 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
        kernel method. NIPS 30.
     .. [3] Diaz, M., Epperly, E. N., Frangella, Z., Tropp, J. A., & Webber, R. J. (2023).
        Robust, randomized preconditioning for kernel ridge regression. arXiv:2304.12465.
+    .. [4] Chen, S., Cowan, C. F. N., & Grant, P. M. (1991). Orthogonal least squares
+       learning algorithm for radial basis function networks. IEEE Transactions on Neural
+       Networks 2(2), 302-309.
 
     Examples
     --------
@@ -402,8 +424,8 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     n_landmarks : int, float or None, default=300
         Number of landmarks, as `n_components` of `NystroemKernel`. With ``exact=True``,
         the rank of the preconditioner.
-    landmarks : str or array-like, default="rpcholesky"
-        How landmarks are chosen, as in `NystroemKernel`.
+    landmarks : str or array-like, default="auto"
+        How landmarks are chosen, as in `NystroemRidge`.
     exact : bool, default=False
         Whether the solution is a combination of the kernel at all samples, as in
         `KernelRidge`, and not only at the landmarks. It is found by conjugate gradients
@@ -492,7 +514,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         coef0=None,
         kernel_params=None,
         n_landmarks=300,
-        landmarks="rpcholesky",
+        landmarks="auto",
         exact=False,
         fit_intercept=True,
         solver="auto",
