@@ -12,6 +12,7 @@ from . import (
     everyday,
     gp,
     landmarks,
+    linalg,
     neural,
     nystroem,
     pca,
@@ -32,6 +33,7 @@ SUITES = {
     "landmarks": landmarks,
     "completion": completion,
     "neural": neural,
+    "linalg": linalg,
     "coverage": coverage,
     "everyday": everyday,
 }

@@ -29,7 +29,7 @@ class Report:
         """Print `rows`, dicts of the same keys: numbers, strings, or None for a dash."""
         self._task["tables"].append(rows)
         titles = list(rows[0])
-        cells = [titles, *([_text(row[title]) for title in titles] for row in rows)]
+        cells = [titles, *([text_of(row[title]) for title in titles] for row in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         print()
         for line in [cells[0], ["-" * width for width in widths], *cells[1:]]:
@@ -40,7 +40,8 @@ class Report:
         path.write_text(json.dumps(self._data, indent=1, default=float) + "\n")
 
 
-def _text(value):
+def text_of(value):
+    """Return a number as a table shows it."""
     if value is None:
         return "-"
     if isinstance(value, str):

@@ -1,8 +1,17 @@
-"""Randomized PCA where scikit-learn's PCA stood: in a pipeline, under a grid search.
-
-Run it with ``python examples/quickstart.py``. It prints a table, and saves a picture,
-``quickstart.png``, where matplotlib is installed.
 """
+Quickstart: PCA in a pipeline, and next to scikit-learn's
+=========================================================
+
+:class:`~sklearn_rnla.RandomizedPCA` takes the place of scikit-learn's
+:class:`~sklearn.decomposition.PCA`: first in a pipeline under a grid search, then on a
+matrix that is large enough for the time to matter. Run it with
+``python examples/quickstart.py``. It prints two results and, where matplotlib is installed,
+saves a picture, ``quickstart.png``.
+"""
+
+# %%
+# A grid search over the number of components and whitening, on images of handwritten
+# digits. Nothing but the name of the class differs from a pipeline with `PCA`.
 
 from time import perf_counter
 
@@ -15,7 +24,6 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_rnla import RandomizedPCA
 
-# A grid search over the number of components and whitening.
 X, y = load_digits(return_X_y=True)
 search = GridSearchCV(
     make_pipeline(RandomizedPCA(random_state=0), LogisticRegression(max_iter=5000)),
@@ -25,7 +33,11 @@ search = GridSearchCV(
 search.fit(X / 16, y)
 print(f"digits: {search.best_score_:.1%} correct with {search.best_params_}\n")
 
-# The same attributes, on data large enough for the time to matter.
+# %%
+# Twenty components of 20 000 rows. All three methods keep the same share of the variance.
+# ``error_estimate_`` says how far the components are from the best ones: here 1e-3 would
+# be a Frobenius error 0.1 % above the least possible.
+
 rng = np.random.default_rng(0)
 spectrum = 1 / np.arange(1, 501)
 large = rng.standard_normal((20_000, 500), dtype=np.float32)
@@ -56,6 +68,9 @@ for pca in (
         f"{'unknown' if error is None else f'{error:.0e}':>10}"
     )
 
+# %%
+# The digits on a plane: 64 pixels become two numbers, and most digits stay together.
+
 try:
     import matplotlib as mpl
 except ImportError:
@@ -73,7 +88,7 @@ else:
     ax.set(
         xlabel="first principal component",
         ylabel="second principal component",
-        title="Handwritten digits, 64 pixels on a plane",
+        title="Handwritten digits: 64 pixels on a plane",
     )
     fig.savefig("quickstart.png", dpi=120)
     print("\nsaved quickstart.png")

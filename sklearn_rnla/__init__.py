@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import linalg, neural, operators, plotting, sketching
     from .cluster import NystroemSpectralClustering
     from .decomposition import RandomizedPCA
     from .feature_selection import CURSelector
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # A module is imported when a name of it is first asked for: who wants one estimator does
-# not wait for the others.
+# not wait for the others. All names that have no place here are of `linalg`.
 _MODULES = {
     "CURSelector": "feature_selection",
     "MatrixCompleter": "impute",
@@ -58,30 +59,18 @@ _MODULES = {
     "RandomizedPCA": "decomposition",
     "SketchProjection": "random_projection",
     "SketchedRidge": "linear_model",
-    "column_subset": "linalg",
     "compress_layers": "neural",
     "compress_mlp": "neural",
-    "cur": "linalg",
-    "interpolative": "linalg",
-    "leverage_scores": "linalg",
     "linear_cka": "neural",
     "lora_init": "neural",
     "low_rank_factorize": "neural",
-    "lstsq": "linalg",
     "nystroem_attention": "neural",
-    "nystroem_eigh": "linalg",
-    "one_view_svd": "linalg",
     "principal_angles": "neural",
-    "projection_error": "linalg",
-    "randomized_eigh": "linalg",
-    "randomized_svd": "linalg",
-    "range_finder": "linalg",
     "representation_spectrum": "neural",
-    "ridge_leverage_scores": "linalg",
-    "rpcholesky": "linalg",
     "select_neurons": "neural",
     "subspace_overlap": "neural",
 }
+_SUBMODULES = {"linalg", "neural", "operators", "plotting", "sketching"}
 
 __all__ = [
     "CURSelector",
@@ -102,13 +91,17 @@ __all__ = [
     "cur",
     "interpolative",
     "leverage_scores",
+    "linalg",
     "linear_cka",
     "lora_init",
     "low_rank_factorize",
     "lstsq",
+    "neural",
     "nystroem_attention",
     "nystroem_eigh",
     "one_view_svd",
+    "operators",
+    "plotting",
     "principal_angles",
     "projection_error",
     "randomized_eigh",
@@ -118,17 +111,20 @@ __all__ = [
     "ridge_leverage_scores",
     "rpcholesky",
     "select_neurons",
+    "sketching",
     "subspace_overlap",
 ]
 
 
 def __getattr__(name):
-    if name not in _MODULES:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES.get(name, 'linalg')}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -1,16 +1,43 @@
 """What surrounds every fit: validation, callbacks, undo on failure, and warnings."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys
 import warnings
 
-from ._sklearn import _fit_context
+from ._sklearn import CallbackSupportMixin, _fit_context, make_constraint
 
 # Warnings are of the line that called one of these packages.
 _INTERNAL = frozenset({"sklearn_rnla", "sklearn", "contextlib", "joblib"})
+
+
+class FittingMixin(CallbackSupportMixin):
+    """What all estimators share: callbacks, and a cheap look at parameters.
+
+    scikit-learn reads the signature of the class, and makes the constraints of it, whenever
+    it clones an estimator or validates its parameters. Of small data that takes longer than
+    a fit. Here both are read once for each class.
+    """
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls):
+        return super()._get_param_names()
+
+    @classmethod
+    @functools.cache
+    def _constraints(cls):
+        return {
+            name: [make_constraint(constraint) for constraint in constraints]
+            for name, constraints in cls._parameter_constraints.items()
+        }
+
+    def _validate_params(self):
+        for name, constraints in self._constraints().items():
+            value = getattr(self, name)
+            if not any(constraint.is_satisfied_by(value) for constraint in constraints):
+                # Raises.
+                super()._validate_params()
 
 
 def fitting(fit):
@@ -80,11 +107,7 @@ def progress(estimator, step):
     none is set, it does nothing.
     """
     task = getattr(estimator, "_fit_task", None)
-    return _report_nothing if task is None else functools.partial(task.report, step)
-
-
-def _report_nothing():
-    return False
+    return (lambda: False) if task is None else functools.partial(task.report, step)
 
 
 def warn_user(message, category=UserWarning):

@@ -1,7 +1,5 @@
 """Random streams: one seed in, independent numpy generators out."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 import numpy as np

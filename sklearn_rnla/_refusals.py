@@ -1,7 +1,5 @@
 """What no estimator and no function takes, and what to pass instead."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -81,10 +79,12 @@ def refuse_containers(X, name="X"):
     Raises
     ------
     TypeError
-        When it is an `AnnData`, or something like it.
+        When it is text, an `AnnData`, or something like it.
     ValueError
         When it is a list of blocks of rows.
     """
+    if isinstance(X, str | bytes):
+        raise TypeError(f"{name} is of type {type(X).__name__}, but must be an array.")
     if all(hasattr(X, part) for part in ("X", "obs", "var")):
         raise TypeError(
             f"{name} is of type {type(X).__name__}, which holds a matrix and tables about "
@@ -140,4 +140,4 @@ def refuse_not_finite(values, name="X"):
 
 
 def _is_table(block):
-    return sp.issparse(block) or getattr(block, "ndim", None) == 2
+    return getattr(block, "ndim", None) == 2

@@ -3,13 +3,14 @@
 Names that moved, or that older versions lack, are given one meaning here.
 """
 
-from __future__ import annotations
+# ruff: noqa: F401 - all is imported for other modules.
 
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     Interval,
     RealNotInt,
     StrOptions,
+    make_constraint,
     validate_parameter_constraints,
     validate_params,
 )
@@ -32,20 +33,17 @@ except ImportError:
         """Stand-in where scikit-learn has no callbacks."""
 
 
-__all__ = [
-    "CallbackSupportMixin",
-    "Interval",
-    "RealNotInt",
-    "StrOptions",
-    "_check_feature_names",
-    "_check_feature_names_in",
-    "_check_n_features",
-    "_check_sample_weight",
-    "_check_y",
-    "_fit_context",
-    "assert_all_finite",
-    "svd_flip",
-    "validate_data",
-    "validate_parameter_constraints",
-    "validate_params",
-]
+def validated(**constraints):
+    """Decorate a function whose parameters are validated as those of an estimator are.
+
+    Parameters
+    ----------
+    **constraints : list
+        By parameter, as in ``_parameter_constraints``.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    return validate_params(constraints, prefer_skip_nested_validation=True)

@@ -1,8 +1,5 @@
 """The edge of every estimator: what a user passes becomes a row matrix, or an error."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -27,6 +24,7 @@ from ._sklearn import (
     _check_n_features,
     _check_sample_weight,
     _check_y,
+    assert_all_finite,
     validate_data,
 )
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
@@ -34,6 +32,8 @@ from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
 from .operators.lanes import kernel_jobs
 from .operators.sources import refuse_not_in_memory
+
+_DTYPES = [np.float64, np.float32]
 
 # Up to this many entries, a look for NaN costs nothing worth saving; beyond it, the first
 # pass finds them.
@@ -105,25 +105,11 @@ def check_rows(
     if is_read_lazily(X):
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         _check_feature_names(estimator, X, reset=reset)
-        _refuse_empty(rows)
+        _refuse_small(rows, min_samples)
         _check_n_features(estimator, rows, reset=reset)
-        n_samples = rows.shape[0]
-        if n_samples is not None and n_samples < min_samples:
-            raise ValueError(
-                f"Found array with {n_samples} sample(s) (shape={rows.shape}) while a "
-                f"minimum of {min_samples} is required by {type(estimator).__name__}."
-            )
     else:
-        refuse_masked(X)
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-            ensure_min_samples=min_samples,
-        )
+        options = {"accept_sparse": ("csr", "csc"), "ensure_min_samples": min_samples}
+        X = check_features(estimator, X, reset=reset, ensure_all_finite=False, **options)
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         if check_all or np.size(getattr(X, "data", X)) <= FEW_ENTRIES:
             refuse_missing(X, "X")
@@ -145,6 +131,46 @@ def check_rows(
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample: nothing to fit.")
     return rows.with_weight(weight)
+
+
+def check_features(estimator, X, *, reset, ensure_min_samples=1, **options):
+    """Return data in memory, of float32 or float64, as `validate_data` does.
+
+    That looks for all that X might be, which takes longer than to fit a small array. What
+    is known to be none of it is passed on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
+    X : array-like or sparse matrix
+    reset : bool
+        Whether to set the features or to check them.
+    ensure_min_samples : int
+        Least number of rows.
+    **options : dict
+        Of `sklearn.utils.validation.check_array`.
+
+    Returns
+    -------
+    ndarray or sparse matrix
+    """
+    if (
+        type(X) is np.ndarray
+        and X.dtype in _DTYPES
+        and X.ndim == 2
+        and len(X) >= max(1, ensure_min_samples)
+        and X.shape[1] > 0
+        and not hasattr(estimator, "feature_names_in_")
+    ):
+        _check_n_features(estimator, X, reset=reset)
+        finite = options.get("ensure_all_finite", True)
+        if finite:
+            assert_all_finite(X, allow_nan=finite == "allow-nan", input_name="X")
+        return X
+    refuse_masked(X)
+    options |= {"dtype": _DTYPES, "ensure_min_samples": ensure_min_samples}
+    return validate_data(estimator, X, reset=reset, **options)
 
 
 def check_kernel_rows(estimator, X, *, reset, sample_weight=None):
@@ -201,7 +227,12 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
     if not numeric:
         refuse_unordered(y)
     y = y if multi_output else as_vector(y)
-    y = _check_y(y, multi_output=multi_output, y_numeric=numeric, estimator=estimator)
+    if numeric and type(y) is np.ndarray and y.dtype in dtypes and y.ndim in (1, 2):
+        # There is nothing else to be found, see `check_features`.
+        assert_all_finite(y, input_name="y")
+    else:
+        options = {"multi_output": multi_output, "y_numeric": numeric}
+        y = _check_y(y, **options, estimator=estimator)
     if numeric and y.dtype not in dtypes:
         y = y.astype(dtypes[0])
     if X.shape[0] != len(y):
@@ -311,18 +342,42 @@ def check_reduced(estimator, X, *, accept_sparse=("csr", "csc")):
         Those of `sklearn.utils.validation.check_array`, and when X has not
         ``n_components_`` columns.
     """
-    refuse_masked(X)
-    refuse_containers(X)
     refuse_read_once(X, "X")
+    X = check_in_memory(X, "X", accept_sparse)
+    check_n_reduced(estimator, X)
+    return X
+
+
+def check_in_memory(X, name, accept_sparse=("csr", "csc")):
+    """Return an array or a sparse matrix of finite numbers in single or double precision.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix
+    name : str
+        What errors call it.
+    accept_sparse : tuple of str or False
+        See `sklearn.utils.validation.check_array`.
+
+    Returns
+    -------
+    ndarray or sparse matrix
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `sklearn.utils.validation.check_array`.
+    """
+    refuse_masked(X, name)
+    refuse_containers(X, name)
     X = check_array(
         X,
         accept_sparse=accept_sparse,
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,
-        input_name="X",
+        input_name=name,
     )
-    refuse_missing(X, "X")
-    check_n_reduced(estimator, X)
+    refuse_missing(X, name)
     return X
 
 
@@ -360,30 +415,26 @@ def check_matrix(A, *, rereads=False, instead="", block_size=None, n_jobs=None):
     refuse_containers(A, "A")
     if rereads:
         refuse_read_once(A, "A", instead)
-    if is_read_lazily(A):
-        rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
-        _refuse_empty(rows)
-        return rows
-    refuse_masked(A, "A")
-    A = check_array(
-        A,
-        accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
-        ensure_all_finite=False,
-        input_name="A",
-    )
-    refuse_missing(A, "A")
+    lazy = is_read_lazily(A)
+    if not lazy:
+        A = check_in_memory(A, "A")
     rows = as_row_matrix(A, block_size=block_size, n_jobs=n_jobs)
-    rows.finite = True
+    if lazy:
+        _refuse_small(rows)
+    else:
+        rows.finite = True
     return rows
 
 
-def _refuse_empty(rows):
-    for size, name in zip(rows.shape, ("sample", "feature"), strict=True):
-        if size == 0:
+def _refuse_small(rows, min_samples=1):
+    """Raise ValueError where there are too few rows or no columns."""
+    for size, least, name in zip(
+        rows.shape, (min_samples, 1), ("sample", "feature"), strict=True
+    ):
+        if size is not None and size < least:
             raise ValueError(
-                f"Found array with 0 {name}(s) (shape={rows.shape}) while a minimum of 1 "
-                "is required."
+                f"Found array with {size} {name}(s) (shape={rows.shape}) while a minimum "
+                f"of {least} is required."
             )
 
 
@@ -395,35 +446,19 @@ def check_rank(name, k, shape):
         )
 
 
-@dataclass(frozen=True)
-class KernelSpec:
-    """The kernel that a user asks for, not yet checked.
-
-    Parameters
-    ----------
-    kernel : str or callable
-        As in `KERNEL_CONSTRAINTS`, as are the others.
-    gamma : float, "scale" or None
-    degree, coef0 : float or None
-    params : dict or None
-        Further parameters.
-    """
-
-    kernel: object
-    gamma: object = None
-    degree: float | None = None
-    coef0: float | None = None
-    params: dict | None = None
-
-
-def check_kernel(spec, rows):
+def check_kernel(rows, kernel, *, params, gamma=None, degree=None, coef0=None):
     """Return the kernel that a user asks for.
 
     Parameters
     ----------
-    spec : KernelSpec
     rows : RowMatrix
         The data, which "scale" is taken from, or the kernel matrix.
+    kernel : str or callable
+        As in `KERNEL_CONSTRAINTS`, as are the others.
+    params : dict or None
+        Further parameters.
+    gamma : float, "scale" or None
+    degree, coef0 : float or None
 
     Returns
     -------
@@ -435,14 +470,13 @@ def check_kernel(spec, rows):
         When a parameter does not belong to the kernel, a kernel matrix is not square, or
         data have negative entries that the kernel does not take.
     """
-    kernel, params = spec.kernel, spec.params or {}
-    given = {"gamma": spec.gamma, "degree": spec.degree, "coef0": spec.coef0}
+    params, given = params or {}, {"gamma": gamma, "degree": degree, "coef0": coef0}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(kernel, str) and kernel != "precomputed":
         if kernel in ("chi2", "additive_chi2"):
             for block in rows.blocks():
                 check_non_negative(block.values, f"the kernel {kernel!r}")
-        if spec.gamma == "scale":
+        if gamma == "scale":
             given["gamma"] = _scale_gamma(rows)
         return Kernel(kernel, {**params, **given})
     if given:

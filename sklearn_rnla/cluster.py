@@ -1,7 +1,5 @@
 """Spectral clustering of many samples, with labels for new ones."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 import numpy as np
@@ -9,22 +7,21 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
-from ._sklearn import (
-    CallbackSupportMixin,
-    Interval,
-    StrOptions,
-)
+from ._sklearn import Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
 )
 from .linalg.nystroem.features import nystroem_features
-from .linalg.nystroem.spectral_embedding import eigengap, spectral_clusters
+from .linalg.nystroem.spectral_embedding import (
+    cluster_rule,
+    eigengap,
+    spectral_embedding,
+)
 
 # Affinities that are a matrix, or a graph of neighbours: no function of two samples.
 _GRAPHS = ("precomputed", "nearest_neighbors", "precomputed_nearest_neighbors")
@@ -37,7 +34,7 @@ _SEPARATE = 1e-5
 _LOST_SHARE = 0.1
 
 
-class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimator):
+class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
     """Spectral clustering on landmarks, for many samples.
 
     Computes normalised cuts like scikit-learn's `SpectralClustering`, but in memory linear
@@ -247,34 +244,30 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             raise ValueError(
                 f"n_samples={rows.shape[0]} should be >= n_clusters={self.n_clusters}."
             )
-        kernel = check_kernel(self._affinity_spec(), rows)
+        kernel = self._kernel(rows)
         landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
         rng = stream(draw_seed(self.random_state))
         report = progress(self, "block of landmarks")
         nystroem = nystroem_features(
             rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
         )
-        clusters = spectral_clusters(
-            rows,
-            kernel,
-            nystroem,
-            self.n_clusters,
-            n_components,
-            self.assign_labels,
-            n_init=self.n_init,
-            rng=rng,
+        spectrum = spectral_embedding(rows, kernel, nystroem, n_components)
+        embedding_map = spectrum.embedding_map
+        E, lost_to = embedding_map.of_rows(rows)
+        search = {"n_init": self.n_init, "rng": rng}
+        self._rule = cluster_rule(
+            embedding_map, E, lost_to, self.n_clusters, self.assign_labels, **search
         )
-        self.labels_ = clusters.labels
-        self.embedding_ = clusters.embedding
-        self.eigenvalues_ = clusters.spectrum.eigenvalues
+        self.labels_ = self._rule.labels(E, lost_to)
+        self.embedding_ = E
+        self.eigenvalues_ = spectrum.eigenvalues
         self.n_clusters_hint_ = eigengap(self.eigenvalues_)
         self.components_ = nystroem.points
         self.n_landmarks_ = nystroem.points.shape[0]
         self.component_indices_ = nystroem.indices
         self.error_estimate_ = nystroem.error_estimate
-        self._rule = clusters.rule
-        for message in self._doubts(clusters, n_components):
-            warn_user(message, UserWarning)
+        n_lost = np.count_nonzero(lost_to >= 0)
+        self._warn_of_doubts(n_lost, spectrum.n_alone, n_components)
         return self
 
     def predict(self, X):
@@ -306,27 +299,22 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
             )
         return self.n_components
 
-    def _affinity_spec(self):
+    def _kernel(self, rows):
         """Return the affinity asked for; raise where it is no function of two samples."""
+        parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         if not isinstance(self.affinity, str):
-            # As in scikit-learn, a callable sees neither gamma nor degree nor coef0.
-            return KernelSpec(self.affinity, params=self.kernel_params)
-        if self.affinity in _GRAPHS:
+            # As in scikit-learn, a callable sees none of these.
+            parameters = {}
+        elif self.affinity in _GRAPHS:
             raise ValueError(
                 f"affinity={self.affinity!r} is no function of two samples, as landmarks "
                 "need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
-        return KernelSpec(
-            self.affinity,
-            gamma=self.gamma,
-            degree=self.degree,
-            coef0=self.coef0,
-            params=self.kernel_params,
-        )
+        return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 
-    def _doubts(self, clusters, n_components):
-        """Yield the messages that the user is warned with."""
-        n_alone, (n_samples, rank) = clusters.spectrum.n_alone, clusters.embedding.shape
+    def _warn_of_doubts(self, n_lost, n_alone, n_components):
+        """Warn where clusters may not be what the user wants, and of what to do."""
+        n_samples, rank = self.embedding_.shape
         n_groups = np.count_nonzero(self.eigenvalues_ > 1 - _SEPARATE)
         widen = (
             "Scale the features to the same spread, or widen the kernel: gamma='scale' "
@@ -334,26 +322,26 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
         )
         if not isinstance(self.affinity, str):
             widen = "Scale the features to the same spread, or widen the kernel."
-        if clusters.n_lost > _LOST_SHARE * n_samples:
-            yield (
-                f"{clusters.n_lost} of {n_samples} samples are similar to no landmark, and "
+        if n_lost > _LOST_SHARE * n_samples:
+            warn_user(
+                f"{n_lost} of {n_samples} samples are similar to no landmark, and "
                 "were given the label of the nearest one. Increase n_landmarks (now "
                 f"{self.n_landmarks}). {widen}"
             )
         if n_alone > self.n_clusters:
-            yield (
+            warn_user(
                 f"{n_alone} of {n_samples} samples are similar to no other sample, and use "
                 f"up the n_clusters={self.n_clusters} clusters. {widen} If they are "
                 "outliers, remove them."
             )
         elif n_groups > self.n_clusters:
-            yield (
+            warn_user(
                 f"The samples fall into {n_groups} groups that share no affinity, and "
                 f"which of them are the n_clusters={self.n_clusters} clusters is "
                 f"arbitrary. Increase n_clusters. {widen}"
             )
         if rank < n_components:
-            yield (
+            warn_user(
                 f"The affinity of the samples to the landmarks has rank {rank}, less than "
                 f"the {n_components} eigenvectors asked for. Remove duplicates from X, "
                 f"increase n_landmarks (now {self.n_landmarks}) or narrow the kernel (for "
@@ -362,6 +350,6 @@ class NystroemSpectralClustering(CallbackSupportMixin, ClusterMixin, BaseEstimat
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.affinity not in ("chi2", "additive_chi2")
         tags.input_tags.positive_only = self.affinity in ("chi2", "additive_chi2")
+        tags.input_tags.sparse = not tags.input_tags.positive_only
         return tags

@@ -9,12 +9,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_read_once
-from ._sklearn import CallbackSupportMixin, Interval, RealNotInt, StrOptions
+from ._sklearn import Interval, RealNotInt, StrOptions
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
+from .linalg.singular.choice import Settings
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
@@ -24,17 +25,18 @@ from .operators.scaling import held, safe_exponent
 
 
 class RandomizedPCA(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
 ):
     """Principal component analysis of dense, sparse, streamed or distributed data.
 
-    A drop-in for scikit-learn's `PCA`, `TruncatedSVD` (``with_mean=False``) and
-    `IncrementalPCA` (`partial_fit`). It reads the data in a few passes over row blocks,
-    never copies it, never makes it dense, and stops as soon as an estimate says that the
-    components are within `tol` of the best; `error_estimate_` tells how close they came.
+    A drop-in replacement for scikit-learn's `PCA`, `TruncatedSVD` (``with_mean=False``)
+    and `IncrementalPCA` (`partial_fit`). It makes a few passes over blocks of rows, without
+    copying the data or making sparse data dense, and stops as soon as it estimates that
+    the components are within `tol` of the best ones. `error_estimate_` tells how close they
+    are.
 
     Parameters
     ----------
@@ -67,22 +69,24 @@ class RandomizedPCA(
           `n_components`.
 
     tol : float, default=1e-3
-        Excess error at which passes stop: ``||A - A V^T V||_F`` relative to that of the
-        best rank `n_components`, less one.
+        Stop once the error is at most this fraction above the best possible (0.001 means
+        0.1 %). The error of components V is ``||A - A V^T V||_F`` for the centred data A;
+        the best possible error is that of the leading singular vectors.
     max_passes : int, default=20
-        Most passes of the iteration.
+        Maximum number of passes of the iteration.
     n_oversamples : int, default=None
-        Vectors iterated beyond those wanted. None is at least 8, up to a width at which
-        matrix products are fast.
+        Number of vectors to iterate beyond those wanted. None means at least 8, and as many
+        more as make matrix products fast.
     sketch : {"row_sampling", "gaussian", "sparse_sign", "srtt"}, default="row_sampling"
-        What the iteration starts from: the solution on a sample of the rows, or the row
-        space of a sketch of all of them, one more pass.
+        What the iteration starts from: the solution on a sample of the rows
+        ("row_sampling"), or the row space of a sketch of all rows, which takes one more
+        pass.
     block_size : int, default=None
         Rows of a block. None chooses by size; dask arrays keep their chunks.
     n_jobs : int, default=None
-        Threads over row blocks. None means 1 unless in a :obj:`joblib.parallel_config`
-        context. Dense products use the threads of BLAS all the same, so this pays for
-        sparse data and for data read from disk.
+        Number of threads over row blocks. None means 1, unless in a
+        :obj:`joblib.parallel_config` context. Dense products use the threads of BLAS in any
+        case, so this helps with sparse data and with data that are read from disk.
     random_state : int, RandomState instance or None, default=None
         Seeds the samples and the sketches. Pass an int for reproducible results.
 
@@ -119,10 +123,14 @@ class RandomizedPCA(
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where X has string names.
     error_estimate_ : float
-        Estimated excess error, in the units of `tol`, never below rounding. It is rounding
-        for exact algorithms, an upper bound after `partial_fit`.
+        Estimated excess error, in the units of `tol`, and never below rounding error:
+
+        - "krylov", "subspace": estimated on a sample of the rows;
+        - "gram": exact, so this is rounding error;
+        - "one-view": measured on an independent sketch, with a margin;
+        - `partial_fit` and `fit` on an iterator: an upper bound.
     n_passes_ : int
-        Passes made over all the data.
+        Number of passes over all the data.
 
     See Also
     --------
@@ -455,18 +463,17 @@ class RandomizedPCA(
                 f"algorithm={self.algorithm!r} reads the data several times, but an "
                 "iterator of blocks can be read once: choose 'auto', 'gram' or 'one-view'."
             )
-        A = CenteredMatrix(rows, center=self.with_mean).in_safe_unit()
-        found = principal_components(
-            A,
-            rule,
+        report = progress(self, "pass")
+        A = CenteredMatrix(rows, center=self.with_mean, report=report).in_safe_unit()
+        settings = Settings(
             algorithm=self.algorithm,
             tol=self.tol,
             max_passes=self.max_passes,
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
-            rng=stream(draw_seed(self.random_state)),
-            report=progress(self, "pass"),
         )
+        rng = stream(draw_seed(self.random_state))
+        found = principal_components(A, rule, settings, rng=rng)
         if not found.converged:
             warn_user(
                 f"The estimated excess error is {found.error_estimate:.1e} after "

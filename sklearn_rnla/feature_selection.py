@@ -11,10 +11,10 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, warn_user
+from ._fitting import FittingMixin, fitting, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_target, refuse_unordered
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions, _check_y
+from ._sklearn import Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
 from .linalg.columns.gather import gather_columns
@@ -27,13 +27,13 @@ from .operators.scaling import in_unit
 from .operators.sources import refuse_not_in_memory
 
 
-class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
+class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
     """Selection of the columns, and rows, of which the data are combinations.
 
-    Where PCA gives mixtures of all features, this keeps a few of them, as they are:
-    interpretable, sparse where the data are. The others are reconstructed from them by
-    `inverse_transform`. With `n_rows` it selects samples as well, and is a CUR
-    decomposition.
+    Where PCA gives mixtures of all features, this keeps a few features unchanged, so they
+    remain interpretable, and sparse where the data are sparse. `inverse_transform`
+    reconstructs the others from them. With `n_rows` it selects samples as well, which
+    gives a CUR decomposition.
 
     Parameters
     ----------
@@ -53,28 +53,30 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
         How columns are chosen, from a sketch of the rows:
 
         - "cpqr": QR with column pivoting of the sketch [2]_;
-        - "lupp": LU with partial pivoting of a smaller sketch: soonest, least accurate
-          [3]_;
-        - "qdeim": column pivots of the leading right singular vectors: more accurate,
-          more passes [4]_;
-        - "greedy": the column that takes most of the whole sketch, each time [5]_;
+        - "lupp": LU with partial pivoting of a smaller sketch; the fastest and the least
+          accurate [3]_;
+        - "qdeim": column pivoting of the leading right singular vectors; more accurate,
+          but more passes [4]_;
+        - "greedy": each step takes the column that reduces the error of the whole sketch
+          most [5]_;
         - "leverage": drawn by leverage scores, without replacement [1]_;
-        - "leverage-top": those of highest leverage;
-        - "supervised": as "greedy", but of y as well as the data, both about their means.
-          The units of the columns do not matter. Needs y in `fit`.
+        - "leverage-top": the columns with the highest leverage scores;
+        - "supervised": as "greedy", but the columns should span y as well as the data, both
+          centred. The units of the columns do not matter. Needs y in `fit`.
 
     refine : {"swap"} or None, default=None
-        Whether to exchange columns, one at a time, while that lowers the error on a larger
-        sketch: the most accurate, with any method.
+        Whether to exchange the columns chosen, one at a time, as long as that lowers the
+        error on a larger sketch. This is the most accurate choice with any method.
     mixing : float, default=0.5
-        With "supervised", the share of the data, with columns of unit variance, in what is
-        to be spanned, against y: 0 selects for y alone.
+        With "supervised", the weight of the data (with columns of unit variance) against y
+        in the error to reduce: 0 selects for y alone, 1 for the data alone.
     compute_leverage_scores : bool, default=False
         Whether to set `leverage_scores_`.
     sketch_size : int, default=None
-        Rows of the sketch; None is 8 for each column, and 10 more; 16 with `refine`, one
-        with "lupp", 2048 with "supervised". A sketch as large as the data is not made:
-        the choice is then that of the exact method.
+        Number of rows of the sketch. None means 8 for each column and 10 more; with
+        `refine` 16 for each column, with "lupp" one for each column, with "supervised" at
+        least 2048. If the sketch would be as large as the data, the data themselves are
+        used.
     block_size : int, default=None
         Rows of a block. None chooses by size; dask arrays keep their chunks.
     n_jobs : int, default=None
@@ -92,13 +94,15 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
     interpolation_ : ndarray of shape (n_components_, n_features_in_)
         ``C^+ X``: all columns as combinations of those chosen, in the order chosen.
     error_estimate_ : float
-        ``||X - C C^+ X||_F / ||X||_F``, of all the data and to rounding, where it is above
-        the square root of that; of the sketch below. With `n_rows`, that of ``C U R``.
+        ``||X - C C^+ X||_F / ||X||_F`` over all the data. It is exact up to rounding if it
+        is above the square root of the rounding unit; smaller errors are measured on the
+        sketch. With `n_rows`, it is the error of ``C U R``.
     row_indices_ : ndarray of shape (r,)
-        The rows in the order chosen. Only with `n_rows`, as those that follow.
+        The rows in the order chosen. This and the following attributes exist only with
+        `n_rows`.
     row_weights_ : ndarray of shape (r,)
-        Non-negative weights with which the rows stand for all of them:
-        ``R^T diag(row_weights_) R`` is as close as can be to ``X^T X``. Pass them as
+        Non-negative weights with which the rows represent all rows:
+        ``R^T diag(row_weights_) R`` is as close to ``X^T X`` as possible. Pass them as
         ``sample_weight``.
     C_ : ndarray or csr_array of shape (n_samples, n_components_)
         The columns in the order chosen; sparse where X is, lazy where X is a dask array.
@@ -107,8 +111,8 @@ class CURSelector(CallbackSupportMixin, SelectorMixin, BaseEstimator):
     R_ : ndarray or csr_array of shape (r, n_features_in_)
         The rows in the order chosen; sparse where X is.
     leverage_scores_ : ndarray of shape (n_features_in_,)
-        Of the columns, from `n_components_` right singular vectors. Only with
-        `compute_leverage_scores`.
+        Leverage scores of the columns, from `n_components_` right singular vectors. Only
+        with `compute_leverage_scores`.
     n_passes_ : int
         Passes made over all the data.
     n_features_in_ : int

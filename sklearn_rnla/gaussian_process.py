@@ -10,10 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     StrOptions,
 )
@@ -23,6 +22,7 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
+from .linalg.gaussian_process.budget import affordable_landmarks
 from .linalg.gaussian_process.fit import fit_gaussian_process
 from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
@@ -31,7 +31,7 @@ from .operators.feature_map import BLOCK_ROWS
 from .operators.lanes import kernel_jobs
 
 
-class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimator):
     """Gaussian process regression on landmarks, for many samples.
 
     A drop-in replacement for scikit-learn's `GaussianProcessRegressor` where an
@@ -68,9 +68,11 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
           the input;
         - "dtc": maximises the likelihood of the approximate prior alone [3]_.
 
-    n_landmarks : int, default=300
+    n_landmarks : int or "auto", default="auto"
         Largest number of landmarks. With as many landmarks as samples, everything is that
-        of the exact process, which takes n_samples x n_samples numbers.
+        of the exact process, which takes n_samples x n_samples numbers. "auto" is the exact
+        process of up to 4000 samples. Of more, landmarks double until the bound of the
+        likelihood could hardly gain, or the work is that of 4000 samples.
     landmarks : str or array-like, default="rpcholesky"
         How landmarks are chosen, or the landmarks themselves, as in `NystroemKernel`.
     reselect_landmarks : bool, default=True
@@ -84,6 +86,10 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     learn_noise : bool, default=True
         Whether to add a `WhiteKernel` to a kernel without noise if there is an optimiser
         and `alpha` is one number. Landmarks cannot interpolate.
+    learn_mean : bool, default=True
+        Whether to learn a constant mean of the prior, which predictions return to far from
+        the landmarks, if there is an optimiser. The mean is zero if all samples are
+        landmarks, as in scikit-learn.
     n_jobs : int, default=None
         Number of threads, which work on tiles of the kernel. None means as many as BLAS
         uses, or the number of a :obj:`joblib.parallel_config` context.
@@ -108,11 +114,15 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
     n_landmarks_ : int
         Number of landmarks.
     dual_coef_ : ndarray of shape (n_landmarks,) or (n_landmarks, n_targets)
-        Means are ``kernel(X, components_) @ dual_coef_``, before normalisation is undone.
+        Means are ``kernel(X, components_) @ dual_coef_ + intercept_``, before
+        normalisation is undone.
+    intercept_ : float or ndarray of shape (n_targets,)
+        The mean of the prior, before normalisation is undone.
     error_estimate_ : float
-        Relative trace error: the share of the trace of the kernel matrix without noise
-        that its approximation misses. It is exact. If it is zero, the model is that of the
-        exact process.
+        How much greater the exact log marginal likelihood is than its bound, for each
+        value of y, at most in expectation over y: the variance that the landmarks miss
+        over that of the noise, in the mean of the samples [4]_. If it is zero, the model is
+        that of the exact process.
     n_iter_ : int
         Number of evaluations of the marginal likelihood on all samples and landmarks.
     n_features_in_ : int
@@ -177,11 +187,12 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         "copy_X_train": ["boolean"],
         "n_targets": [Interval(Integral, 1, None, closed="left"), None],
         "method": [StrOptions(set(METHODS))],
-        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "landmarks": KERNEL_CONSTRAINTS["landmarks"],
         "reselect_landmarks": ["boolean"],
         "n_landmark_steps": [Interval(Integral, 0, None, closed="left")],
         "learn_noise": ["boolean"],
+        "learn_mean": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -197,11 +208,12 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         copy_X_train=True,
         n_targets=None,
         method="variational",
-        n_landmarks=300,
+        n_landmarks="auto",
         landmarks="rpcholesky",
         reselect_landmarks=True,
         n_landmark_steps=100,
         learn_noise=True,
+        learn_mean=True,
         n_jobs=None,
         random_state=None,
     ):
@@ -218,6 +230,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.reselect_landmarks = reselect_landmarks
         self.n_landmark_steps = n_landmark_steps
         self.learn_noise = learn_noise
+        self.learn_mean = learn_mean
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -246,7 +259,12 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         y = check_target(self, rows, y, numeric=True)
         self.X_train_ = self._kept(X, rows)
         self.y_train_ = self._normalized(y)
-        landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
+        grow, k = self.n_landmarks == "auto", self.n_landmarks
+        if grow:
+            k = affordable_landmarks(len(y), self.n_landmark_steps)
+        landmarks, k, _ = check_landmarks(self.landmarks, k)
+        if not isinstance(landmarks, str):
+            k = landmarks.shape[0]
         problem = GaussianProcessProblem(
             rows=rows,
             Y=self.y_train_.reshape(len(y), -1),
@@ -256,6 +274,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             landmarks=landmarks,
             rng=stream(draw_seed(self.random_state)),
             n_jobs=self.n_jobs,
+            learn_mean=self.learn_mean and self.optimizer is not None,
         )
         kernel = starting_kernel(
             problem,
@@ -271,6 +290,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             n_restarts=self.n_restarts_optimizer,
             n_steps=self.n_landmark_steps,
             reselect=self.reselect_landmarks,
+            grow=grow,
             report=report,
         )
         self.kernel_ = found.kernel
@@ -279,12 +299,13 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
         self.n_iter_ = found.n_iter
         self._evidence = found.evidence
         self.log_marginal_likelihood_value_ = found.evidence.value
-        self.error_estimate_ = found.evidence.trace_error
+        self.error_estimate_ = 2 * found.evidence.slack / y.size
         self.dual_coef_ = self._shaped(found.evidence.dual)
+        self.intercept_ = self._shaped(found.evidence.mean)
         self.n_landmarks_ = len(found.Z)
-        if self.optimizer is not None:
-            asked = 2 if self.kernel is None else self.kernel.n_dims
-            for message in at_bounds(self.kernel_, asked):
+        # Bounds of the default kernel are no user's, nor are those of noise that was added.
+        if self.optimizer is not None and self.kernel is not None:
+            for message in at_bounds(self.kernel_, self.kernel.n_dims):
                 warn_user(message, ConvergenceWarning)
         return self
 
@@ -481,6 +502,7 @@ class NystroemGaussianProcessRegressor(CallbackSupportMixin, RegressorMixin, Bas
             landmarks=self.components_,
             rng=None,
             n_jobs=self.n_jobs,
+            learn_mean=model.learn_mean,
         )
         Z = None if self._evidence.is_exact else self.components_
         try:

@@ -12,16 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
-    CallbackSupportMixin,
     StrOptions,
     _check_feature_names_in,
-    validate_data,
 )
-from ._validation import check_n_recommended, check_pairs
+from ._validation import check_features, check_n_recommended, check_pairs
 from .linalg.completion.complete import (
     CONSTRAINTS,
     SOLVERS,
@@ -58,7 +56,7 @@ class FoldedRows(NamedTuple):
     factors: np.ndarray
 
 
-class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
+class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     """Completion of a matrix of low rank from some of its entries.
 
     Missing values of dense data are filled in, as by scikit-learn's imputers. For sparse
@@ -614,14 +612,8 @@ class MatrixCompleter(TransformerMixin, CallbackSupportMixin, BaseEstimator):
         """Return data with NaN where they are missing, and whether they are dense."""
         refuse_containers(X)
         refuse_read_once(X, "X")
-        X = validate_data(
-            self,
-            _unmasked(X),
-            reset=reset,
-            accept_sparse=("csr", "csc", "coo"),
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-        )
+        options = {"accept_sparse": ("csr", "csc", "coo"), "ensure_all_finite": "allow-nan"}
+        X = check_features(self, _unmasked(X), reset=reset, **options)
         dense = not sp.issparse(X)
         if dense and not np.isnan(self.missing_values):
             X = np.where(X.dtype.type(self.missing_values) == X, X.dtype.type(np.nan), X)

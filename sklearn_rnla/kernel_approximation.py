@@ -8,16 +8,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress
+from ._fitting import FittingMixin, fitting, progress
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     RealNotInt,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     check_kernel,
     check_kernel_rows,
     check_landmarks,
@@ -27,7 +25,7 @@ from .operators.feature_map import FeatureMap, features
 
 
 class NystroemKernel(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -68,6 +66,8 @@ class NystroemKernel(
         - array of int of shape (m,): indices of samples;
         - array of shape (m, n_features): the landmarks themselves.
 
+        Of samples that are equal, one may become a landmark, and counts as often as it
+        comes. What is drawn does not depend on the order of the samples.
     tol : float, default=0
         Relative trace error at which to stop adding landmarks. It cannot be used with
         "kmeans" or with an array of landmarks.
@@ -249,14 +249,14 @@ class NystroemKernel(
     def _fit(self, X):
         """Set the fitted attributes; return the rows and the factorisation of all."""
         rows = check_kernel_rows(self, X, reset=True)
-        spec = KernelSpec(
+        kernel = check_kernel(
+            rows,
             self.kernel,
+            params=self.kernel_params,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            params=self.kernel_params,
         )
-        kernel = check_kernel(spec, rows)
         landmarks, k, tol = check_landmarks(
             self.landmarks,
             self.n_components,

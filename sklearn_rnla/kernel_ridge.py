@@ -12,17 +12,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed, stream
 from ._sklearn import (
-    CallbackSupportMixin,
     Interval,
     RealNotInt,
     StrOptions,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
-    KernelSpec,
     as_vector,
     check_kernel,
     check_kernel_rows,
@@ -36,7 +34,7 @@ from .linalg.nystroem.supervised import supervised_landmarks
 from .operators.feature_map import predictions
 
 
-class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
+class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
@@ -126,20 +124,19 @@ class _NystroemRidge(CallbackSupportMixin, BaseEstimator):
                 f"kernel='precomputed' is not supported by {type(self).__name__}: use "
                 "make_pipeline(NystroemKernel(kernel='precomputed'), Ridge())."
             )
-        spec = KernelSpec(
+        kernel = check_kernel(
+            rows,
             self.kernel,
+            params=self.kernel_params,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            params=self.kernel_params,
         )
-        samples = rows.with_weight(None)
-        kernel = check_kernel(spec, samples)
         rng = stream(draw_seed(self.random_state))
         landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         report = progress(self, "iteration")
         nystroem = nystroem_features(
-            samples,
+            rows,
             kernel,
             k,
             landmarks,
@@ -356,7 +353,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------
@@ -555,7 +553,8 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         y : array-like of shape (n_samples,)
             Classes.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Weights of the samples' errors.
+            Weights of the samples' errors. A sample of weight 2 is as one that comes
+            twice, also where landmarks are chosen; of weight 0, as one that is not there.
 
         Returns
         -------

@@ -9,29 +9,29 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import FEW_ENTRIES, check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
 from .operators.lanes import kernel_jobs
 from .operators.passes import project
 
 
-class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
     """Least squares and ridge regression to full accuracy, for many samples.
 
-    Minimises ``sum_i w_i (y_i - x_i b - c)^2 + alpha ||b||^2``. A drop-in for
-    scikit-learn's `Ridge`, and with ``alpha=0`` for `LinearRegression`. A random sketch
-    of the data makes the problem well conditioned; the data themselves are then read a few
-    times, in blocks. The solution is that of an orthogonal factorisation, to rounding, and
-    not one of the sketch.
+    Minimises ``sum_i w_i (y_i - x_i b - c)^2 + alpha ||b||^2``. It is a drop-in replacement
+    for scikit-learn's `Ridge`, and with ``alpha=0`` for `LinearRegression`. A random sketch
+    of the data makes the problem well conditioned; a few passes over the data then solve
+    it. The solution is not that of the sketch: it agrees with that of an orthogonal
+    factorisation up to rounding.
 
     Parameters
     ----------
     alpha : float or array-like of shape (n_targets,), default=1.0
-        Penalty, as in `Ridge`; an array has one for each target. 0 is least squares, and
-        of several solutions the one of least norm.
+        Penalty, as in `Ridge`; an array has one for each target. 0 means least squares; if
+        there are several solutions, the one with the smallest norm is returned.
     alphas : array-like of shape (n_alphas,), default=None
         Penalties to choose from, in the place of `alpha`. The one with the least
         leave-one-out error, summed over the targets, is used for all targets, as in
@@ -40,19 +40,19 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether to add a constant that is not penalised.
     solver : {"auto", "direct", "iterative", "svd"}, default="auto"
-        - "direct": a Gram matrix; of the data as they are where that is accurate, else of
-          the data in the basis that a sketch [2]_, or the first Gram matrix [5]_, gives;
-        - "iterative": conjugate gradients, preconditioned by a sketch and restarted [1]_:
-          a pass over the data per iteration. Without a preconditioner where there are
-          not many more samples than features;
+        - "direct": the Gram matrix of the data where that is accurate, and otherwise of the
+          data in the basis that a sketch [2]_, or the first Gram matrix [5]_, gives;
+        - "iterative": conjugate gradients, preconditioned by a sketch and restarted [1]_,
+          with one pass over the data for each iteration. There is no preconditioner if
+          there are not many more samples than features;
         - "svd": a singular value decomposition in memory;
-        - "auto": by size, sparsity and the condition that the sketch shows.
+        - "auto": chosen by size, sparsity and the condition number of the sketch.
 
     tol : float, default=1e-14
-        Relative error of the fitted values at which iterations stop. They stop at the level
-        of rounding, too.
+        Relative error of the fitted values at which iterations stop. They also stop once
+        they have reached rounding error.
     max_iter : int, default=None
-        Most passes of iterations; None is 200, and 5000 without a preconditioner.
+        Maximum number of iterations. None means 200, or 5000 without a preconditioner.
     block_size : int, default=None
         Rows of a block; None chooses by size.
     n_jobs : int, default=None
@@ -75,13 +75,13 @@ class SketchedRidge(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     solver_ : str
         The solver used.
     rank_ : int or None
-        Numerical rank of the centred, weighted data: singular values that are more than
-        rounding errors of the largest, of about ``4 eps sqrt(n_samples)``. With a penalty,
-        those that it hides may count. None without a preconditioner.
+        Numerical rank of the centred, weighted data: the number of singular values above
+        about ``4 eps sqrt(n_samples)`` times the largest. With a penalty, smaller ones may
+        count as well. None without a preconditioner.
     condition_ : float or None
-        Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for
-        the least alpha, without what is below the rank. From the sketch it is right to
-        about a factor of two.
+        Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for the
+        smallest alpha, without the directions that the rank excludes. It is computed from
+        the sketch, to about a factor of two.
     error_estimate_ : float
         Estimated relative error of the fitted values, rounding included, the largest over
         the targets: ``sqrt(||A d||^2 + alpha ||d||^2) / ||y||`` for centred, weighted A and

@@ -7,11 +7,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, progress, warn_user
+from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
 from ._random import draw_seed, stream
 from ._refusals import refuse_masked
-from ._sklearn import CallbackSupportMixin
 from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.complete import (
     CONSTRAINTS,
@@ -23,7 +22,7 @@ from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 
 
-class MatrixFactorizationRegressor(RegressorMixin, CallbackSupportMixin, BaseEstimator):
+class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
     """Regression on pairs of identifiers: user and item, plant and site, drug and target.
 
     The value of a pair is the sum of an offset, a bias of the row, a bias of the column,

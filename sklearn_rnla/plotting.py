@@ -1,7 +1,5 @@
 """Displays: spectra of several layers, and a matrix of similarities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -34,7 +32,7 @@ class SpectrumDisplay:
 
     See Also
     --------
-    sklearn_rnla.representation_spectrum : Computes a spectrum.
+    sklearn_rnla.neural.representation_spectrum : Computes a spectrum.
     SimilarityDisplay : Similarities of layers.
 
     Examples
@@ -82,13 +80,11 @@ class SpectrumDisplay:
             )
         if not spectra:
             raise ValueError("spectra is empty: nothing to plot.")
-        if len({str(name) for name in spectra}) < len(spectra):
+        named = {str(name): found for name, found in spectra.items()}
+        if len(named) < len(spectra):
             raise ValueError(f"Two names of {list(spectra)} are written alike.")
-        values = {str(name): _eigenvalues(found) for name, found in spectra.items()}
-        totals = {
-            str(name): _total(found, values[str(name)]) for name, found in spectra.items()
-        }
-        return cls(values, totals)
+        values = {name: _eigenvalues(found) for name, found in named.items()}
+        return cls(values, {name: _total(named[name], values[name]) for name in named})
 
     def plot(self, ax=None, *, kind="share", **kwargs):
         """Draw the lines.
@@ -179,7 +175,7 @@ class SimilarityDisplay:
 
     See Also
     --------
-    sklearn_rnla.linear_cka : A similarity of representations.
+    sklearn_rnla.neural.linear_cka : A similarity of representations.
     SpectrumDisplay : Spectra of layers.
 
     Examples
@@ -319,7 +315,8 @@ class SimilarityDisplay:
             self.colorbar_ = self.figure_.colorbar(self.im_, ax=self.ax_, label=self.name)
         self.ax_.set_xticks(range(len(self.column_names)), self.column_names)
         self.ax_.set_yticks(range(len(self.row_names)), self.row_names)
-        self.ax_.tick_params(axis="x", rotation=90 if self._has_long_names() else 0)
+        is_long = sum(map(len, self.column_names)) > 30
+        self.ax_.tick_params(axis="x", rotation=90 if is_long else 0)
         return self
 
     def _texts(self):
@@ -333,9 +330,6 @@ class SimilarityDisplay:
                 *place[::-1], f"{value:.2f}", ha="center", va="center", color=colour
             )
         return texts
-
-    def _has_long_names(self):
-        return sum(map(len, self.column_names)) > 30
 
 
 def _axes(ax):

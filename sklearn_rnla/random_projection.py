@@ -1,7 +1,5 @@
 """Random projections: every sketch as a transformer."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,41 +10,43 @@ from sklearn.exceptions import DataDimensionalityWarning
 from sklearn.random_projection import johnson_lindenstrauss_min_dim
 from sklearn.utils.validation import check_is_fitted
 
-from ._fitting import fitting, warn_user
+from ._fitting import FittingMixin, fitting, warn_user
 from ._refusals import refuse_not_finite
-from ._sklearn import CallbackSupportMixin, Interval, StrOptions
+from ._sklearn import Interval, StrOptions
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
-from .sketching import SRTT, Gaussian, SparseSign
+from .sketching import SparseSign, make_distribution
 from .sketching.distribution import fold_sparse_projection, project_rows
 
 
 class SketchProjection(
-    CallbackSupportMixin,
+    FittingMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
 ):
     """Projection of the features by a random sketch, which keeps distances.
 
-    A drop-in for scikit-learn's `SparseRandomProjection` and `GaussianRandomProjection`
-    (``sketch="gaussian"``), with the sketches that the other estimators stand on.
+    A drop-in replacement for scikit-learn's `SparseRandomProjection` and, with
+    ``sketch="gaussian"``, `GaussianRandomProjection`. It uses the sketches on which the
+    other estimators are built.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Dimension of the result. "auto" is the least that the Johnson-Lindenstrauss lemma
-        needs to keep all distances between the samples of `fit` within `eps`.
+        Dimension of the result. "auto" means the smallest for which the
+        Johnson-Lindenstrauss lemma guarantees that all distances between the samples of
+        `fit` are kept within `eps`.
     eps : float, default=0.1
         Distortion of squared distances, in (0, 1), for `n_components` "auto".
     sketch : {"sparse_sign", "count", "gaussian", "srtt"}, default="sparse_sign"
         - "sparse_sign": `nnz` random signs for each feature; sparse data stay sparse;
-        - "count": one random sign for each feature: soonest, sparsest;
+        - "count": one random sign for each feature; the fastest, with the sparsest output;
         - "gaussian": independent normal entries;
-        - "srtt": signs, a cosine transform and a subset of its outputs: soonest for dense
-          data and many components. At most n_features components.
+        - "srtt": random signs, a cosine transform and a subset of its outputs; the fastest
+          for dense data and many components. At most n_features components.
 
     nnz : int, default=2
         Signs for each feature, with "sparse_sign".
@@ -71,7 +71,8 @@ class SketchProjection(
     sketch_ : Sketch
         The sketch S, of shape (n_components_, n_features_in_).
     components_ : ndarray or csr_array of shape (n_components_, n_features_in_)
-        The sketch as a matrix; not with "srtt", where ``sketch_.to_dense()`` makes it.
+        The sketch as a matrix. Not with "srtt", for which ``sketch_.to_dense()`` computes
+        it.
     inverse_components_ : ndarray of shape (n_features_in_, n_components_)
         Pseudo-inverse of S. Only with `compute_inverse_components`.
     n_features_in_ : int
@@ -292,39 +293,33 @@ class SketchProjection(
 
     def _check_n_components(self, n_samples, n_features):
         """Return the number of components, or raise where there are too many."""
-        if self.n_components != "auto":
-            self._check_dimension(n_features)
-            return int(self.n_components)
-        with np.errstate(all="ignore"):
-            # Out of the range of integers where eps is tiny, and negative then.
-            k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
-        if not 0 < k <= n_features:
-            raise ValueError(
-                f"eps={self.eps} and n_samples={n_samples} lead to a target dimension of "
-                f"{k}, which must be positive and at most n_features={n_features}: pass "
-                "n_components, or another eps."
+        k = self.n_components
+        if k == "auto":
+            with np.errstate(all="ignore"):
+                # Out of the range of integers where eps is tiny, and negative then.
+                k = int(johnson_lindenstrauss_min_dim(n_samples=n_samples, eps=self.eps))
+            if not 0 < k <= n_features:
+                raise ValueError(
+                    f"eps={self.eps} and n_samples={n_samples} lead to a target dimension "
+                    f"of {k}, which must be positive and at most n_features={n_features}: "
+                    "pass n_components, or another eps."
+                )
+        if k > n_features:
+            if self.sketch == "srtt":
+                raise ValueError(
+                    f"n_components={k} must be at most n_features={n_features} with "
+                    "sketch='srtt'."
+                )
+            warn_user(
+                f"n_components={k} exceeds n_features={n_features}: the projection is not "
+                "smaller.",
+                DataDimensionalityWarning,
             )
-        return k
-
-    def _check_dimension(self, n_features):
-        if self.n_components <= n_features:
-            return
-        if self.sketch == "srtt":
-            raise ValueError(
-                f"n_components={self.n_components} must be at most "
-                f"n_features={n_features} with sketch='srtt'."
-            )
-        warn_user(
-            f"n_components={self.n_components} exceeds n_features={n_features}: the "
-            "projection is not smaller.",
-            DataDimensionalityWarning,
-        )
+        return int(k)
 
     def _distribution(self, n_features):
-        if self.sketch == "gaussian":
-            return Gaussian(self.n_components_, n_features)
-        if self.sketch == "srtt":
-            return SRTT(self.n_components_, n_features)
+        if self.sketch in ("gaussian", "srtt"):
+            return make_distribution(self.sketch, self.n_components_, n_features)
         nnz = 1 if self.sketch == "count" else int(self.nnz)
         return SparseSign(self.n_components_, n_features, nnz=nnz)
 

@@ -153,7 +153,7 @@ class Table:
     @property
     def largest(self):
         """Return the largest magnitude but of NaN; 0 where there are no numbers."""
-        numbers = self.values if self.values.dtype.kind in "fiubO" else np.zeros(1)
+        numbers = self.values if self.values.dtype.kind in "fiubOU" else np.zeros(1)
         return np.nanmax(np.abs(numbers.astype(float)), initial=0.0)
 
     def build(self):
@@ -367,6 +367,7 @@ def documented(function, names):
         "bool": [True, False],
         "RandomState": [0, None, np.random.RandomState(0), np.random.default_rng(0)],
         "array": ARRAYS,
+        "dict": [{}, {"a": np.ones((7, 40))}, {"b": np.zeros(5)}, {"c": np.ones(3)}],
         "None": [None],
     }
     allowed = {}
@@ -380,4 +381,7 @@ def documented(function, names):
                 allowed[name] += values
         if name in SIZED:
             allowed[name].append(10**6)
+        if name == "budget":
+            # Those of a network of some layers.
+            allowed[name] = [0.5, 1.0, 40, 100, 0.01, 10**6]
     return allowed

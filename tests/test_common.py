@@ -43,6 +43,11 @@ ESTIMATORS = [
     NystroemRidge(random_state=0),
     NystroemRidge(solver="cg", tol=1e-10, random_state=0),
     NystroemRidge(exact=True, tol=1e-10, random_state=0),
+    # Fewer landmarks than samples, so that it matters which; of the ten features that a
+    # check has, fewer than 20 landmarks do not tell half of the variance.
+    NystroemRidge(landmarks="uniform", n_landmarks=30, random_state=0),
+    NystroemRidge(n_landmarks=0.95, gamma="scale", random_state=0),
+    NystroemRidgeClassifier(landmarks="kmeans", n_landmarks=10, random_state=0),
     NystroemRidgeClassifier(random_state=0),
     NystroemSpectralClustering(random_state=0),
     RandomizedPCA(),

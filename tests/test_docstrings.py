@@ -79,6 +79,11 @@ def test_public_object_has_a_docstring_of_its_own(name):
     assert OBJECTS[name].__doc__
 
 
+@pytest.mark.parametrize("name", OBJECTS)
+def test_public_object_has_an_example(name):
+    assert ">>> " in OBJECTS[name].__doc__
+
+
 @pytest.mark.parametrize("name", NAMED_TUPLES)
 def test_named_tuple_documents_its_fields(name):
     documented = [

@@ -14,9 +14,10 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.neural_network import MLPRegressor
 
 import sklearn_rnla
-from sklearn_rnla import linalg
+from sklearn_rnla import linalg, neural
 from tests import inputs
 
 WANTED = os.environ.get("FUZZ_EXAMPLES")
@@ -34,12 +35,32 @@ ESTIMATORS = {
     if hasattr(getattr(sklearn_rnla, name), "get_params")
 }
 FUNCTIONS = {
-    name: getattr(linalg, name)
-    for name in linalg.__all__
-    if inspect.isfunction(getattr(linalg, name))
+    name: getattr(module, name)
+    for module in (linalg, neural)
+    for name in module.__all__
+    if inspect.isfunction(getattr(module, name))
 }
-OF_SQUARE = {"nystroem_eigh", "randomized_eigh", "ridge_leverage_scores", "rpcholesky"}
-OF_TWO_TABLES = {"lstsq", "projection_error"}
+# What tables of a function usually are; one of 40 rows where nothing is said.
+TALL, SQUARE, FLAT = ("normal", (40, 5)), ("gram", (12, 12)), ("normal", (5, 40))
+TABLES = {
+    "diagonal": [SQUARE],
+    "log_det": [SQUARE],
+    "trace": [SQUARE],
+    "nystroem_eigh": [SQUARE],
+    "randomized_eigh": [SQUARE],
+    "ridge_leverage_scores": [SQUARE],
+    "rpcholesky": [SQUARE],
+    "lstsq": [TALL] * 2,
+    "projection_error": [TALL] * 2,
+    "linear_cka": [TALL] * 2,
+    "principal_angles": [TALL] * 2,
+    "subspace_overlap": [FLAT] * 2,
+    "compress_layers": [FLAT] * 2,
+    "select_neurons": [TALL, FLAT, ("normal", (12, 40))],
+    "nystroem_attention": [TALL] * 3,
+    "attention_error": [TALL] * 4,
+}
+UNKNOWN = ("error_estimate", np.inf)
 COMPLETERS = {"MatrixCompleter", "MatrixFactorizationRegressor"}
 AFTER_FIT = [
     "transform",
@@ -60,9 +81,9 @@ AFTER_FIT = [
 ]
 # What numpy, scipy and Python say, where a check of this package should have spoken.
 MACHINERY = re.compile(
-    r"broadcast|zero-size|not aligned|mismatch in its core|setting an array element|unpack|"
-    r"cannot reshape|infs or NaNs|illegal value|math domain|convert float NaN|'NoneType'|"
-    r"unsupported operand|ufunc|object is not|not supported between|n_rows=None|"
+    r"broadcast(?!s to)|zero-size|not aligned|mismatch in its core|setting an array|"
+    r"unpack|cannot reshape|infs or NaNs|illegal value|math domain|convert float NaN|"
+    r"'NoneType'|unsupported operand|ufunc|object is not|not supported between|n_rows=None|"
     r"must be passed to|positional argument|unexpected keyword|dimension mismatch|"
     r"all input arrays|need at least one|out of bounds|truth value|empty sequence|"
     r"can't multiply|only .* arrays can be converted|axis|[bB]uffer|did not converge|"
@@ -70,12 +91,37 @@ MACHINERY = re.compile(
 )
 
 
+def network():
+    """Return a network of two hidden layers, fitted to nothing much."""
+    X = np.random.default_rng(0).standard_normal((40, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return MLPRegressor(hidden_layer_sizes=(6, 4), max_iter=2, random_state=0).fit(
+            X, X[:, 0]
+        )
+
+
+def arguments(name, tables):
+    """Return what a function is given of its tables, by name."""
+    if name == "compress_mlp":
+        return {"network": network(), "X": tables[0]}
+    if name == "compress_layers":
+        return {"weights": dict(zip("ab", tables, strict=True))}
+    return dict(zip(inspect.signature(FUNCTIONS[name]).parameters, tables, strict=False))
+
+
 def floats_in(result):
     """Yield every array of floats in a result."""
     if sp.issparse(result):
         yield from floats_in(result.data)
+    elif isinstance(result, dict):
+        yield from floats_in(list(result.values()))
+    elif hasattr(result, "coefs_"):
+        yield from floats_in([result.coefs_, result.intercepts_])
     elif isinstance(result, tuple | list):
-        for part in result:
+        parts = zip(getattr(result, "_fields", [""] * len(result)), result, strict=True)
+        # An error that nothing is known about is infinite.
+        for part in (part for name, part in parts if (name, part) != UNKNOWN):
             yield from floats_in(part)
     elif isinstance(result, float | np.ndarray) and np.asarray(result).dtype.kind == "f":
         yield np.asarray(result)
@@ -167,30 +213,34 @@ def cases_of_estimator(name):
 
 def try_function(name, params, *tables):
     """Call a function; return what it was refused for, if it was."""
-    args = [table.build() for table in tables]
+    params = arguments(name, [table.build() for table in tables]) | params
     out_of_range = is_out_of_range(*tables)
-    error, result = attempt(lambda: FUNCTIONS[name](*args, **params), out_of_range)
+    error, result = attempt(lambda: FUNCTIONS[name](**params), out_of_range)
     check_finite(result, out_of_range)
     return error
 
 
 def cases_of_function(name):
     """Return a strategy of all that a function may be given."""
-    n_tables = 2 if name in OF_TWO_TABLES else 1
-    taken = list(inspect.signature(FUNCTIONS[name]).parameters.values())[n_tables:]
+    tables = [inputs.tables(*usual) for usual in TABLES.get(name, [TALL])]
+    given = arguments(name, tables)
+    parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
+    taken = [each for each in parameters if each.name not in given]
     allowed = inputs.documented(FUNCTIONS[name], [each.name for each in taken])
     needed = {
         each.name: st.sampled_from(allowed[each.name])
         for each in taken
         if each.default is inspect.Parameter.empty
     }
+    if name == "low_rank_factorize":
+        # Exactly one of four sizes is needed.
+        needed["compression"] = st.sampled_from([2.0, 3, 1e300])
     params = st.builds(
         lambda needed, more: needed | more,
         st.fixed_dictionaries(needed),
         inputs.parameters(allowed),
     )
-    table = inputs.tables(*("gram", (12, 12)) if name in OF_SQUARE else ("normal", (40, 5)))
-    return st.tuples(st.just(name), params, *[table] * n_tables)
+    return st.tuples(st.just(name), params, *tables)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

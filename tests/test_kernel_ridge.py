@@ -151,18 +151,28 @@ def test_the_gradient_vanishes(weight):
 @pytest.mark.parametrize(
     "params",
     [
-        {"solver": "direct"},
-        {"solver": "cg", "tol": 1e-12},
-        {"exact": True, "tol": 1e-12},
+        {"landmarks": NEW, "solver": "direct"},
+        {"landmarks": NEW, "solver": "cg", "tol": 1e-12},
+        {"landmarks": NEW, "exact": True, "tol": 1e-12},
+        {"landmarks": "rpcholesky", "gamma": "scale"},
+        {"landmarks": "greedy", "n_landmarks": 0.95},
+        {"landmarks": "uniform", "kernel": "sigmoid"},
+        {"landmarks": "leverage"},
+        {"landmarks": "kmeans"},
     ],
-    ids=str,
+    ids=lambda params: ", ".join(f"{k}={v}" for k, v in params.items() if v is not NEW),
 )
 def test_integer_weights_equal_repeated_rows(params, fit_intercept, seed):
-    w = np.random.default_rng(seed).integers(0, 4, 200)
-    ridge = NystroemRidge(0.2, landmarks=NEW, fit_intercept=fit_intercept, **params)
+    rng = np.random.default_rng(seed)
+    w = rng.integers(0, 4, 200)
+    copies = rng.permutation(np.repeat(np.arange(200), w))
+    given = {"n_landmarks": 30, "fit_intercept": fit_intercept, "random_state": seed}
+    ridge = NystroemRidge(0.2, **(given | params))
     weighted = ridge.fit(X, Y, w).predict(NEW)
-    repeated = ridge.fit(np.repeat(X, w, axis=0), np.repeat(Y, w, axis=0))
+    error = ridge.error_estimate_
+    repeated = ridge.fit(X[copies], Y[copies])
     np.testing.assert_allclose(weighted, repeated.predict(NEW), rtol=1e-8, atol=1e-8)
+    assert error == pytest.approx(repeated.error_estimate_, rel=1e-6, abs=1e-9)
 
 
 @WEIGHTS
@@ -174,7 +184,7 @@ def test_an_intercept_is_not_penalised(alpha, solver, weight, seed):
         alpha, solver=solver, tol=1e-12, n_landmarks=40, landmarks="rpcholesky", **params
     )
     ours.fit(X, Y, weight)
-    features = NystroemKernel(n_components=40, **params).fit(X)
+    features = NystroemKernel(landmarks=ours.component_indices_, **params).fit(X)
     theirs = Ridge(alpha).fit(features.transform(X), Y, weight)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7)
     for rows in (X, NEW):

@@ -64,11 +64,15 @@ def test_the_penalty_chosen_is_that_of_ridge_cv_on_the_same_features(
 ):
     X, Y, w = data(seed, noise)
     Y, w = Y[:, :n_targets], w if weighted else None
-    params = {"gamma": 0.3, "landmarks": landmarks, "random_state": seed}
     ridge = NystroemRidge(
-        alphas=ALPHAS, n_landmarks=40, fit_intercept=fit_intercept, **params
+        alphas=ALPHAS,
+        gamma=0.3,
+        n_landmarks=40,
+        landmarks=landmarks,
+        fit_intercept=fit_intercept,
+        random_state=seed,
     ).fit(X, Y, w)
-    F = NystroemKernel(n_components=40, **params).fit_transform(X)
+    F = NystroemKernel(gamma=0.3, landmarks=ridge.components_).fit_transform(X)
     theirs = RidgeCV(ALPHAS, fit_intercept=fit_intercept).fit(F, Y, w)
     assert ridge.alpha_ == theirs.alpha_
     np.testing.assert_allclose(

@@ -199,10 +199,22 @@ def test_importing_the_package_imports_no_extra():
     assert out.stdout.strip() == "[]"
 
 
+def test_submodules_are_attributes_without_an_import_of_their_own():
+    code = (
+        "import sklearn_rnla as s; "
+        "s.linalg.svd; s.neural.lora_init; s.plotting; s.sketching; s.operators; "
+        "print('torch' in dir(s.neural))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "True"
+
+
 def test_names_are_found_when_asked_for():
-    assert set(sklearn_rnla.__all__) == {"__version__", *sklearn_rnla._MODULES}
+    assert dir(sklearn_rnla) == sorted(sklearn_rnla.__all__)
+    assert {*sklearn_rnla._MODULES, *sklearn_rnla._SUBMODULES} < set(sklearn_rnla.__all__)
     for name in sklearn_rnla.__all__:
-        assert name in dir(sklearn_rnla)
         assert getattr(sklearn_rnla, name) is not None
     with pytest.raises(AttributeError, match="RandomPCA"):
         sklearn_rnla.RandomPCA  # noqa: B018

@@ -64,6 +64,9 @@ FUNCTIONS = {
 }
 IN_MEMORY = {"orth": linalg.orth}
 OF_SQUARE = {
+    "diagonal": lambda A: linalg.diagonal(A, 10),
+    "log_det": lambda A: linalg.log_det(A, 10),
+    "trace": lambda A: linalg.trace(A, 10),
     "nystroem_eigh": lambda A: linalg.nystroem_eigh(A, 2),
     "nystroem_eigh columns": lambda A: linalg.nystroem_eigh(A, 2, method="columns"),
     "randomized_eigh": lambda A: linalg.randomized_eigh(A, 2),
@@ -157,6 +160,12 @@ def test_blocks_in_a_list_are_to_be_an_iterator(takes):
     for blocks in ([X[:50], X[50:90]], (X[:50], X[50:]), [sp.csr_array(X)]):
         with pytest.raises(ValueError, match=r"block\(s\). Pass iter\([XA]\)"):
             takes(blocks)
+
+
+@over_arrays
+def test_text_is_no_table(takes):
+    with pytest.raises((TypeError, ValueError), match=r"[XA] is of type str"):
+        takes("a table")
 
 
 @over_arrays
@@ -402,14 +411,15 @@ def test_no_threads_and_no_number_of_threads_are_refused(function):
             function(n_jobs)
 
 
-def test_missing_entries_of_wide_files_are_named_by_every_function(tmp_path):
-    wide = np.random.default_rng(0).standard_normal((30, 400))
+@pytest.mark.parametrize("shape", [(30, 400), (20, 3000)])
+def test_missing_entries_of_wide_files_are_named_by_every_function(shape, tmp_path):
+    wide = np.random.default_rng(0).standard_normal(shape)
     wide[3, 5] = np.nan
     file = on_disk(wide, tmp_path)
     for function in (
         lambda: linalg.randomized_svd(file, 3),
         lambda: linalg.randomized_svd(file, 3, algorithm="gram"),
-        lambda: linalg.lstsq(file, np.ones(30)),
+        lambda: linalg.lstsq(file, np.ones(len(file))),
         lambda: linalg.range_finder(file, 3),
     ):
         with pytest.raises(ValueError, match=r"NaN, infinity(.|\n)*MatrixCompleter"):

@@ -1,7 +1,5 @@
 """Compilation of loops, kept on disk where there is a place for it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import numba

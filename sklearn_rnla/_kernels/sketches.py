@@ -5,8 +5,6 @@ non-zero, plus one where it is negative. Non-zeros are +-scale. Half the memory 
 values, which are looked up at random; unsigned, so that no index is tested for its sign.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiling import njit

@@ -13,23 +13,29 @@ from .psd import NystroemEigh, nystroem_eigh, ridge_leverage_scores, rpcholesky
 from .range import ProjectionError, Range, projection_error, range_finder
 from .singular.block_krylov import RightSVD
 from .svd import SVD, one_view_svd, randomized_svd
+from .traces import Diagonal, LogDeterminant, Trace, diagonal, log_det, trace
 
 __all__ = [
     "CUR",
     "SVD",
     "ColumnSubset",
+    "Diagonal",
     "Eigh",
     "Interpolation",
     "LeastSquares",
+    "LogDeterminant",
     "NystroemEigh",
     "PivotedCholesky",
     "ProjectionError",
     "Range",
     "RightSVD",
+    "Trace",
     "column_subset",
     "cur",
+    "diagonal",
     "interpolative",
     "leverage_scores",
+    "log_det",
     "lstsq",
     "nystroem_eigh",
     "one_view_svd",
@@ -40,4 +46,5 @@ __all__ = [
     "range_finder",
     "ridge_leverage_scores",
     "rpcholesky",
+    "trace",
 ]

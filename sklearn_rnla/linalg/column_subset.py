@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from .._sklearn import Interval, RealNotInt, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -35,16 +35,27 @@ class ColumnSubset(NamedTuple):
     Attributes
     ----------
     indices : ndarray of shape (k,)
-        Which, in the order chosen.
+        Indices of the columns, in the order chosen.
     error_estimate : float
         Estimate of ``||A - C C^+ A||_F / ||A||_F``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import column_subset
+    >>> A = np.random.default_rng(0).standard_normal((50, 3)) @ np.ones((3, 8))
+    >>> subset = column_subset(A, 1, random_state=0)
+    >>> A[:, subset.indices].shape
+    (50, 1)
+    >>> subset.error_estimate < 1e-6
+    True
     """
 
     indices: np.ndarray
     error_estimate: float
 
 
-@validate_params(CONSTRAINTS, prefer_skip_nested_validation=True)
+@validated(**CONSTRAINTS)
 def column_subset(
     A,
     n_components=None,
@@ -57,36 +68,39 @@ def column_subset(
     n_jobs=None,
     random_state=None,
 ):
-    """Choose columns whose span is close to that of all.
+    """Choose columns whose span is close to that of all columns.
 
     Parameters
     ----------
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int, float or None, default=None
-        How many columns: an int at most ``min(A.shape)``; a float in (0, 1) is the share of
-        the squared Frobenius norm they are to span; None is as many as `tol` needs.
+        Number of columns: an int of at most ``min(A.shape)``; a float in (0, 1), the share
+        of the squared Frobenius norm that the columns should span; None, as many as
+        `tol` needs.
     tol : float, default=0.1
         Error ``||A - C C^+ A||_F`` relative to the norm of A, for `n_components` None.
     method : {"cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top"}, \
             default="cpqr"
-        See `CURSelector`. "cpqr" and "greedy" alone stop at an error.
+        How columns are chosen; see `CURSelector`. Only "cpqr" and "greedy" can stop at an
+        error.
     refine : {"swap"} or None, default=None
-        Whether to exchange columns afterwards while that lowers the error on the sketch.
+        Whether to exchange columns afterwards, as long as that lowers the error on the
+        sketch.
     sketch_size : int, default=None
-        Rows of the sketch; None is 8 for each column and 10 more, 16 with `refine`, one
-        with "lupp".
+        Number of rows of the sketch. None means 8 for each column (16 with `refine`, one
+        with "lupp") and 10 more.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     ColumnSubset
-        ``(indices, error_estimate)``: fewer columns than asked for where A has lower rank.
+        ``(indices, error_estimate)``. There are fewer columns if A has lower rank.
 
     Raises
     ------

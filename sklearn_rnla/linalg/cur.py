@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, validate_params
+from .._sklearn import Interval, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -14,10 +14,7 @@ from .columns.gather import gather_columns
 from .columns.rows import choose_rows
 
 
-@validate_params(
-    CONSTRAINTS | {"n_rows": [Interval(Integral, 1, None, closed="left"), None]},
-    prefer_skip_nested_validation=True,
-)
+@validated(**CONSTRAINTS, n_rows=[Interval(Integral, 1, None, closed="left"), None])
 def cur(
     A,
     n_components=None,
@@ -38,24 +35,25 @@ def cur(
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int, float or None, default=None
-        How many columns; see `column_subset`.
+        Number of columns, as in `column_subset`.
     n_rows : int, default=None
-        How many rows, at most ``min(A.shape)``; None is as many as columns.
+        Number of rows, at most ``min(A.shape)``. None means as many as columns.
     tol : float, default=0.1
         Error ``||A - C C^+ A||_F`` relative to the norm of A, for `n_components` None.
     method : {"cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top"}, \
             default="cpqr"
         How columns are chosen; see `CURSelector`.
     refine : {"swap"} or None, default=None
-        Whether to exchange columns afterwards while that lowers the error on the sketch.
+        Whether to exchange columns afterwards, as long as that lowers the error on the
+        sketch.
     sketch_size : int, default=None
-        Rows of the sketch; see `column_subset`.
+        Number of rows of the sketch, as in `column_subset`.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -71,8 +69,8 @@ def cur(
 
     See Also
     --------
-    interpolative : Without a matrix between.
-    randomized_svd : The best of the same rank, of no real columns.
+    interpolative : Without a matrix in the middle.
+    randomized_svd : The best approximation of the same rank, by mixtures of columns.
 
     Notes
     -----

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array
 from .._fitting import warn_user
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
@@ -38,9 +38,19 @@ class Eigh(NamedTuple):
     residual_norms : ndarray of shape (k,)
         ``||A x - theta x||`` of each: an eigenvalue of A is at most that far away.
     n_products : int
-        Products with A made, each of one block.
+        Number of products of A with a block of vectors.
     converged : bool
         Whether the residual norms are within the tolerance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_eigh
+    >>> eigh = randomized_eigh(np.diag([1.0, -5.0, 3.0]), 2, random_state=0)
+    >>> eigh.eigenvalues.round(6)
+    array([-5.,  3.])
+    >>> eigh.converged
+    True
     """
 
     eigenvalues: np.ndarray
@@ -50,15 +60,12 @@ class Eigh(NamedTuple):
     converged: bool
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "which": [StrOptions({"magnitude", "algebraic"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_products": [Interval(Integral, 1, None, closed="left")],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    which=[StrOptions({"magnitude", "algebraic"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_products=[Interval(Integral, 1, None, closed="left")],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
 )
 def randomized_eigh(
     A,
@@ -75,20 +82,21 @@ def randomized_eigh(
     Parameters
     ----------
     A : array-like, sparse matrix or LinearOperator of shape (n, n)
-        Real and symmetric; positive or not.
+        Real and symmetric; it may have negative eigenvalues.
     n_components : int
         Number of eigenpairs, at most n.
     which : {"magnitude", "algebraic"}, default="magnitude"
         Which are leading: the largest in absolute value, or the largest.
     tol : float, default=1e-4
-        Residual norm, relative to the largest eigenvalue, at which to stop. Eigenvalues
-        are much closer, by the square of it over their gap.
+        Stop once the residual norms are at most this fraction of the largest eigenvalue.
+        Eigenvalues are much more accurate: their error is of the order of the square of
+        the residual over the gap.
     max_products : int, default=50
-        Most products of A with a block.
+        Maximum number of products of A with a block of vectors.
     n_oversamples : int, default=None
-        Vectors iterated beyond those wanted; None is at least 8.
+        Number of vectors to iterate beyond those wanted. None means at least 8.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------

@@ -1,7 +1,5 @@
 """Driver: interpolative decompositions, of a matrix by its own columns or rows."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import NamedTuple
 
@@ -9,7 +7,7 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_not_finite
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.scaling import in_unit
@@ -22,7 +20,7 @@ from .dense.rank import rounding_of
 
 
 class Interpolation(NamedTuple):
-    """Rows and columns of A that all others are combinations of.
+    """Rows and columns of A of which all others are combinations.
 
     Attributes
     ----------
@@ -35,7 +33,20 @@ class Interpolation(NamedTuple):
     column_interpolation : ndarray of shape (k, n_columns) or None
         Z of ``A ~ A[:, columns] Z``; with both, ``A ~ X A[rows][:, columns] Z``.
     error_estimate : float
-        Of the approximation, in Frobenius norm relative to A.
+        Frobenius norm of the error, relative to that of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import interpolative
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 8))
+    >>> result = interpolative(A, 3, of="columns", random_state=0)
+    >>> J, Z = result.column_indices, result.column_interpolation
+    >>> bool(np.allclose(A[:, J] @ Z, A))
+    True
+    >>> result.row_indices is None
+    True
     """
 
     row_indices: np.ndarray | None
@@ -45,14 +56,11 @@ class Interpolation(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "of": [StrOptions({"columns", "rows", "both"})],
-        "refine": [StrOptions({"swap"}), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    of=[StrOptions({"columns", "rows", "both"})],
+    refine=[StrOptions({"swap"}), None],
+    n_jobs=[Integral, None],
 )
 def interpolative(
     A, n_components, *, of="columns", refine=None, n_jobs=None, random_state=None
@@ -64,15 +72,16 @@ def interpolative(
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int
-        How many, at most ``min(A.shape)``; fewer come where A has lower rank.
+        Number of rows or columns to keep, at most ``min(A.shape)``. Fewer are kept if A has
+        lower rank.
     of : {"columns", "rows", "both"}, default="columns"
-        What to keep. "both" keeps a submatrix.
+        What to keep; "both" keeps a submatrix.
     refine : {"swap"} or None, default=None
-        Whether to exchange the choice while that lowers the error on the sketch.
+        Whether to exchange the choice as long as that lowers the error on the sketch.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -120,14 +129,10 @@ def interpolative(
     if of == "columns":
         return Interpolation(None, J, None, Z, error_estimate=error)
     indices = lu_rows(gathered, n_jobs)
-    crossing = np.asarray(
-        passes.take_columns(take_rows(as_row_matrix(gathered.C), indices), slice(None))
-    )
-    Q = crossing @ gathered.basis
+    C = as_row_matrix(gathered.C, n_jobs=n_jobs)
+    Q = passes.dense_rows(take_rows(C, indices)) @ gathered.basis
     inverse = gathered.basis @ np.linalg.inv(Q) if k else Q
-    X = as_row_matrix(gathered.C, n_jobs=n_jobs).map(
-        passes.project, inverse, 0.0, n_columns=k
-    )
+    X = C.map(passes.project, inverse, 0.0, n_columns=k)
     return Interpolation(indices, J, X, Z, error)
 
 
@@ -139,7 +144,7 @@ def _row_interpolation(A, k, refine, rng):
         sums = rows.dtype
         Y = np.asarray(rows @ SparseSign(size, n_columns).sample(rng).T)
     else:
-        Y = rows.map(passes.take_columns, slice(None), n_columns=n_columns)
+        Y = rows.map(passes.dense_rows, n_columns=n_columns)
     B = np.ascontiguousarray(np.asarray(Y, dtype=np.float64).T)
     refuse_not_finite(B, "A")
     rounding = rounding_of((n_columns, k), rows.dtype, sums)

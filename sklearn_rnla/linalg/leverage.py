@@ -1,7 +1,5 @@
 """Driver: leverage scores, exact or sketched."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral
 
@@ -9,7 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -26,14 +24,11 @@ _ROWS_PER_COLUMN = 4
 _PROBES = 8
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "of": [StrOptions({"rows", "columns"})],
-        "method": [StrOptions({"exact", "sketched"})],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left"), None],
+    of=[StrOptions({"rows", "columns"})],
+    method=[StrOptions({"exact", "sketched"})],
+    n_jobs=[Integral, None],
 )
 def leverage_scores(
     A, n_components=None, *, of="rows", method="exact", n_jobs=None, random_state=None
@@ -45,22 +40,22 @@ def leverage_scores(
     A : array-like, sparse matrix, memmap, row-sliceable or dask array
         Of shape (n_rows, n_columns).
     n_components : int, default=None
-        Leading singular vectors that count; None is all, up to the rank.
+        Number of leading singular vectors that count. None means all, up to the rank.
     of : {"rows", "columns"}, default="rows"
-        Whose scores.
+        Whether the scores are those of the rows or of the columns.
     method : {"exact", "sketched"}, default="exact"
         With all singular vectors: "exact" is by QR; "sketched" is faster for the rows of a
-        tall matrix, each score within some 30 %. Leading singular vectors are always those
-        of `randomized_svd`.
+        tall matrix, with each score right to about 30 %. With `n_components`, the singular
+        vectors are those of `randomized_svd` whatever the method.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     ndarray of shape (n_rows,) or (n_columns,)
-        Between 0 and 1 where exact, with sum `n_components` or the rank.
+        Exact scores lie between 0 and 1 and sum to `n_components` or the rank.
 
     Raises
     ------

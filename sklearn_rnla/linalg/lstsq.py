@@ -1,7 +1,5 @@
 """Driver: least squares by sketch-and-precondition."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ from sklearn.utils.validation import check_array
 
 from .._random import draw_seed
 from .._refusals import refuse_target
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix
 from ..operators.lanes import kernel_jobs
 from ..operators.sources import refuse_not_in_memory
@@ -23,9 +21,9 @@ class LeastSquares(NamedTuple):
     Attributes
     ----------
     x : ndarray of shape (n_columns,) or (n_columns, n_targets)
-        The minimiser; of several, that of least norm.
+        The minimiser; if there are several, the one with the smallest norm.
     rank : int or None
-        Numerical rank of A; None where it is too large for a factorisation.
+        Numerical rank of A; None if A is too large for a factorisation.
     condition : float or None
         Condition number of A stacked on ``sqrt(alpha) I``, from a sketch to about a factor
         of two. Directions lost in rounding do not count.
@@ -33,11 +31,22 @@ class LeastSquares(NamedTuple):
         Estimated relative error of the fitted values, rounding included:
         ``sqrt(||A (x - x*)||^2 + alpha ||x - x*||^2) / ||b||``.
     n_iter : int
-        Passes over A of iterations, and of those that verify them.
+        Number of passes over A made by iterations, and to verify them.
     solver : str
-        The one used.
+        The solver that was used.
     converged : bool
         Whether the tolerance, or the level of rounding, was reached.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import lstsq
+    >>> A = np.random.default_rng(0).standard_normal((1000, 3))
+    >>> solution = lstsq(A, A @ [1.0, 2.0, 3.0], random_state=0)
+    >>> solution.x.round(6)
+    array([1., 2., 3.])
+    >>> solution.rank, solution.converged
+    (3, True)
     """
 
     x: np.ndarray
@@ -49,17 +58,14 @@ class LeastSquares(NamedTuple):
     converged: bool
 
 
-@validate_params(
-    {
-        "b": ["array-like"],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({"auto", "direct", "iterative", "svd"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    b=["array-like"],
+    alpha=[Interval(Real, 0, None, closed="left")],
+    solver=[StrOptions({"auto", "direct", "iterative", "svd"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_iter=[Interval(Integral, 1, None, closed="left"), None],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def lstsq(
     A,
@@ -86,15 +92,15 @@ def lstsq(
     solver : {"auto", "direct", "iterative", "svd"}, default="auto"
         As in `SketchedRidge`.
     tol : float, default=1e-14
-        Relative error of the fitted values at which iterations stop. They stop at the
-        level of rounding, too.
+        Relative error of the fitted values at which iterations stop. They also stop once
+        they have reached rounding error.
     max_iter : int, default=None
-        Most passes over A of iterations; None is 200, and 5000 where A has too many columns
-        for a preconditioner.
+        Maximum number of iterations. None means 200, or 5000 if A is too wide for a
+        preconditioner.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
-        Threads over row blocks. None means as many as BLAS has.
+        Number of threads over row blocks. None means as many as BLAS has.
     random_state : int, RandomState instance, Generator or None, default=None
         Seeds the sketch.
 
@@ -106,7 +112,7 @@ def lstsq(
     Raises
     ------
     ValueError
-        When A or b have NaN or infinity, or differ in their rows.
+        When A or b have NaN or infinity, or differ in their number of rows.
 
     See Also
     --------

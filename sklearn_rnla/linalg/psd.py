@@ -9,7 +9,7 @@ import numpy as np
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from ..operators.lanes import check_jobs
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
 from .dense.orth import complete_rows
@@ -32,11 +32,21 @@ class NystroemEigh(NamedTuple):
     Attributes
     ----------
     eigenvalues : ndarray of shape (k,)
-        In decreasing order; none exceeds the true one of its rank, but for rounding.
+        In decreasing order. Up to rounding, none exceeds the true eigenvalue of its rank.
     eigenvectors : ndarray of shape (n, k)
         Orthonormal columns.
     error_estimate : float
-        Trace of A less the sum of the eigenvalues, relative.
+        Share of the trace of A that the eigenvalues do not hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import nystroem_eigh
+    >>> eigh = nystroem_eigh(np.diag([4.0, 1.0, 0.0, 0.0]), 2, random_state=0)
+    >>> eigh.eigenvalues.round(6)
+    array([4., 1.])
+    >>> eigh.error_estimate < 1e-6
+    True
     """
 
     eigenvalues: np.ndarray
@@ -44,13 +54,10 @@ class NystroemEigh(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "n_components": _N_COMPONENTS,
-        "tol": [Interval(Real, 0, 1, closed="left")],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=_N_COMPONENTS,
+    tol=[Interval(Real, 0, 1, closed="left")],
+    n_jobs=[Integral, None],
 )
 def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     """Factor a positive semidefinite matrix by randomly pivoted Cholesky.
@@ -61,19 +68,19 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
         Only its diagonal and the columns of the pivots are read. An operator needs a
         method ``diagonal()``.
     n_components : int
-        Most pivots.
+        Maximum number of pivots.
     tol : float, default=0.0
         Relative trace error at which to stop.
     n_jobs : int, default=None
-        Threads over tiles.
+        Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     PivotedCholesky
-        ``(factor, pivots, residual_diagonal, relative_error)``; of fewer pivots when
-        `tol` or the numerical rank is reached.
+        ``(factor, pivots, residual_diagonal, relative_error)``. There are fewer pivots if
+        `tol` or the numerical rank is reached before.
 
     Raises
     ------
@@ -107,19 +114,16 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     )
 
 
-@validate_params(
-    {
-        "n_components": _N_COMPONENTS,
-        "method": [StrOptions({"auto", "columns", "gaussian"})],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=_N_COMPONENTS,
+    method=[StrOptions({"auto", "columns", "gaussian"})],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def nystroem_eigh(
     A, n_components, *, method="auto", n_oversamples=None, n_jobs=None, random_state=None
 ):
-    """Compute leading eigenpairs of a positive semidefinite matrix in one look at it.
+    """Compute leading eigenpairs of a positive semidefinite matrix in a single pass.
 
     Parameters
     ----------
@@ -128,16 +132,17 @@ def nystroem_eigh(
     n_components : int
         Number k of eigenpairs, at most n.
     method : {"auto", "columns", "gaussian"}, default="auto"
-        - "gaussian": from the product with a Gaussian matrix [1]_: reads all of A once;
-        - "columns": from columns chosen by randomly pivoted Cholesky: reads only those;
+        - "gaussian": from the product with a Gaussian matrix [1]_, which reads all of A;
+        - "columns": from columns chosen by randomly pivoted Cholesky, which reads only
+          the diagonal and these columns;
         - "auto": "columns" for a `KernelMatrix`, "gaussian" otherwise.
 
     n_oversamples : int, default=None
-        Columns sketched beyond k; None is ``k + 10``.
+        Number of columns of the sketch beyond k. None means ``k + 10``.
     n_jobs : int, default=None
-        Threads over tiles.
+        Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -239,13 +244,10 @@ def _trace(A, product, rng):
     return float(np.einsum("ij,ij->", probes, product(probes))) / _TRACE_PROBES
 
 
-@validate_params(
-    {
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "n_components": [*_N_COMPONENTS, None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    alpha=[Interval(Real, 0, None, closed="neither")],
+    n_components=[*_N_COMPONENTS, None],
+    n_jobs=[Integral, None],
 )
 def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_state=None):
     """Compute ridge leverage scores, the diagonal of ``A (A + alpha I)^-1``.
@@ -257,12 +259,13 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     alpha : float
         The ridge.
     n_components : int, default=None
-        Most pivots of the factorisation they are computed from. None is as many as the
-        numerical rank: exact, at ``n rank^2`` flops.
+        Maximum number of pivots of the factorisation that the scores are computed from.
+        None means as many as the numerical rank; the scores are then exact, at ``n
+        rank^2`` flops.
     n_jobs : int, default=None
-        Threads over tiles.
+        Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -278,8 +281,9 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
 
     Notes
     -----
-    Alaoui & Mahoney (2015). From a partial factor F and the diagonal d of what it leaves:
-    those of ``F F^T``, and ``d / (d + alpha)`` for the rest, as if that were diagonal.
+    Alaoui & Mahoney (2015). With a partial factor F whose residual has the diagonal d, the
+    scores are those of ``F F^T`` plus ``d / (d + alpha)``, as if the residual were
+    diagonal.
 
     Examples
     --------

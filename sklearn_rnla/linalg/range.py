@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.scaling import is_in_range
@@ -32,6 +32,18 @@ class Range(NamedTuple):
     spectral_bound : float
         Exceeds the spectral norm of the error with probability
         ``1 - 10^-n_probes`` at least.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import range_finder
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((100, 5)) @ rng.standard_normal((5, 40))
+    >>> found = range_finder(A, 5, random_state=0)
+    >>> found.Q.shape
+    (100, 5)
+    >>> found.frobenius_error < 1e-6, found.spectral_bound < 1e-6
+    (True, True)
     """
 
     Q: np.ndarray
@@ -48,21 +60,27 @@ class ProjectionError(NamedTuple):
         Its Frobenius norm.
     relative : float
         The same over the Frobenius norm of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import projection_error
+    >>> A = np.diag([4.0, 3.0])
+    >>> error = projection_error(A, np.array([[1.0, 0.0]]))
+    >>> round(error.frobenius, 6), round(error.relative, 6)
+    (3.0, 0.6)
     """
 
     frobenius: float
     relative: float
 
 
-@validate_params(
-    {
-        "size": [Interval(Integral, 1, None, closed="left")],
-        "n_power_iterations": [Interval(Integral, 0, None, closed="left")],
-        "n_probes": [Interval(Integral, 1, None, closed="left")],
-        "sketch": [StrOptions({"gaussian", "sparse_sign", "srtt"})],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    size=[Interval(Integral, 1, None, closed="left")],
+    n_power_iterations=[Interval(Integral, 0, None, closed="left")],
+    n_probes=[Interval(Integral, 1, None, closed="left")],
+    sketch=[StrOptions({"gaussian", "sparse_sign", "srtt"})],
+    n_jobs=[Integral, None],
 )
 def range_finder(
     A,
@@ -84,15 +102,15 @@ def range_finder(
         Number of basis vectors: the rank wanted plus oversampling, at most
         ``min(A.shape)``.
     n_power_iterations : int, default=0
-        Passes of subspace iteration first, for a slowly decaying spectrum.
+        Number of passes of subspace iteration before, for a slowly decaying spectrum.
     sketch : {"gaussian", "sparse_sign", "srtt"}, default="gaussian"
         Distribution of the test matrix.
     n_probes : int, default=10
-        Independent Gaussian vectors that measure the error.
+        Number of independent Gaussian vectors that measure the error.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
@@ -107,8 +125,8 @@ def range_finder(
     Notes
     -----
     Halko, Martinsson & Tropp (2011), algorithms 4.1 and 4.4; the expected errors are those
-    of theorems 10.5 and 10.6, the bound is equation 4.3 with alpha = 10. One pass, and one
-    for each power iteration. The probes ride on the last.
+    of theorems 10.5 and 10.6, the bound is equation 4.3 with alpha = 10. It makes one pass
+    and one more for each power iteration; the probes are multiplied in the last pass.
 
     Examples
     --------
@@ -160,7 +178,7 @@ def _image(A, V):
         )
 
 
-@validate_params({"n_jobs": [Integral, None]}, prefer_skip_nested_validation=True)
+@validated(n_jobs=[Integral, None])
 def projection_error(A, V, *, n_jobs=None):
     """Return the error of projecting the rows of A on those of V.
 
@@ -171,13 +189,13 @@ def projection_error(A, V, *, n_jobs=None):
     V : array-like of shape (k, n_columns)
         Orthonormal rows, such as ``components_``.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
 
     Returns
     -------
     ProjectionError
-        ``(frobenius, relative)``. A difference of squares: errors below
-        ``sqrt(eps)`` relative are rounding.
+        ``(frobenius, relative)``. They come from a difference of squares, so relative
+        errors below ``sqrt(eps)`` are rounding.
 
     Raises
     ------

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, svd_flip, validate_params
+from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.choice import right_svd, two_sided_svd
+from .singular.choice import Settings, right_svd, two_sided_svd
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
 
@@ -31,8 +31,21 @@ class SVD(NamedTuple):
         Orthonormal rows.
     error_estimate : float
         Estimated excess Frobenius error over the best rank k, relative to its error.
+        Infinite where `max_passes` are too few to tell.
     n_passes : int
-        Passes made over A.
+        Number of passes made over A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import randomized_svd
+    >>> A = np.random.default_rng(0).standard_normal((100, 20))
+    >>> svd = randomized_svd(A, 3, random_state=0)
+    >>> svd.U.shape, svd.singular_values.shape, svd.Vt.shape
+    ((100, 3), (3,), (3, 20))
+    >>> U, s, Vt = svd[:3]
+    >>> bool(np.allclose(A @ Vt.T, U * s))
+    True
     """
 
     U: np.ndarray
@@ -42,18 +55,15 @@ class SVD(NamedTuple):
     n_passes: int
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "algorithm": [StrOptions({"auto", "krylov", "subspace", "gram"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_passes": [Interval(Integral, 1, None, closed="left")],
-        "n_oversamples": [Interval(Integral, 0, None, closed="left"), None],
-        "sketch": [StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    algorithm=[StrOptions({"auto", "krylov", "subspace", "gram"})],
+    tol=[Interval(Real, 0, None, closed="left")],
+    max_passes=[Interval(Integral, 1, None, closed="left")],
+    n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
+    sketch=[StrOptions({"row_sampling", "gaussian", "sparse_sign", "srtt"})],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def randomized_svd(
     A,
@@ -79,27 +89,26 @@ def randomized_svd(
     algorithm : {"auto", "krylov", "subspace", "gram"}, default="auto"
         As in `RandomizedPCA`.
     tol : float, default=1e-3
-        Excess Frobenius error, relative to that of the best rank `n_components`, at which
-        passes stop.
+        Stop once the Frobenius error is at most this fraction above the best possible for
+        this rank (0.001 means 0.1 %).
     max_passes : int, default=20
-        Most passes of the iteration.
+        Maximum number of passes of the iteration.
     n_oversamples : int, default=None
-        Vectors iterated beyond those wanted; None is at least 8.
+        Number of vectors to iterate beyond those wanted. None means at least 8.
     sketch : {"row_sampling", "gaussian", "sparse_sign", "srtt"}, default="row_sampling"
-        What the iteration starts from.
+        What the iteration starts from, as in `RandomizedPCA`.
     block_size : int, default=None
-        Rows of a block.
+        Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------
     SVD
-        ``(U, singular_values, Vt, error_estimate, n_passes)``. Of a dask array, U is a lazy
-        one, and its columns are orthonormal where the singular values are not lost in
-        rounding.
+        ``(U, singular_values, Vt, error_estimate, n_passes)``. For a dask array, U is lazy,
+        and its columns are orthonormal where the singular values are above rounding error.
 
     Raises
     ------
@@ -141,21 +150,19 @@ def randomized_svd(
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    options = {
-        "algorithm": algorithm,
-        "tol": tol,
-        "max_passes": max_passes,
-        "n_oversamples": n_oversamples,
-        "rng": rng,
-    }
-    both = None
-    if is_dense and sketch == "row_sampling":
-        both = two_sided_svd(matrix, k, **options)
+    settings = Settings(
+        algorithm=algorithm,
+        tol=tol,
+        max_passes=max_passes,
+        n_oversamples=n_oversamples,
+        sketch=sketch,
+    )
+    both = two_sided_svd(matrix, k, settings, rng=rng) if is_dense else None
     if both is not None:
         U, V = svd_flip(both.U, both.Vt, u_based_decision=False)
         s, error, n_passes = both.singular_values, both.error_estimate, both.n_passes
     else:
-        _, right = right_svd(matrix, FixedRank(k), sketch=sketch, **options)
+        _, right = right_svd(matrix, FixedRank(k), settings, rng=rng)
         U, s, V = (_lazy_svd if rows.lazy else _both_sides)(matrix, right, k, rng)
         error, n_passes = right.error_estimate, matrix.n_passes
     s = (s.astype(np.float64) * matrix.unit).astype(rows.dtype)
@@ -190,12 +197,9 @@ def _lazy_svd(A, right, k, rng):
     return U, s, V
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left")],
+    n_jobs=[Integral, None],
 )
 def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     """Compute leading right singular vectors of a matrix that is read once.
@@ -207,9 +211,9 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     n_components : int
         Number of singular values and vectors, at most n_columns.
     n_jobs : int, default=None
-        Threads over row blocks.
+        Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
-        Seed.
+        Seed of the random numbers. Pass an int for reproducible results.
 
     Returns
     -------

@@ -32,6 +32,8 @@ __all__ = sorted(_MODULES)
 
 
 def __getattr__(name):
+    if name == "torch":
+        return import_module(".torch", __name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
@@ -40,4 +42,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return [*__all__, "torch"]

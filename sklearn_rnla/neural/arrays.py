@@ -1,7 +1,5 @@
 """Arrays of numpy and of torch: computed with as numpy, given back as they came."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
@@ -16,11 +14,11 @@ def is_tensor(x):
 
 
 def all_finite(x):
-    """Whether a tensor of floats has neither NaN nor infinity."""
-    torch = sys.modules["torch"]
+    """Whether an array or a tensor of floats has neither NaN nor infinity."""
+    xp, x = (sys.modules["torch"], x.detach()) if is_tensor(x) else (np, x)
     # A sum has no temporaries, unlike `isfinite`. It may overflow: then look closer.
-    x = x.detach()
-    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
 
 
 def to_numpy(x, name, ndim=None):
@@ -51,7 +49,13 @@ def to_numpy(x, name, ndim=None):
         x = x.detach().cpu()
         x = (x.float() if x.is_floating_point() and x.itemsize < 4 else x).numpy()
     refuse_masked(x, name)
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} of type {type(x).__name__} must be an array: its parts are of "
+            "different shapes."
+        ) from error
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not {x.dtype}.")
     if x.dtype.kind != "f" or x.itemsize < 4:
@@ -60,7 +64,7 @@ def to_numpy(x, name, ndim=None):
         raise ValueError(f"{name} has shape {x.shape}, but {ndim} dimensions are expected.")
     if not x.size:
         raise ValueError(f"{name} has shape {x.shape}: it has no entry.")
-    if not np.isfinite(x).all():
+    if not all_finite(x):
         raise ValueError(f"{name} contains NaN or infinity.")
     return x
 

@@ -1,7 +1,5 @@
 """Starts of low-rank adapters: which part of a weight matrix is to be trained."""
 
-from __future__ import annotations
-
 import operator
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -9,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._random import draw_seed, stream
-from .._sklearn import Interval, StrOptions, validate_params
+from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_rank
 from ..linalg import randomized_svd
 from ..linalg.singular.choice import block_width
@@ -17,7 +15,7 @@ from ..linalg.singular.inverse_krylov import inverse_krylov
 from ..linalg.singular.two_sided_krylov import two_sided_krylov
 from ..operators.scaling import unit_of
 from .arrays import like, to_numpy
-from .compression.inputs import moments_of, root_of
+from .compression.inputs import moments_of, psd_root
 
 # The default ridge, in units of ``n_in / n_samples``, as in `low_rank_factorize`.
 _RIDGE = 0.5
@@ -33,6 +31,14 @@ _FALLBACK_TOL = 1e-4
 _OVERSAMPLES = 8
 
 _MAX_ITER = 30
+
+CONSTRAINTS = {
+    "rank": [Interval(Integral, 1, None, closed="left")],
+    "method": [StrOptions({"principal", "residual", "activation", "random"})],
+    "alpha": [Interval(Real, 0, None, closed="neither"), None],
+    "ridge": [Interval(Real, 0, None, closed="left"), None],
+    "tol": [Interval(Real, 0, None, closed="left")],
+}
 
 
 class LoraInit(NamedTuple):
@@ -76,25 +82,7 @@ class LoraInit(NamedTuple):
     error_estimate: float
 
 
-class _Part(NamedTuple):
-    """A matrix of low rank, ``U diag(s) Vt``, and the estimate of its error."""
-
-    U: np.ndarray
-    s: np.ndarray
-    Vt: np.ndarray
-    error_estimate: float
-
-
-@validate_params(
-    {
-        "rank": [Interval(Integral, 1, None, closed="left")],
-        "method": [StrOptions({"principal", "residual", "activation", "random"})],
-        "alpha": [Interval(Real, 0, None, closed="neither"), None],
-        "ridge": [Interval(Real, 0, None, closed="left"), None],
-        "tol": [Interval(Real, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
-)
+@validated(**CONSTRAINTS)
 def lora_init(
     W,
     rank,
@@ -212,23 +200,22 @@ def lora_init(
     unit = unit_of(weight)
     scaled = weight if unit == 1 else weight / unit
     if method == "principal":
-        part = _leading_part(scaled, rank, tol, seed)
+        U, s, Vt, error = _leading_part(scaled, rank, tol, seed)
     elif method == "residual":
-        part = _minor_part(scaled, rank, tol, seed)
+        U, s, Vt, error = _minor_part(scaled, rank, tol, seed)
     else:
-        part = _needed_part(scaled, inputs, ridge, rank, tol, seed)
-    roots = np.sqrt(np.maximum(part.s, 0) / scale) * np.sqrt(unit)
+        U, s, Vt, error = _needed_part(scaled, inputs, ridge, rank, tol, seed)
+    roots = np.sqrt(np.maximum(s, 0) / scale) * np.sqrt(unit)
     with np.errstate(over="ignore"):
-        A = like((roots[:, np.newaxis] * part.Vt).astype(weight.dtype, copy=False), W)
-        B = like((part.U * roots).astype(weight.dtype, copy=False), W)
+        A = like((roots[:, np.newaxis] * Vt).astype(weight.dtype, copy=False), W)
+        B = like((U * roots).astype(weight.dtype, copy=False), W)
         overflow = f"alpha={alpha} is so small that A or B overflow in the dtype of W."
         # Of the factors as they are given back: their rounding goes into the residual.
         residual = (-scale * _finite(B, overflow)) @ _finite(A, overflow)
         residual += weight
         residual = like(residual, W)
-        s = part.s * np.asarray(unit, part.s.dtype)
+        s = s * np.asarray(unit, s.dtype)
     _finite(residual, "W is so large that W_residual overflows in its dtype.")
-    error = part.error_estimate
     return LoraInit(A, B, residual, scale, singular_values=s, error_estimate=error)
 
 
@@ -261,9 +248,8 @@ def _random_start(W, weight, rank, scale, rng):
 
 
 def _leading_part(W, rank, tol, seed):
-    """Return the part of W in its leading singular directions."""
-    m = min(W.shape)
-    found = None
+    """Return ``U, s, Vt`` of the leading directions, and the estimate of its error."""
+    m, found = min(W.shape), None
     if m > _DENSE_SIZE and rank <= _DENSE_SHARE * m:
         # Singular vectors of neighbouring values are worth the same here, so that it is
         # the energy captured that must converge.
@@ -272,7 +258,7 @@ def _leading_part(W, rank, tol, seed):
         found = two_sided_krylov(W, rank, width, tol=tol, rng=stream(seed), **options)
     if found is None:
         found = randomized_svd(W, rank, tol=_FALLBACK_TOL, random_state=seed)
-    return _Part(found.U, found.singular_values, found.Vt, found.error_estimate)
+    return found.U, found.singular_values, found.Vt, found.error_estimate
 
 
 def _needed_part(W, inputs, ridge, rank, tol, seed):
@@ -284,9 +270,9 @@ def _needed_part(W, inputs, ridge, rank, tol, seed):
         return _leading_part(W, rank, tol, seed)
     ridge = _RIDGE * n_in / inputs.count if ridge is None else ridge
     second.flat[:: n_in + 1] += ridge * scale
-    outputs = W @ root_of(second).astype(W.dtype, copy=False)
-    leading = _leading_part(outputs, rank, tol, seed)
-    return _projected(W, np.ascontiguousarray(leading.U.T), leading.error_estimate)
+    outputs = W @ psd_root(second).astype(W.dtype, copy=False)
+    U, _, _, error = _leading_part(outputs, rank, tol, seed)
+    return _projected(W, np.ascontiguousarray(U.T), error)
 
 
 def _minor_part(W, rank, tol, seed):
@@ -295,18 +281,18 @@ def _minor_part(W, rank, tol, seed):
     if m <= _DENSE_SIZE or rank > _DENSE_SHARE * m:
         U, s, Vt = np.linalg.svd(W, full_matrices=False)
         exact = float(np.finfo(W.dtype).eps)
-        return _Part(U[:, m - rank :], s[m - rank :], Vt[m - rank :], exact)
+        return U[:, m - rank :], s[m - rank :], Vt[m - rank :], exact
     tall = W.shape[0] > W.shape[1]
     wide = (W.T if tall else W).astype(np.float64)
     gram = wide @ wide.T
     width = block_width(rank, _OVERSAMPLES, gram.shape)
     options = {"tol": tol, "max_passes": _MAX_ITER, "rng": stream(seed)}
     Ut, error = inverse_krylov(gram, rank, width, **options)
-    part = _projected(wide, Ut, error)
-    return part._replace(U=part.Vt.T, Vt=part.U.T) if tall else part
+    U, s, Vt, error = _projected(wide, Ut, error)
+    return (Vt.T, s, U.T, error) if tall else (U, s, Vt, error)
 
 
 def _projected(W, Ut, error):
     """Return ``U U^T W`` by its singular value decomposition."""
     rotation, s, Vt = np.linalg.svd(Ut @ W, full_matrices=False)
-    return _Part(Ut.T @ rotation, s, Vt, error)
+    return Ut.T @ rotation, s, Vt, error

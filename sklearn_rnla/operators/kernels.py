@@ -209,6 +209,15 @@ class Kernel(KernelSource):
         samples.
     params : dict
         Its parameters; what a named kernel does not take is left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import Kernel
+    >>> kernel = Kernel("rbf", {"gamma": 0.5})
+    >>> kernel(np.array([[0.0], [1.0]]), np.array([[0.0]])).round(4)
+    array([[1.    ],
+           [0.6065]])
     """
 
     metric: str | Callable

@@ -34,6 +34,14 @@ class Moments:
         Weighted sum of squares about the point, or their Gram matrix.
     shift : ndarray of shape (n_features,) or None
         The point; None is the origin.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
+    >>> rows = as_row_matrix(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    >>> CenteredMatrix(rows).moments.total_weight
+    2.0
     """
 
     total_weight: float

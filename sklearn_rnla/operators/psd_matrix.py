@@ -82,6 +82,16 @@ class KernelMatrix(PSDMatrix):
         The rows.
     n_jobs : int, default=None
         Threads over tiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import rpcholesky
+    >>> from sklearn_rnla.operators import Kernel, KernelMatrix
+    >>> X = np.random.default_rng(0).uniform(size=(1000, 2))
+    >>> K = KernelMatrix(Kernel("rbf", {"gamma": 1.0}), X)
+    >>> rpcholesky(K, 30, random_state=0).relative_error < 1e-3
+    True
     """
 
     def __init__(self, kernel, X, n_jobs=None):

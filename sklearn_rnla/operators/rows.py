@@ -159,6 +159,14 @@ class Block:
         The rows.
     weight : ndarray of shape (n_rows,) or None
         Weights of the rows; None where all are one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import as_row_matrix
+    >>> rows = as_row_matrix(np.arange(12.0).reshape(6, 2), block_size=3)
+    >>> [(block.start, block.values.shape) for block in rows.blocks()]
+    [(0, (3, 2)), (3, (3, 2))]
     """
 
     start: int
@@ -227,6 +235,14 @@ class RowMatrix(ABC):
         What is read is divided by two to this power.
     block_rows : int
         Most rows of a block; of a stream, of those read so far.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import as_row_matrix
+    >>> rows = as_row_matrix(np.arange(10.0).reshape(5, 2), block_size=3)
+    >>> rows.shape, rows.sparse, rows.rereadable
+    ((5, 2), False, True)
     """
 
     shape: tuple

@@ -69,6 +69,13 @@ def is_read_lazily(X) -> bool:
     -------
     bool
         True for memmaps, row matrices, iterators, dask arrays and row-sliceables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import is_read_lazily
+    >>> is_read_lazily(np.ones((5, 2))), is_read_lazily(iter([np.ones((5, 2))]))
+    (False, True)
     """
     return (
         isinstance(X, np.memmap | RowMatrix)
@@ -255,6 +262,16 @@ def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
     ------
     TypeError
         When `X` is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.operators import as_row_matrix
+    >>> rows = as_row_matrix(np.ones((5, 2), dtype=np.float32), block_size=2)
+    >>> rows.shape, rows.dtype
+    ((5, 2), dtype('float32'))
+    >>> len(list(rows.blocks()))
+    3
     """
     if isinstance(X, RowMatrix):
         return X

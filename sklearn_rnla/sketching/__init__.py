@@ -37,6 +37,12 @@ def make_distribution(name, n_rows, n_columns):
     -------
     Distribution
         With its default parameters.
+
+    Examples
+    --------
+    >>> from sklearn_rnla.sketching import make_distribution
+    >>> make_distribution("gaussian", 20, 1000).sample(random_state=0).to_dense().shape
+    (20, 1000)
     """
     if name not in _BY_NAME:
         raise ValueError(f"sketch={name!r} must be one of {sorted(_BY_NAME)}.")

@@ -27,6 +27,15 @@ class Distribution(ABC):
         Sketch size: rows of S.
     n_columns : int
         Dimension sketched: columns of S.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.sketching import SparseSign
+    >>> distribution = SparseSign(20, 1000)
+    >>> S = distribution.sample(random_state=0)
+    >>> (S @ np.ones((1000, 3))).shape
+    (20, 3)
     """
 
     n_rows: int
@@ -63,6 +72,16 @@ class Sketch(ABC):
         What it was drawn from.
     seed : int
         Decides every entry, whatever the blocking and the number of threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.sketching import Gaussian
+    >>> S = Gaussian(20, 1000).sample(random_state=0)
+    >>> (S @ np.ones((1000, 3))).shape, (S.T @ np.ones((20, 3))).shape
+    ((20, 3), (1000, 3))
+    >>> S.to_dense().shape
+    (20, 1000)
     """
 
     # Makes ndarray @ sketch come here.

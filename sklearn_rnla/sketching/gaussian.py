@@ -1,7 +1,5 @@
 """Gaussian sketches: the reference, dense and without structure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

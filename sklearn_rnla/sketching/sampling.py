@@ -1,7 +1,5 @@
 """Row sampling: a sketch that keeps real rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

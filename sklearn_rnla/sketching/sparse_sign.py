@@ -1,7 +1,5 @@
 """Sparse sign sketches: a few random signs a column, applied in input-sparsity time."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -54,7 +52,7 @@ class SparseSignSketch(Sketch):
     def apply(self, A, start):
         # Column by column of A, what is added to stays in cache.
         At = A.tocsc().T if sp.issparse(A) else A.T
-        return self._project(At, self.codes(start, start + A.shape[0])).T
+        return self.project(At, self.codes(start, start + A.shape[0])).T
 
     def prepare(self, size):
         if size * self.distribution.nnz >= _MANY:
@@ -62,9 +60,6 @@ class SparseSignSketch(Sketch):
 
     def drawn(self, dtype=np.float64):
         return self.codes(0, self.shape[1])
-
-    def project(self, A, drawn):
-        return self._project(A, drawn)
 
     def project_sparse(self, A, drawn):
         """Return ``A S^T`` in sparse form.
@@ -110,11 +105,10 @@ class SparseSignSketch(Sketch):
         product.has_canonical_format = True
         return product
 
-    def _project(self, A, codes):
-        """Return ``A S^T`` for some columns of S, as an ndarray."""
+    def project(self, A, drawn):
         dtype = float_dtype(A)
         if not self._is_compiled(A):
-            product = (self.matrix(codes, dtype) @ A.T).T
+            product = (self.matrix(drawn, dtype) @ A.T).T
             return product.toarray() if sp.issparse(product) else np.asarray(product)
         from .._kernels.sketches import sketch_columns, sketch_dense_rows
 
@@ -123,9 +117,9 @@ class SparseSignSketch(Sketch):
             # The rows of A are the columns of its transpose.
             A = A.tocsr()
             data = A.data.astype(dtype, copy=False)
-            sketch_columns(A.indptr, A.indices, data, codes, self._scale(dtype), out)
+            sketch_columns(A.indptr, A.indices, data, drawn, self._scale(dtype), out)
         else:
-            sketch_dense_rows(A.astype(dtype, copy=False), codes, self._scale(dtype), out)
+            sketch_dense_rows(A.astype(dtype, copy=False), drawn, self._scale(dtype), out)
         return out
 
     def _is_compiled(self, A):

@@ -1,7 +1,5 @@
 """Subsampled randomised trigonometric transforms: structure that mixes in n log n."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +7,7 @@ import scipy.fft
 import scipy.sparse as sp
 
 from .._random import stream
-from .distribution import Distribution, Sketch
+from .distribution import Distribution, Sketch, float_dtype
 
 _SHORTEST = 1024
 
@@ -46,23 +44,20 @@ class SRTTSketch(Sketch):
             )
 
     def apply(self, A, start):
-        dtype = np.float32 if A.dtype == np.float32 else np.float64
+        dtype = float_dtype(A)
         out = np.zeros((self.shape[0], A.shape[1]), dtype)
         for index, inside, rows in self._parts(start, start + A.shape[0]):
             signs, chosen, outputs = self._tile(index, dtype)
             part = A[rows]
             part = part.toarray() if sp.issparse(part) else np.asarray(part)
-            part = part * signs[inside, np.newaxis]
-            if len(part) < self._length:
-                padded = np.zeros((self._length, A.shape[1]), dtype)
-                padded[inside] = part
-                part = padded
-            mixed = scipy.fft.dct(part, axis=0, norm="ortho", overwrite_x=True)
+            padded = np.zeros((self._length, A.shape[1]), dtype)
+            np.multiply(part, signs[inside, np.newaxis], out=padded[inside])
+            mixed = scipy.fft.dct(padded, axis=0, norm="ortho", overwrite_x=True)
             out += outputs[:, np.newaxis] * mixed[chosen]
         return out
 
     def apply_adjoint(self, Y, start, stop):
-        dtype = np.float32 if Y.dtype == np.float32 else np.float64
+        dtype = float_dtype(Y)
         Y = Y.toarray() if sp.issparse(Y) else Y
         out = np.empty((stop - start, Y.shape[1]), dtype)
         for index, inside, rows in self._parts(start, stop):

@@ -270,7 +270,7 @@ def test_integers_are_computed_in_double():
         ({"method": "activation"}, "needs activations"),
         (
             {"method": "activation", "activations": np.ones((3, 5))},
-            "activations has width 5, but the weights take 7",
+            "activations has shape .* as the weights take 7",
         ),
         (
             {"method": "activation", "activations": np.full((3, 7), np.inf)},

@@ -31,6 +31,17 @@ class CUR(NamedTuple):
         Sparse where A is.
     error_estimate : float
         ``||A - C U R||_F / ||A||_F``, to rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import cur
+    >>> A = np.outer([1.0, 2.0, 4.0], [3.0, 1.0])
+    >>> result = cur(A, 1)
+    >>> result.C.shape, result.U.shape, result.R.shape
+    ((3, 1), (1, 1), (1, 2))
+    >>> bool(np.allclose(result.C, A[:, result.column_indices]))
+    True
     """
 
     column_indices: np.ndarray

@@ -1,4 +1,4 @@
-"""Inverse triangular factors, by numpy's BLAS alone.
+"""Inverse triangular factors, by numpy's BLAS where they are large.
 
 scipy comes with a BLAS of its own, whose threads go on spinning for a while after a large
 call and slow the products of numpy's that follow.
@@ -7,16 +7,23 @@ call and slow the products of numpy's that follow.
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 
-# LAPACK's inverse does three times the work that a triangle needs: of small ones only.
-_LEAF = 32
+# Up to this order LAPACK's inverse runs in one thread.
+_LEAF = 128
 
 
 def triangular_inverse(L):
-    """Return the inverse of a lower triangular matrix, by halves: products mostly."""
+    """Return the inverse of a lower triangular matrix, by halves: products mostly.
+
+    What is above the diagonal of `L` must be zero.
+    """
     n = len(L)
+    if n == 0:
+        return L.copy()
     if n <= _LEAF:
-        return np.tril(np.linalg.inv(L))
+        # Transposed, the rows of L are the columns that LAPACK takes.
+        return scipy.linalg.lapack.dtrtri(L.T)[0].T.astype(L.dtype, copy=False)
     h = n // 2
     inverse = np.zeros_like(L)
     inverse[:h, :h] = triangular_inverse(L[:h, :h])

@@ -30,14 +30,16 @@ class Evidence(NamedTuple):
     model : SparseModel
         The prior, on its landmarks.
     dual : ndarray of shape (m, n_targets)
-        Posterior means are ``k(B, Z) dual``.
+        Posterior means are ``k(B, Z) dual + mean``.
+    mean : ndarray of shape (n_targets,)
+        That of the prior.
     shrinkage : ndarray of shape (m, m), or (0, m)
         ``L_B^-1``, of ``B = I + F^T L^-1 F``. Empty for `exact_evidence`.
     slack : float
         Half the trace of ``L^-1 (K_nn - F F^T)``, summed over the targets: what the
         variational bound takes from the likelihood.
-    trace_error : float
-        Trace of ``K_nn - F F^T``, relative to that of ``K_nn``.
+    missed : float
+        Mean of the diagonal of ``K_nn - F F^T``: the variance that the features miss.
     """
 
     value: float
@@ -45,9 +47,10 @@ class Evidence(NamedTuple):
     by_points: np.ndarray | None
     model: SparseModel
     dual: np.ndarray
+    mean: np.ndarray
     shrinkage: np.ndarray
     slack: float
-    trace_error: float
+    missed: float
 
     @property
     def is_exact(self):
@@ -71,7 +74,7 @@ class Evidence(NamedTuple):
             predictions,
             columns,
             self.dual,
-            np.zeros(n_targets),
+            self.mean,
             np.float64,
             n_columns=n_targets,
             dtype=np.float64,
@@ -93,6 +96,7 @@ class Evidence(NamedTuple):
             posterior,
             self.model.feature_map,
             self.dual,
+            self.mean,
             self.shrinkage,
             self.model.covariance,
             n_columns=self.dual.shape[1] + 2,
@@ -119,7 +123,18 @@ class Evidence(NamedTuple):
         return cov
 
 
-def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points=False):
+def evidence(
+    rows,
+    Y,
+    covariance,
+    Z,
+    *,
+    alpha,
+    method,
+    learn_mean=False,
+    gradient=False,
+    by_points=False,
+):
     """Return the evidence of a Gaussian process on landmarks.
 
     Parameters
@@ -127,7 +142,7 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
     rows : RowMatrix
         Dense.
     Y : ndarray of shape (n_rows, n_targets)
-        In float64; the prior mean is zero.
+        In float64.
     covariance : node
         Of `operators.covariance`.
     Z : ndarray of shape (m, n_features)
@@ -138,6 +153,9 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
         - "variational": lower bound of Titsias (2009), equation 9;
         - "fitc": Snelson & Ghahramani (2006): the exact variances on the diagonal;
         - "dtc": Seeger, Williams & Lawrence (2003): the likelihood of ``F F^T + L`` alone.
+    learn_mean : bool
+        Whether the prior has the most likely constant mean, by generalised least squares
+        (Rasmussen & Williams 2006, section 2.7), in place of zero.
     gradient : bool
         Whether to compute the gradient with respect to the parameters.
     by_points : bool
@@ -166,26 +184,30 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
         feature_map=FeatureMap(columns, W, triangular=True),
         alpha=alpha,
         method=method,
-    )
-    gram, b, log_variance, squares, slack, prior, captured, parts = rows.fold(
-        fold_evidence, model, Y
+        learn_mean=learn_mean,
     )
     n, n_targets = Y.shape
+    # The last target is the constant that its mean is a multiple of.
+    gram, b, log_variance, squares, slack, prior, captured, parts = rows.fold(
+        fold_evidence, model, np.hstack([Y, np.ones((n, 1))])
+    )
     # By the identities of Woodbury and of determinants, the inverse and determinant of
     # F F^T + L of all rows follow from those of B, of the size of the landmarks.
     B = gram.copy()
     B.flat[:: len(B) + 1] += 1.0
-    if not np.isfinite(squares) or not np.isfinite(B).all():
+    if not np.isfinite(squares).all() or not np.isfinite(B).all():
         raise np.linalg.LinAlgError("The covariance is not finite.")
     shrinkage = inverse_cholesky(B)
     c = shrinkage @ b
-    weight = shrinkage.T @ c
+    quadratic = squares - c.T @ c
+    mean = quadratic[-1, :-1] / quadratic[-1, -1] if learn_mean else np.zeros(n_targets)
+    centring = np.vstack([np.eye(n_targets), -mean])
+    weight = shrinkage.T @ (c @ centring)
     dual = W.T @ weight
     log_determinant = log_variance - 2 * np.log(np.diagonal(shrinkage)).sum()
     value = -0.5 * (
         n_targets * (n * np.log(2 * np.pi) + log_determinant)
-        + squares
-        - np.einsum("ij,ij->", c, c)
+        + np.trace(centring.T @ quadratic @ centring)
     )
     slack *= 0.5 * n_targets
     if method == "variational":
@@ -196,14 +218,18 @@ def evidence(rows, Y, covariance, Z, *, alpha, method, gradient=False, by_points
         by_points=None,
         model=model,
         dual=dual,
+        mean=mean,
         shrinkage=shrinkage,
         slack=slack,
-        trace_error=max(0.0, 1 - captured / prior) if prior > 0 else 0.0,
+        missed=max(0.0, prior - captured) / n,
     )
     if not gradient:
         return found
     captured = np.concatenate(parts)
-    slope, point_slope = _gradient(found, rows, Y, Z, gram, weight, captured, by_points)
+    # At the most likely mean, the evidence does not change with it.
+    slope, point_slope = _gradient(
+        found, rows, Y - mean, Z, gram, weight, captured, by_points
+    )
     return found._replace(gradient=slope, by_points=point_slope)
 
 

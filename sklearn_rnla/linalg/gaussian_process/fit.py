@@ -26,7 +26,8 @@ _STAGE_GAIN = 1e-5
 _LAST_GAIN = 1e-5
 _MANY = 1e4
 
-# Landmarks are not moved if the evidence that they cost is below this per value of Y.
+# Landmarks are not moved, and no more are taken, if the evidence that they cost is below
+# this per value of Y.
 _SLACK = 1e-3
 
 # Landmarks are chosen again, and the parameters refined, at most this many times, as long
@@ -57,7 +58,15 @@ class GaussianProcessFit(NamedTuple):
 
 
 def fit_gaussian_process(
-    problem, kernel, optimizer, *, n_restarts=0, n_steps=0, reselect=True, report=None
+    problem,
+    kernel,
+    optimizer,
+    *,
+    n_restarts=0,
+    n_steps=0,
+    reselect=True,
+    grow=False,
+    report=None,
 ):
     """Find the parameters and landmarks of greatest evidence.
 
@@ -74,6 +83,8 @@ def fit_gaussian_process(
         Steps that move the chosen landmarks, where `can_move` says so.
     reselect : bool
         Whether to choose landmarks again as the parameters move.
+    grow : bool
+        Whether to stop at fewer landmarks where more would not pay.
     report : callable, default=None
         Called after each iteration; stops the stage where it returns true.
 
@@ -101,42 +112,26 @@ def fit_gaussian_process(
     if not reselect and problem.chooses_landmarks:
         Z, indices = problem.choose(kernel)
         problem = problem._replace(landmarks=Z if indices is None else indices)
-    starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
     first, *others = *_coarse_stages(problem), problem
+    starts = [Start(k) for k in (kernel, *_restarts(kernel, n_restarts, problem.rng))]
     searches = [search_from(first, start) for start in starts]
-    if others:
-        searches = _coarse_searches(searches, optimizer, n_steps, report)
     for stage in others:
-        search = _most_evident(stage, [search.next_start() for search in searches])
-        if stage is not problem:
-            search = _moved(search, optimizer, n_steps, report) or search
-            search.run(optimizer, _STAGE_GAIN, report, measure=True)
-        searches = [search]
+        coarse = [_coarse(search, optimizer, n_steps, report) for search in searches]
+        best = max(coarse, key=lambda search: search.value)
+        enough = grow and not problem.is_exact and best.misses_little
+        stage = problem._replace(k=best.problem.k) if enough else stage
+        searches = [search_from(stage, best.next_start())]
+        if enough:
+            break
     fits = [_with_all(search, optimizer, n_steps, report) for search in searches]
     return max(fits, key=lambda fit: fit.evidence.value)
 
 
-def _coarse_searches(searches, optimizer, n_steps, report):
-    """Run the searches of the first stage, and others on moved landmarks.
-
-    The two may end in different optima from the same start: with landmarks that stay, the
-    search may take for noise what others would explain, and landmarks that move may be led
-    astray. The best search of each kind is returned.
-    """
-    moved = [_moved(search, optimizer, n_steps, report) for search in searches]
-    groups = searches, [search for search in moved if search is not None]
-    for search in (*groups[0], *groups[1]):
-        search.run(optimizer, _STAGE_GAIN, report, measure=True)
-    return [max(group, key=lambda search: search.value) for group in groups if group]
-
-
-def _most_evident(problem, starts):
-    """Return the search whose start has the greatest evidence."""
-    searches = [search_from(problem, start) for start in starts]
-    if len(searches) > 1:
-        for search in searches:
-            search(search.kernel.theta, eval_gradient=False)
-    return max(searches, key=lambda search: search.value)
+def _coarse(search, optimizer, n_steps, report):
+    """Run the search of a coarse stage, on moved landmarks where that gains evidence."""
+    search = _moved(search, optimizer, n_steps, report) or search
+    search.run(optimizer, _STAGE_GAIN, report, measure=True)
+    return search
 
 
 def _restarts(kernel, n_restarts, rng):
@@ -188,7 +183,7 @@ def _moved(search, optimizer, n_steps, report):
     if not n_steps or callable(optimizer) or not can_move(problem, search.kernel):
         return None
     search(search.kernel.theta, eval_gradient=False)
-    if search.evidence is None or search.evidence.slack < _SLACK * problem.Y.size:
+    if search.evidence is None or search.misses_little:
         return None
     kernel, Z = move_landmarks(problem, search.kernel, search.Z, n_steps, report)
     moved = Search(problem, Start(kernel, search.hessian), Z, None)
@@ -236,32 +231,46 @@ class Search:
 
     def __init__(self, problem, start, Z, indices):
         self.problem = problem
-        self.kernel, self.hessian = start
+        # Kernels of scikit-learn take longer to clone than to be set.
+        self._tried, self.hessian = start
+        self._tried = self._tried.clone_with_theta(self._tried.theta)
+        self._theta = self._tried.theta
         self.Z = Z
         self.indices = indices
         self.n_evaluations = 0
         self.evidence = None
 
     @property
+    def kernel(self):
+        """The kernel of the greatest evidence so far."""
+        return self._tried.clone_with_theta(self._theta)
+
+    @property
     def value(self):
         """The greatest evidence so far."""
         return -np.inf if self.evidence is None else self.evidence.value
 
+    @property
+    def misses_little(self):
+        """Whether more landmarks, or others, would gain hardly any evidence."""
+        evidence = self.evidence
+        return evidence is not None and evidence.slack < _SLACK * self.problem.Y.size
+
     def __call__(self, theta, eval_gradient=True):
         """Return minus the evidence, and minus its gradient if asked for."""
-        kernel = self.kernel.clone_with_theta(theta)
+        self._tried.theta = theta
         self.n_evaluations += 1
         try:
-            found = self.problem.evidence(kernel, self.Z, gradient=eval_gradient)
+            found = self.problem.evidence(self._tried, self.Z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
             return (np.inf, np.zeros_like(theta)) if eval_gradient else np.inf
         if found.value > self.value:
-            self.evidence, self.kernel = found, kernel
+            self.evidence, self._theta = found, np.array(theta)
         return (-found.value, -found.gradient) if eval_gradient else -found.value
 
     def run(self, optimizer, gain, report, *, measure=False):
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
-        theta, bounds = self.kernel.theta, self.kernel.bounds
+        theta, bounds = self._theta, self._tried.bounds
         if callable(optimizer):
             # Its result counts even if it is not the best evidence seen: the callable may
             # minimise something else besides.
@@ -303,11 +312,14 @@ class Search:
                 f"The covariance of the landmarks by kernel={self.kernel} has no Cholesky "
                 "factor: a kernel must be finite and positive semidefinite."
             )
+        kernel = self.kernel
         if self.Z is None:
+            # Evidence with a gradient has no features.
+            self.evidence = self.problem.evidence(kernel, None)
             self.Z = np.array(self.problem.rows.in_memory(), np.float64)
             self.indices = np.arange(len(self.Z))
         return GaussianProcessFit(
-            kernel=self.kernel,
+            kernel=kernel,
             evidence=self.evidence,
             Z=self.Z,
             indices=self.indices,

@@ -16,7 +16,7 @@ _FIRST, _SECOND = 0.9, 0.99
 
 # Number of rows that a step sees for each landmark. With fewer, landmarks end elsewhere
 # than with all rows, and more steps do not make up for it.
-_ROWS_PER_LANDMARK = 40
+ROWS_PER_LANDMARK = 40
 
 
 def move_landmarks(problem, kernel, Z, n_steps, report=None):
@@ -43,16 +43,23 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
     Steps are those of Adam (Kingma & Ba 2015): gradients by landmarks differ by orders of
     magnitude. Each sees the evidence of a fresh sample of the rows, of some tens of rows
     a landmark: its gradient says where landmarks are missing as well as that of all rows.
+
+    What landmarks miss costs evidence in proportion to the precision of the noise. Where
+    they miss much, it is cheapest to explain less by the kernel, and the search ends there.
+    So the variance that they miss at the start counts as noise besides, which fades as
+    fast as a parameter can move.
     """
-    bounds, shape, p = kernel.bounds, Z.shape, kernel.n_dims
-    spread = (
-        problem.on_sample(_ROWS_PER_LANDMARK * len(Z), len(Z)).rows.in_memory().std(axis=0)
-    )
+    bounds, shape, p, theta = kernel.bounds, Z.shape, kernel.n_dims, kernel.theta
+    sample = problem.on_sample(ROWS_PER_LANDMARK * len(Z), len(Z))
+    spread, missed = sample.rows.in_memory().std(axis=0), sample.evidence(kernel, Z).missed
     unit = np.concatenate([np.ones(p), np.tile(spread, len(Z))])
     x = np.concatenate([kernel.theta, Z.ravel()])
     mean, square = np.zeros_like(x), np.zeros_like(x)
     for t in range(1, n_steps + 1):
-        sample = problem.on_sample(_ROWS_PER_LANDMARK * len(Z), len(Z))
+        fading = problem.alpha + missed * np.exp(-_STEP * t)
+        sample = problem._replace(alpha=fading).on_sample(
+            ROWS_PER_LANDMARK * len(Z), len(Z)
+        )
         kernel, Z = kernel.clone_with_theta(x[:p]), x[p:].reshape(shape)
         try:
             found = sample.evidence(kernel, Z, gradient=True, by_points=True)
@@ -64,6 +71,9 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
         direction = (mean / (1 - _FIRST**t)) / np.maximum(
             np.sqrt(square / (1 - _SECOND**t)), np.finfo(float).tiny
         )
+        # Parameters are logarithms. Growth is no faster than it was at the start: a length
+        # scale that has grown long has hardly any slope left to come back by.
+        unit[:p] = np.exp(np.minimum(theta - x[:p], 0))
         left = (n_steps - t) / n_steps
         x += _STEP * min(1.0, left / (1 - _DECAY_FROM)) * unit * direction
         x[:p] = np.clip(x[:p], *bounds.T)

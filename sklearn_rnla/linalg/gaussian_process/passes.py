@@ -33,12 +33,15 @@ class SparseModel:
     alpha : float or ndarray of shape (n_rows,)
         Noise variance besides that of the covariance.
     method : {"variational", "fitc", "dtc"}
+    learn_mean : bool, default=False
+        Whether the prior has a constant mean, the most likely one.
     """
 
     covariance: object
     feature_map: FeatureMap
     alpha: object
     method: str
+    learn_mean: bool = False
 
     def noise(self, B, rows):
         """Return the noise variances of a part of the rows."""
@@ -59,7 +62,7 @@ def _parts(block, rank):
 def fold_evidence(state, block, model, Y):
     """Fold what the evidence is made of, with ``L = diag(lambda)``.
 
-    State: ``[F^T L^-1 F, F^T L^-1 Y, sum of log lambda, sum of squares of L^-1/2 Y,
+    State: ``[F^T L^-1 F, F^T L^-1 Y, sum of log lambda, Y^T L^-1 Y,
     trace of L^-1 (K_nn - F F^T), trace of K_nn, trace of F F^T, [|F_i|^2 of the rows]]``.
     """
     for B, rows in _parts(block, model.feature_map.shape[0]):
@@ -76,7 +79,7 @@ def fold_evidence(state, block, model, Y):
             F.T @ F,
             F.T @ y,
             float(np.log(variance).sum()),
-            float(np.einsum("ij,ij->", y, y)),
+            y.T @ y,
             float(root @ (left * root)),
             float(prior.sum()),
             float(captured.sum()),
@@ -156,7 +159,7 @@ def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_p
     return state
 
 
-def posterior(values, feature_map, dual, shrinkage, covariance):
+def posterior(values, feature_map, dual, mean, shrinkage, covariance):
     """Return means and variances at a block's rows, side by side: see `Evidence`.
 
     Parameters
@@ -164,6 +167,7 @@ def posterior(values, feature_map, dual, shrinkage, covariance):
     values : ndarray of shape (n_rows, n_features)
     feature_map : FeatureMap
     dual : ndarray of shape (m, n_targets)
+    mean : ndarray of shape (n_targets,)
     shrinkage : ndarray of shape (m, m), or (0, m)
         Root of ``B^-1``: its rows are ``L_B^-1``.
     covariance : node
@@ -178,7 +182,7 @@ def posterior(values, feature_map, dual, shrinkage, covariance):
         K = feature_map.columns(B[tile], np.float64)
         F = K @ feature_map.W.T
         kept = F @ shrinkage.T
-        out[tile, :-2] = K @ dual
+        out[tile, :-2] = K @ dual + mean
         prior = covariance.diagonal(B[tile])
         variance = prior - np.einsum("ij,ij->i", F, F) + np.einsum("ij,ij->i", kept, kept)
         # The exact variance lies between zero and that of the prior; rounding may not.

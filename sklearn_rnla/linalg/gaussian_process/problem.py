@@ -36,6 +36,8 @@ class GaussianProcessProblem(NamedTuple):
         A method of `choose_landmarks`, row indices, or points.
     rng : Generator
     n_jobs : int or None
+    learn_mean : bool
+        Whether the prior has a constant mean on landmarks. That of all rows has none.
     """
 
     rows: object
@@ -46,6 +48,7 @@ class GaussianProcessProblem(NamedTuple):
     landmarks: object
     rng: np.random.Generator
     n_jobs: int | None
+    learn_mean: bool = False
 
     @property
     def chooses_landmarks(self):
@@ -115,6 +118,7 @@ class GaussianProcessProblem(NamedTuple):
                 Z,
                 alpha=self.alpha,
                 method=self.method,
+                learn_mean=self.learn_mean,
                 gradient=gradient,
                 by_points=by_points,
             )

@@ -138,8 +138,9 @@ class RidgeProblem:
         (moments,) = self.rows.fold(fold_sums)
         passes.check_finite(moments.sums.sum(), np.float64)
         mean = moments.mean
-        spread = np.square(self.rows.some_rows() - mean).mean(axis=0)
-        return mean if np.any(mean**2 > _NEAR * spread) else None
+        with np.errstate(over="ignore"):
+            spread = np.square(self.rows.some_rows() - mean).mean(axis=0)
+            return mean if np.any(mean**2 > _NEAR * spread) else None
 
     def _set_mean(self, moments):
         passes.check_finite(moments.sums.sum(), np.float64)

@@ -1,13 +1,11 @@
 """The graph of affinities: kernel values between rows and landmarks, and its passes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
-from ...operators.feature_map import add_gram, features, gram_rows
+from ...operators.feature_map import features, gram_rows
 from ...operators.kernels import KernelSource
 from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
@@ -57,8 +55,8 @@ def add_affinity_gram(state, F, sums, left):
     d = degrees(F, sums, left)
     # A row that is similar to nothing, not even itself, takes no part.
     weight = np.where(d > 0, 1 / np.where(d > 0, d, 1.0), 0.0)
-    (gram, *_) = add_gram(None, F, np.zeros((len(F), 0)), weight)
-    return add_states(state, [gram])
+    F = F * np.sqrt(weight)[:, np.newaxis].astype(F.dtype)
+    return add_states(state, [(F.T @ F).astype(np.float64, copy=False)])
 
 
 def degrees(F, sums, left):
@@ -141,9 +139,8 @@ def embedded(values, embedding, dtype):
         landmark. Its embedding is zero then.
     """
     m, p = embedding.numerators.shape
-    dual = np.column_stack(
-        [embedding.numerators, embedding.degree, np.abs(embedding.degree)]
-    )
+    degree = embedding.degree
+    dual = np.column_stack([embedding.numerators, degree, np.abs(degree)])
     rounding = _ROUNDING * np.finfo(dtype).eps
     out = np.zeros((values.shape[0], p + 1), dtype)
     size = tile_rows(m, 8)

@@ -1,7 +1,5 @@
 """Labels of the rows of a spectral embedding, as linear functions of it."""
 
-from __future__ import annotations
-
 import warnings
 from typing import NamedTuple
 

@@ -10,7 +10,13 @@ from ..._sklearn import assert_all_finite
 from ...operators.feature_map import FeatureMap
 from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
-from .landmarks import Landmarks, choose_landmarks, feature_error, inverse_root
+from .landmarks import (
+    Landmarks,
+    choose_landmarks,
+    draw_by_weight,
+    feature_error,
+    inverse_root,
+)
 from .pivoted_cholesky import NotPositiveSemidefiniteError, PivotedCholesky
 
 # Most entries of the factor that a choice of landmarks keeps in memory, and of the
@@ -58,7 +64,7 @@ def nystroem_features(
     Parameters
     ----------
     rows : RowMatrix
-        The data; with a `PrecomputedKernel` the kernel matrix.
+        The data, with their weights; with a `PrecomputedKernel` the kernel matrix.
     kernel : KernelSource
         The kernel.
     k : int or None
@@ -121,19 +127,24 @@ def _choose(rows, kernel, k, method, *, tol, n_jobs, rng, report):
     X = (rows if sample is None else rows.take(sample)).in_memory()
     assert_all_finite(X, input_name="X")
     A, k = kernel.matrix(X, n_jobs), min(k, X.shape[0])
+    # A sample was drawn by the weights.
+    weight = rows.weight if sample is None else None
+    weight = None if weight is None else weight.astype(np.float64)
     definite = not kernel.indefinite
+    options = {"weight": weight, "rng": rng}
     if definite:
         try:
-            chosen = choose_landmarks(A, X, k, method, tol=tol, rng=rng, report=report)
+            chosen = choose_landmarks(A, X, k, method, tol=tol, report=report, **options)
         except NotPositiveSemidefiniteError:
             definite = False
     if not definite:
         # Pivoting follows the residual diagonal, which says nothing if it can be negative.
         method = "kmeans" if method == "kmeans" else "uniform"
-        chosen = choose_landmarks(A, X, k, method, rng=rng)
+        chosen = choose_landmarks(A, X, k, method, **options)
     if X.shape[0] and not chosen.points.shape[0]:
         # A kernel that is zero on every row gets one landmark, and a feature of zeros.
-        chosen = Landmarks(X[:1], np.arange(1))
+        first = np.arange(1) if weight is None else np.flatnonzero(weight)[:1]
+        chosen = Landmarks(X[first], first)
     if sample is not None:
         indices = None if chosen.indices is None else sample[chosen.indices]
         chosen = chosen._replace(indices=indices, cholesky=None)
@@ -148,7 +159,9 @@ def _candidates(rows, kernel, k, rng):
     size = max(k, size)
     if size >= n or not kernel.takes_points:
         return None
-    return np.sort(rng.choice(n, size=size, replace=False))
+    weighted = np.arange(n) if rows.weight is None else np.flatnonzero(rows.weight)
+    weight = np.ones(n) if rows.weight is None else rows.weight[weighted]
+    return np.sort(weighted[draw_by_weight(weight, size, rng)])
 
 
 def _given(rows, landmarks):
@@ -214,6 +227,8 @@ def _trace_error(rows, kernel, feature_map, rng):
         sample, stands_for = _largest_and_others(np.concatenate(parts), _ERROR_ROWS, rng)
     B = rows.take(sample).in_memory()
     assert_all_finite(B, input_name="X")
+    if rows.weight is not None:
+        stands_for = stands_for * rows.weight[sample].astype(np.float64)
     root = np.sqrt(stands_for)[:, np.newaxis]
     features = feature_map.of_tile(B, np.float64) * root
     diagonal = kernel.among(sample).diagonal(B) * stands_for
@@ -229,6 +244,9 @@ def _frobenius_error(rows, kernel, feature_map, rng):
     # diagonal for as many as its row.
     pairs = np.outer(stands_for, stands_for)
     np.fill_diagonal(pairs, stands_for)
+    if rows.weight is not None:
+        weight = rows.weight[sample].astype(np.float64)
+        pairs *= np.outer(weight, weight)
     B = rows.take(sample).in_memory()
     features = feature_map.of_tile(B, np.float64)
     K = kernel.among(sample)(B, B)

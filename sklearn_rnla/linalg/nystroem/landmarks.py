@@ -11,7 +11,9 @@ import numpy as np
 import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
+from ...operators.psd_matrix import KernelMatrix
 from ..dense.triangular import inverse_cholesky, triangular_inverse
+from .distinct import distinct_rows
 from .pivoted_cholesky import (
     INDEFINITE,
     PRODUCT_FLOOR,
@@ -70,8 +72,11 @@ class InverseRoot(NamedTuple):
     definite: bool = True
 
 
-def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
-    """Choose landmarks among the rows of X.
+def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None):
+    """Choose landmarks among the distinct rows of X that have weight.
+
+    A row of weight w is as w copies of it, of which one may become a landmark, and the
+    order of the rows does not matter.
 
     Parameters
     ----------
@@ -82,6 +87,8 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
     k : int
         Most landmarks, at most n.
     method : {"rpcholesky", "uniform", "greedy", "kmeans", "leverage"}
+    weight : ndarray of shape (n,), default=None
+        Weights of the rows.
     tol : float
         Relative trace error at which to stop; not for "kmeans".
     rng : Generator
@@ -92,46 +99,69 @@ def choose_landmarks(A, X, k, method, *, tol=0.0, rng, report=None):
     -------
     Landmarks
     """
-    if method == "kmeans":
-        return Landmarks(_cluster_centers(X, k, rng))
-    if method in ("rpcholesky", "greedy") and A.shape[0] <= min(k, _MOST_COMPLETE):
-        cholesky = complete_cholesky(A, tol=tol, report=report)
-    elif method == "rpcholesky":
-        pivots = partial(ElectedPivots, rng)
-        cholesky = pivoted_cholesky(A, k, pivots, tol=tol, report=report)
-    elif method == "greedy":
-        cholesky = pivoted_cholesky(A, k, GreedyPivots, tol=tol, report=report)
+    # Rows of a kernel matrix are no points: each stands for itself.
+    if isinstance(A, KernelMatrix):
+        rows, copies = distinct_rows(X, weight)
     else:
-        n = A.shape[0]
+        rows, copies = np.arange(A.shape[0]), np.ones(A.shape[0])
+    if method == "kmeans":
+        return Landmarks(_cluster_centers(X, rows, copies, k, rng))
+    factored = {"candidates": rows, "weight": weight, "tol": tol, "report": report}
+    k = min(k, len(rows))
+    if method in ("rpcholesky", "greedy") and len(rows) <= min(k, _MOST_COMPLETE):
+        cholesky = complete_cholesky(A, **factored)
+    elif method == "rpcholesky":
+        pivots = partial(ElectedPivots, rng, copies)
+        cholesky = pivoted_cholesky(A, k, pivots, **factored)
+    elif method == "greedy":
+        cholesky = pivoted_cholesky(A, k, GreedyPivots, **factored)
+    else:
         if method == "uniform":
-            indices = rng.choice(n, size=k, replace=False)
+            indices = rows[draw_by_weight(copies, k, rng)]
         else:
-            indices = recursive_leverage_sample(A, k, rng)
+            indices = recursive_leverage_sample(A, k, rng, rows, copies)
         if tol == 0:
             return Landmarks(X[indices], indices)
-        cholesky = pivoted_cholesky(
-            A, k, lambda: GivenPivots(indices), tol=tol, report=report
-        )
+        factored["candidates"] = indices
+        pivots = partial(GivenPivots, np.arange(len(indices)))
+        cholesky = pivoted_cholesky(A, k, pivots, **factored)
     return Landmarks(X[cholesky.pivots], cholesky.pivots, cholesky)
 
 
-def _cluster_centers(X, k, rng):
+def draw_by_weight(weight, k, rng):
+    """Draw k places without replacement, one by one in proportion to their weights.
+
+    The first of clocks that ring at these rates (Efraimidis & Spirakis 2006).
+    """
+    keys = rng.exponential(size=len(weight)) / weight
+    first = np.argpartition(keys, k - 1)[:k] if k < len(keys) else np.arange(len(keys))
+    return first[np.argsort(keys[first])]
+
+
+def _cluster_centers(X, rows, weight, k, rng):
     """Return the centres of k-means on a sample of the rows, by decreasing size."""
     from sklearn.cluster import KMeans
 
-    n = X.shape[0]
-    size = min(n, _ROWS_PER_CENTER * k)
-    sample = X if size == n else X[np.sort(rng.choice(n, size=size, replace=False))]
+    size = _ROWS_PER_CENTER * k
+    if len(rows) > size:
+        # At equal steps through the weights: as often as it has weight, up to one.
+        cumulative = np.cumsum(weight)
+        steps = (rng.random() + np.arange(size)) * (cumulative[-1] / size)
+        drawn = np.searchsorted(cumulative, steps, side="right").clip(max=len(rows) - 1)
+        drawn, weight = np.unique(drawn, return_counts=True)
+        rows = rows[drawn]
+    k = min(k, len(rows))
     seed = int(rng.integers(2**31))
+    means = KMeans(k, n_init=1, max_iter=10, random_state=seed)
     with warnings.catch_warnings():
-        # With fewer distinct rows than centres, the root of their kernel drops the surplus.
+        # Of centres that are equal, the root of their kernel drops the surplus.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        means = KMeans(k, n_init=1, max_iter=10, random_state=seed).fit(sample)
-    order = np.argsort(-np.bincount(means.labels_, minlength=k), kind="stable")
-    return means.cluster_centers_[order]
+        means.fit(X[rows], sample_weight=weight)
+    sizes = np.bincount(means.labels_, weights=weight, minlength=k)
+    return means.cluster_centers_[np.argsort(-sizes, kind="stable")]
 
 
-def recursive_leverage_sample(A, k, rng):
+def recursive_leverage_sample(A, k, rng, rows=None, copies=None):
     """Sample k distinct indices by approximate ridge leverage scores.
 
     Musco & Musco (2017), algorithm 3, with the ridge that belongs to the rank they
@@ -142,16 +172,22 @@ def recursive_leverage_sample(A, k, rng):
     A : PSDMatrix
     k : int
     rng : Generator
+    rows : ndarray of int of shape (m,), default=None
+        Those to sample from; None means all.
+    copies : ndarray of shape (m,), default=None
+        How often each of them counts.
 
     Returns
     -------
     ndarray of shape (k,)
     """
-    n = A.shape[0]
+    rows = np.arange(A.shape[0]) if rows is None else rows
+    n = len(rows)
+    order = rows[rng.permutation(n)]
     if k >= n:
-        return rng.permutation(n)
-    diagonal = A.diagonal()
-    order = rng.permutation(n)
+        return order
+    diagonal, counts = A.diagonal(), np.ones(A.shape[0])
+    counts[rows] = 1.0 if copies is None else copies
     oversampling = np.log(max(k, 3))
     rank = max(1, int(np.ceil(k / (4 * oversampling))))
     sizes = [n]
@@ -160,7 +196,9 @@ def recursive_leverage_sample(A, k, rng):
     sample, weight = order[: min(k, sizes[-1])], np.ones(min(k, sizes[-1]))
     for size in reversed(sizes):
         rows = order[:size]
-        scores = _overestimates(A, diagonal, rows, sample, weight, rank)
+        # Copies are as one row that is longer by the root of their number.
+        root = weight * np.sqrt(counts[sample])
+        scores = counts[rows] * _overestimates(A, diagonal, rows, sample, root, rank)
         if size == n:
             break
         probability = np.minimum(1.0, oversampling * scores)
@@ -171,9 +209,7 @@ def recursive_leverage_sample(A, k, rng):
             np.sqrt(1 / probability[drawn][:k]) if drawn.any() else np.ones(len(sample))
         )
     # Scores are zero only where the kernel is. Such rows come last.
-    scores = np.maximum(scores, 1e-100)
-    keys = rng.exponential(size=n) / scores
-    return order[np.argsort(keys)[:k]]
+    return order[draw_by_weight(np.maximum(scores, 1e-100), k, rng)]
 
 
 def _overestimates(A, diagonal, rows, sample, weight, rank):

@@ -50,6 +50,18 @@ class PivotedCholesky(NamedTuple):
         Diagonal of ``A - F F^T``, in float64: not negative.
     relative_error : float
         Trace of the residual over the trace of A.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import rpcholesky
+    >>> B = np.random.default_rng(0).standard_normal((20, 2))
+    >>> A = B @ B.T
+    >>> F, pivots = rpcholesky(A, 2, random_state=0)[:2]
+    >>> bool(np.allclose(F @ F.T, A))
+    True
+    >>> pivots.shape
+    (2,)
     """
 
     factor: np.ndarray
@@ -67,14 +79,20 @@ class RandomPivots:
 
     Epperly, Tropp & Webber (2024), algorithm 2.1: what it accepts has the distribution
     of pivots drawn one at a time (Chen, Epperly, Tropp & Webber 2022).
+
+    Parameters
+    ----------
+    rng : Generator
+    weight : ndarray of shape (n,), default=1.0
+        How often each of the candidates counts.
     """
 
-    def __init__(self, rng):
-        self.rng = rng
+    def __init__(self, rng, weight=1.0):
+        self.rng, self.weight = rng, weight
 
     def propose(self, d, size):
         """Return the indices of proposals, drawn independently."""
-        cumulative = np.cumsum(d)
+        cumulative = np.cumsum(self.weight * d)
         drawn = self.rng.random(size) * cumulative[-1]
         return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
 
@@ -185,16 +203,21 @@ class GivenPivots:
         return following
 
 
-def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
+def pivoted_cholesky(A, k, pivots, *, candidates=None, weight=None, tol=0.0, report=None):
     """Factor `A` partially, in its own precision or, where that ends early, in double.
 
     Parameters
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : callable
-        Returns the rule: RandomPivots, GreedyPivots or GivenPivots.
+        Returns the rule: RandomPivots, GreedyPivots or GivenPivots. It sees the
+        candidates only, by their places among them.
+    candidates : ndarray of int, default=None
+        Rows that may become pivots; None means all, in order.
+    weight : ndarray of shape (n,), default=None
+        Weights of the rows in the trace.
     tol : float
         Relative trace error at which to stop.
     report : callable, default=None
@@ -206,18 +229,22 @@ def pivoted_cholesky(A, k, pivots, *, tol=0.0, report=None):
         Of fewer than k pivots when `tol`, or the numerical rank, is reached.
     """
     eps = np.finfo(A.dtype).eps
+    candidates = np.arange(A.shape[0]) if candidates is None else candidates
+    k = min(k, len(candidates))
+    options = {"candidates": candidates, "weight": weight, "tol": tol, "report": report}
     with one_blas_thread(A.n_jobs):
-        result = _factor(A, k, pivots(), tol, _RECURSION_FLOOR * eps, report)
-        if A.dtype == np.float64 or len(result.pivots) >= min(k, A.shape[0]):
+        result = _factor(A, k, pivots(), floor=_RECURSION_FLOOR * eps, **options)
+        if A.dtype == np.float64 or len(result.pivots) >= k:
             return result
         if result.relative_error <= max(tol, _ROUNDING * eps):
             return result
-        result = _factor(A.in_double(), k, pivots(), tol, PRODUCT_FLOOR * eps, report)
+        floor = PRODUCT_FLOOR * eps
+        result = _factor(A.in_double(), k, pivots(), floor=floor, **options)
     return result._replace(factor=result.factor.astype(A.dtype))
 
 
-def complete_cholesky(A, *, tol=0.0, report=None):
-    """Factor `A` with the largest pivots, where every row may become one.
+def complete_cholesky(A, *, candidates=None, weight=None, tol=0.0, report=None):
+    """Factor `A` with the largest pivots, where every candidate may become one.
 
     LAPACK's factorisation with complete pivoting, in double precision: of n landmarks
     among n rows none has to be drawn, and only those that depend on others are left out.
@@ -225,7 +252,7 @@ def complete_cholesky(A, *, tol=0.0, report=None):
     Parameters
     ----------
     A : PSDMatrix
-    tol, report
+    candidates, weight, tol, report
         As of `pivoted_cholesky`.
 
     Returns
@@ -233,9 +260,10 @@ def complete_cholesky(A, *, tol=0.0, report=None):
     PivotedCholesky
     """
     n = A.shape[0]
+    candidates = np.arange(n) if candidates is None else candidates
     eps = np.finfo(A.dtype).eps
-    K = A.submatrix(np.arange(n))
-    d = np.diagonal(K).copy()
+    K = A.submatrix(candidates)
+    d = A.diagonal() if len(K) < n else np.diagonal(K)[np.argsort(candidates)]
     largest = np.abs(d).max(initial=0.0)
     floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps * largest
     if not np.isfinite(K).all():
@@ -246,13 +274,18 @@ def complete_cholesky(A, *, tol=0.0, report=None):
         )
     # What is above the diagonal, and right of the rank, is no part of the factor.
     F = np.tril(F)[:, :rank]
-    order = order - 1
-    trace = float(d.sum())
-    rest = trace - np.cumsum(_column_squared_norms(F))
+    order = candidates[order - 1]
+    factor = np.empty((n, rank))
+    factor[order] = F
+    if rank and len(order) < n:
+        others = np.setdiff1d(np.arange(n), order)
+        columns = np.concatenate(A.over_tiles(A.columns(order[:rank])), axis=1)[:, others]
+        factor[others] = scipy.linalg.solve_triangular(F[:rank], columns, lower=True).T
+    trace = _weighted_sum(d, weight)
+    rest = trace - np.cumsum([_weighted_sum(f * f, weight) for f in factor.T])
     target = max(tol, _ROUNDING * eps) * trace
     rank = min(rank, np.count_nonzero(rest > target) + 1)
-    factor = np.empty((n, rank))
-    factor[order] = F[:, :rank]
+    factor = np.ascontiguousarray(factor[:, :rank])
     d = _nonnegative(d - _column_squared_norms(factor.T), -INDEFINITE * largest)
     d[order[:rank]] = 0.0
     if report is not None:
@@ -261,26 +294,24 @@ def complete_cholesky(A, *, tol=0.0, report=None):
         factor=factor.astype(A.dtype),
         pivots=order[:rank],
         residual_diagonal=d,
-        relative_error=float(d.sum()) / trace if trace > 0 else 0.0,
+        relative_error=_weighted_sum(d, weight) / trace if trace > 0 else 0.0,
     )
 
 
-def _factor(A, k, pivots, tol, floor, report):
+def _factor(A, k, pivots, *, candidates, weight, tol, floor, report):
     """Factor `A` in its precision.
 
     Parameters
     ----------
     A : PSDMatrix
     k : int
-        Most pivots.
+        Maximum number of pivots.
     pivots : RandomPivots, GreedyPivots or GivenPivots
         How they are chosen.
-    tol : float
-        Relative trace error at which to stop.
     floor : float
         Smallest pivot relative to the largest entry of the diagonal.
-    report : callable or None
-        Called after each block.
+    candidates, weight, tol, report
+        As of `pivoted_cholesky`.
 
     Returns
     -------
@@ -292,24 +323,26 @@ def _factor(A, k, pivots, tol, floor, report):
     reduced by a product with the factor so far, and solved, while in cache.
     """
     n = A.shape[0]
-    k = min(k, n)
     d = A.diagonal()
     if not np.isfinite(d).all():
         raise ValueError("The diagonal of A contains NaN or infinity.")
     lowest = -max(INDEFINITE, 10 * floor) * np.abs(d).max(initial=0.0)
     d = _nonnegative(d, lowest)
-    trace = float(d.sum())
+    trace = left = _weighted_sum(d, weight)
     eps = np.finfo(A.dtype).eps
     floor = max(floor * d.max(initial=0.0), np.finfo(np.float64).tiny)
     target = max(tol, _ROUNDING * eps) * trace
     F = np.empty((min(k, max(1024, _ENTRIES_AT_ONCE // max(1, n))), n), A.dtype)
     chosen = np.empty(0, dtype=np.intp)
     open_ = d > floor
-    while len(chosen) < k and d.sum() > target and open_.any():
+    while len(chosen) < k and left > target:
         r = len(chosen)
         size = np.clip(int(_PROPOSED_SHARE * k), _FEWEST_PROPOSED, _MOST_PROPOSED)
-        weight = np.where(open_, d, 0.0)
-        S = pivots.propose(weight, int(min(size, k - r, n)))
+        of_candidates = np.where(open_, d, 0.0)[candidates]
+        if not of_candidates.any():
+            break
+        proposed = pivots.propose(of_candidates, int(min(size, k - r)))
+        S = candidates[proposed]
         if len(S) == 0:
             break
         # What is left of A between the proposals, in double: pivots are told by it.
@@ -317,7 +350,7 @@ def _factor(A, k, pivots, tol, floor, report):
         G = A.submatrix(S) - F_S.T @ F_S
         if not np.isfinite(G).all():
             raise ValueError("A contains NaN or infinity.")
-        accepted, L = _accept(G, pivots.order(weight, S, G), floor)
+        accepted, L = _accept(G, pivots.order(of_candidates, proposed, G), floor)
         # Where the residual is rounding, it stays part of the error but is no pivot.
         open_[S[np.diagonal(G) <= floor]] = False
         if not accepted:
@@ -330,25 +363,31 @@ def _factor(A, k, pivots, tol, floor, report):
         inverse = np.linalg.inv(L).astype(A.dtype)
         taken = _update(A, F, r, P, inverse)
         kept = len(P)
-        if d.sum() - taken.sum() <= target:
+        if left - _weighted_sum(taken, weight) <= target:
             # The pivot that reached the target is the last.
-            gained = [float(f @ f) for f in F[r : r + len(P)]]
-            rest = d.sum() - np.cumsum(gained)
+            gained = [_weighted_sum(f * f, weight) for f in F[r : r + len(P)]]
+            rest = left - np.cumsum(gained)
             kept = min(kept, np.count_nonzero(rest > target) + 1)
             taken -= _column_squared_norms(F[r + kept : r + len(P)])
         d = _nonnegative(d - taken, lowest)
         chosen = np.concatenate([chosen, P[:kept]])
         d[chosen] = 0.0
+        left = _weighted_sum(d, weight)
         open_ &= d > floor
         if report is not None and report():
             break
-    error = float(d.sum()) / trace if trace > 0 else 0.0
+    error = left / trace if trace > 0 else 0.0
     return PivotedCholesky(
         factor=F[: len(chosen)].T,
         pivots=chosen,
         residual_diagonal=d,
         relative_error=error,
     )
+
+
+def _weighted_sum(values, weight):
+    """Return the sum of values of the rows, each times the weight of its row."""
+    return float(values.sum() if weight is None else values @ weight)
 
 
 def _nonnegative(d, lowest):

@@ -1,7 +1,5 @@
 """Spectral clustering on landmarks: eigenvectors of affinities, and the labels of rows."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -82,46 +80,17 @@ class ClusterRule(NamedTuple):
         return labels.astype(np.int32)
 
 
-class SpectralClusters(NamedTuple):
-    """The clusters of rows.
-
-    Attributes
-    ----------
-    rule : ClusterRule
-        Labels other rows.
-    labels : ndarray of int of shape (n_rows,)
-    embedding : ndarray of shape (n_rows, n_components)
-        Rows of zeros where there is none.
-    n_lost : int
-        How many of these there are.
-    spectrum : SpectralEmbedding
-        What the embedding is made of.
-    """
-
-    rule: ClusterRule
-    labels: np.ndarray
-    embedding: np.ndarray
-    n_lost: int
-    spectrum: SpectralEmbedding
-
-
-def spectral_clusters(
-    rows, kernel, nystroem, n_clusters, n_components, method, *, n_init, rng
-):
-    """Cluster rows by the leading eigenvectors of their affinity.
+def cluster_rule(embedding_map, E, landmarks, n_clusters, method, *, n_init, rng):
+    """Find the rule that gives clusters to rows, from the embedding of some.
 
     Parameters
     ----------
-    rows : RowMatrix
-        The data.
-    kernel : KernelSource
-        The affinity.
-    nystroem : NystroemFeatures
-        Its landmarks.
+    embedding_map : EmbeddingMap
+    E : ndarray of shape (n_rows, n_components)
+        As of ``embedding_map.of_rows``, as are the next.
+    landmarks : ndarray of int of shape (n_rows,)
     n_clusters : int
         Number of clusters.
-    n_components : int
-        Most eigenvectors.
     method : str
         Of `find_assignment`, as is `n_init`.
     n_init : int
@@ -131,29 +100,14 @@ def spectral_clusters(
 
     Returns
     -------
-    SpectralClusters
-
-    Raises
-    ------
-    ValueError
-        Where landmarks and a sample of the rows have a negative affinity.
+    ClusterRule
     """
-    spectrum = spectral_embedding(rows, kernel, nystroem, n_components)
-    embedding_map = spectrum.embedding_map
-    E, landmarks = embedding_map.of_rows(rows)
     # Rows of zeros, which stand for no place, would be a cluster of their own.
     known = E[landmarks < 0]
     known = E if len(known) < n_clusters else known
     assignment = find_assignment(known, n_clusters, method, n_init=n_init, rng=rng)
-    of_landmarks = embedded(nystroem.points, embedding_map, rows.dtype)[:, :-1]
-    rule = ClusterRule(embedding_map, assignment, assignment.labels(of_landmarks))
-    return SpectralClusters(
-        rule=rule,
-        labels=rule.labels(E, landmarks),
-        embedding=E,
-        n_lost=np.count_nonzero(landmarks >= 0),
-        spectrum=spectrum,
-    )
+    of_landmarks = embedded(embedding_map.points, embedding_map, E.dtype)[:, :-1]
+    return ClusterRule(embedding_map, assignment, assignment.labels(of_landmarks))
 
 
 def spectral_embedding(rows, kernel, nystroem, n_components):
@@ -217,19 +171,15 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
     scale = np.sqrt(np.where(values > 0, values, 1.0)[: len(V)])
     # Signs are arbitrary: those that make the largest coefficient positive.
     scale *= np.sign(V[np.arange(len(V)), np.abs(V).argmax(axis=1)])
-    W = feature_map.W
-    numerators = W.T @ (V / scale[:, np.newaxis]).T
     embedding_map = EmbeddingMap(
         kernel=kernel,
         points=nystroem.points,
         columns=feature_map.columns,
-        numerators=numerators,
-        degree=W.T @ sums,
+        numerators=feature_map.W.T @ (V / scale[:, np.newaxis]).T,
+        degree=feature_map.W.T @ sums,
         connected=np.flatnonzero(~isolated),
     )
-    return SpectralEmbedding(
-        eigenvalues=values, embedding_map=embedding_map, n_alone=n_alone
-    )
+    return SpectralEmbedding(values, embedding_map, n_alone)
 
 
 def _check_affinities(rows, kernel, points):

@@ -62,6 +62,17 @@ class RightSVD(NamedTuple):
     lost : bool
         Whether all the rest of the matrix is lost in the rounding of squares, and with it
         the last of these: see `deflated_svd`. Only those above it are returned then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import one_view_svd
+    >>> blocks = (np.full((10, 8), float(i)) for i in range(3))
+    >>> result = one_view_svd(blocks, 1, random_state=0)
+    >>> result.components.shape
+    (1, 8)
+    >>> result.converged
+    True
     """
 
     singular_values: np.ndarray
@@ -267,14 +278,13 @@ def block_krylov(
     max_passes,
     sample=None,
     subspace=False,
-    report=None,
 ):
     """Find the leading right singular vectors of `A` by fused passes.
 
     Parameters
     ----------
     A : CenteredMatrix
-        Or anything with its ``gram_product``, ``moments`` and ``dtype``.
+        Or anything with its ``gram_product``, ``moments``, ``stopped`` and ``dtype``.
     start : ndarray of shape (l, n_features)
         Orthonormal rows, l >= k.
     k : int
@@ -288,8 +298,6 @@ def block_krylov(
         the estimate is what the last pass gained: one pass late.
     subspace : bool, default=False
         Forget all but the latest block: subspace iteration, in less memory.
-    report : callable, default=None
-        Called after each pass; stops the iteration by returning True.
 
     Returns
     -------
@@ -315,7 +323,6 @@ def block_krylov(
     basis = RitzBasis(len(start), A.dtype)
     captured, gains = 0.0, []
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
-        interrupted = report is not None and report()
         # The first pass over the data brings their squared norm with it.
         energy = Energy(A, step.ritz.values[:k])
         gains.append(energy.captured - captured)
@@ -333,7 +340,7 @@ def block_krylov(
         if not subspace and len(step.block):
             narrower = min(len(step.ritz.values) / len(step.block), _MOST_NARROWER)
         outlook = _outlook(step, energy, gains, sample, narrower, subspace)
-        last = interrupted or n_passes >= max_passes
+        last = A.stopped or n_passes >= max_passes
         last = last or _is_last(outlook, step.block, tol)
         found = _sampled_step(outlook, tol, last, 0 if subspace else n_passes)
         if found is not None or last:

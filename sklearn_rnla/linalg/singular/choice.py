@@ -14,7 +14,7 @@ from ..dense.ritz import MAX_BLOCKS, descending_eigh
 from .block_krylov import block_krylov, refine_values, squaring_loses
 from .deflation import deflated_svd
 from .filtered_subspace import filtered_subspace
-from .gram import gram_svd
+from .gram import gram_svd, subset_share
 from .rank_rules import FixedRank
 from .row_gram import WideSparse, row_gram_cost
 from .starts import draw_sample, draw_start, power_start, sample_rows
@@ -92,19 +92,20 @@ def _sample_is_cheap(rows, width):
     return pass_cost(rows, width, filtered=True) < 1.5 * _sparse_product(rows, width)
 
 
-def gram_cost(rows) -> float:
-    """Return the cost of the exact solution, in the same unit."""
+def gram_cost(rows, k) -> float:
+    """Return the cost of the exact solution for k triplets, in the same unit."""
     n_rows, n_features = rows.shape
     small = min(n_rows, n_features)
-    eigen = 30 * small**3
+    # All eigenvectors take 12 small^3 in one thread, and gain little from more of them.
+    eigen = 20 * subset_share(k, small) * small**3
     if rows.sparse and n_rows < n_features:
-        return row_gram_cost(rows) + eigen / 3
+        return row_gram_cost(rows) + eigen
     if not rows.sparse:
         return 1.4 * n_rows * n_features * small + eigen
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
 
-def pass_budget(A, width, filtered=False) -> float:
+def pass_budget(A, k, width, filtered=False) -> float:
     """Return after how many passes the exact solution would have been cheaper.
 
     Infinity where it does not work; 0 where no iteration is worth beginning.
@@ -112,9 +113,33 @@ def pass_budget(A, width, filtered=False) -> float:
     limit = _most_values(A)
     if limit > _LARGEST_GRAM or not _fits_gram(A):
         return np.inf
-    budget = math.ceil(gram_cost(A.rows) / pass_cost(A.rows, width, filtered))
-    fewest = 4 if filtered else 2
+    budget = math.ceil(gram_cost(A.rows, k) / pass_cost(A.rows, width, filtered))
+    fewest = 4 if filtered else 3
     return 0 if budget <= fewest or width > limit // 2 else budget
+
+
+class Settings(NamedTuple):
+    """What an iteration is told.
+
+    Attributes
+    ----------
+    algorithm : {"auto", "krylov", "subspace", "gram"}
+        "auto" is the cheaper of iteration and the exact solution by a count of flops; an
+        iteration that has cost as much as the exact solution would is left for it.
+    tol, max_passes
+        See `block_krylov`.
+    n_oversamples : int or None
+        See `block_width`.
+    sketch : str
+        What the iteration starts from: "row_sampling" is `coarse_start`, the name of a
+        distribution `sketched_start`. Of wide sparse rows, the start is Gaussian.
+    """
+
+    algorithm: str = "auto"
+    tol: float = 1e-3
+    max_passes: int = 20
+    n_oversamples: int | None = None
+    sketch: str = "row_sampling"
 
 
 class Plan(NamedTuple):
@@ -152,35 +177,25 @@ class Plan(NamedTuple):
         return not converged and (over_budget or (stalled and np.isfinite(self.budget)))
 
 
-def choose(A, k, algorithm, max_passes, n_oversamples, sketch="row_sampling") -> Plan:
+def choose(A, k, settings) -> Plan:
     """Choose between iteration and the exact solution by a count of flops.
 
     Ski rental: an iteration whose passes are not known in advance is left once it has cost
     what the exact solution does, so that both together cost at most twice the better one.
     """
-    if algorithm == "gram":
+    max_passes, automatic = settings.max_passes, settings.algorithm == "auto"
+    if settings.algorithm == "gram":
         return Plan(width=0, max_passes=max_passes, budget=0)
-    # Its start is a pass over all rows, no sample or sketch of them.
-    filtered = algorithm == "auto" and sketch == "row_sampling"
+    # It starts from a pass over all rows or a sample of them, not from a sketch.
+    filtered = automatic and settings.sketch == "row_sampling" and max_passes > 1
     filtered = filtered and isinstance(A.rows, SparseRows)
     multiple = _WIDTH_MULTIPLE // 2 if filtered else _WIDTH_MULTIPLE
-    width = block_width(k, n_oversamples, A.shape, multiple)
-    budget = pass_budget(A, width, filtered) if algorithm == "auto" else np.inf
+    width = block_width(k, settings.n_oversamples, A.shape, multiple)
+    budget = pass_budget(A, k, width, filtered) if automatic else np.inf
     return Plan(width=width, max_passes=max_passes, budget=budget, filtered=filtered)
 
 
-def right_svd(
-    A,
-    rule,
-    *,
-    algorithm="auto",
-    tol=1e-3,
-    max_passes=20,
-    n_oversamples=None,
-    sketch="row_sampling",
-    rng,
-    report=None,
-):
+def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
     """Compute leading right singular vectors of `A`.
 
     Parameters
@@ -189,15 +204,7 @@ def right_svd(
     rule : callable
         ``rule(s, squared_norm, shape)`` returns how many of the singular values `s` to
         keep, or None for more; its ``first_guess`` is computed first.
-    algorithm : {"auto", "krylov", "subspace", "gram"}
-        "auto" is the cheaper of Krylov iteration and the exact solution by a count of
-        flops; an iteration that has cost as much as the exact solution would is left for
-        it.
-    tol, max_passes, n_oversamples, report
-        See `block_krylov` and `block_width`.
-    sketch : str
-        What the iteration starts from: "row_sampling" is `coarse_start`, the name of a
-        distribution `sketched_start`. Of wide sparse rows, the start is Gaussian.
+    settings : Settings
     rng : Generator
         Source of all randomness.
 
@@ -212,28 +219,16 @@ def right_svd(
     fixed = isinstance(rule, FixedRank)
     # A fixed rank may exceed the rows, where weights stand for repetitions.
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
-    found = side = None
-    while (plan := choose(A, k, algorithm, max_passes, n_oversamples, sketch)).n_passes:
-        if iterates_on_rows(A.rows):
-            side = side or WideSparse(A, A.dtype if plan.filtered else np.float64)
-        found = _iterated(
-            A if side is None else side,
-            A,
-            k,
-            plan,
-            found,
-            algorithm=algorithm,
-            sketch=sketch,
-            tol=tol,
-            rng=rng,
-            report=report,
-        )
+    found = space = None
+    while (plan := choose(A, k, settings)).n_passes:
+        space = space or _space(A, plan)
+        found = _iterated(A, space, k, plan, settings, found, rng)
         gives_up = plan.abandons(converged=found.converged, stalled=found.stalled)
-        if found.lost and side is not None:
+        if found.lost and space is not A:
             # The Gram matrix of few rows is cheap, and exact.
             break
         if found.lost and not (found.stalled and gives_up):
-            options = {"tol": tol, "max_passes": plan.max_passes, "rng": rng}
+            options = {"tol": settings.tol, "max_passes": plan.max_passes, "rng": rng}
             found = deflated_svd(A, found.components, k, plan.width, **options)
             gives_up = plan.abandons(converged=found.converged, stalled=True)
         if gives_up:
@@ -242,9 +237,9 @@ def right_svd(
         kept = rule(s, A.moments.squared_norm, A.shape)
         if kept is not None or k == limit:
             V = found.components[:k]
-            if side is not None:
+            if space is not A:
                 # Half a step further than the iteration, to which the values are to fit.
-                s, V = _fitting_values(A, side.right_vectors(s, V))
+                s, V = _fitting_values(A, space.right_vectors(s, V))
             V = complete_rows(V, k, rng)[:k]
             s = np.concatenate([s, np.zeros(max(0, k - len(s)))])
             return kept or k, found._replace(singular_values=s, components=V)
@@ -257,43 +252,46 @@ def right_svd(
     return rule(s, A.moments.squared_norm, shape), found
 
 
-def _iterated(space, A, k, plan, known, *, algorithm, sketch, tol, rng, report):
-    """Iterate as planned, on A or what stands for it, from known vectors if there are any.
+def _space(A, plan):
+    """Return A, or what stands for it where vectors of n_rows entries are iterated."""
+    if not iterates_on_rows(A.rows):
+        return A
+    return WideSparse(A, A.dtype if plan.filtered else np.float64)
+
+
+def _iterated(A, space, k, plan, settings, known, rng):
+    """Iterate as planned on A or what stands for it, from known vectors if there are any.
 
     Returns
     -------
     RightSVD
     """
-    options = {"tol": tol, "max_passes": plan.n_passes, "report": report}
+    width, sample = plan.width, None
+    options = {"tol": settings.tol, "max_passes": plan.n_passes}
+    samples = space is A and (not plan.filtered or _sample_is_cheap(A.rows, width))
+    if samples:
+        n_rows = sample_rows(A.shape[0], width)
+        n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
+        drawn = {"n_rows": n_rows, "known": known, "rng": rng}
+        start = draw_start(A, width, k, settings.sketch, **drawn)
+    elif plan.filtered:
+        start = power_start(space, width, known, rng)
+        options["max_passes"] -= 1
+    else:
+        start = np.zeros((0, A.shape[0])) if known is None else known.components[:width]
+        start = complete_rows(start, width, rng)
     if plan.filtered:
         before = A.n_passes
         # A sample may have less of some directions than a random start.
-        from_sample = space is A and _sample_is_cheap(A.rows, plan.width)
-        if from_sample:
-            n_rows = sample_rows(A.shape[0], plan.width)
-            sample = {"n_rows": n_rows, "known": known, "rng": rng}
-            start = draw_start(A, plan.width, k, sketch, **sample)
-        else:
-            start = power_start(space, plan.width, known, rng)
-        options["max_passes"] -= A.n_passes - before
-        found, start = filtered_subspace(space, start, k, even=not from_sample, **options)
+        found, start = filtered_subspace(space, start, k, even=not samples, **options)
         if found is not None:
             return found
-        options["max_passes"] = max(1, plan.n_passes - (A.n_passes - before))
-        return block_krylov(space, complete_rows(start, plan.width, rng), k, **options)
-    options["subspace"] = algorithm == "subspace"
-    if space is not A:
-        start = known.components if known else np.zeros((0, A.shape[0]))
-        start = complete_rows(start[: plan.width], plan.width, rng)
-        return block_krylov(space, start, k, **options)
-    if known is None and A.row_energies is not None and report is not None:
-        # Their pass counts as well.
-        report()
-    n_rows, width = sample_rows(A.shape[0], plan.width), plan.width
-    n_rows = n_rows if n_rows <= _LARGEST_SAMPLE * A.shape[0] else 0
-    start = draw_start(A, width, k, sketch, n_rows=n_rows, known=known, rng=rng)
-    sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
-    return block_krylov(A, start, k, sample=sample, **options)
+        start = complete_rows(start, width, rng)
+        options["max_passes"] = max(1, options["max_passes"] - (A.n_passes - before))
+    elif samples:
+        sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
+    subspace = settings.algorithm == "subspace"
+    return block_krylov(space, start, k, sample=sample, subspace=subspace, **options)
 
 
 def _fitting_values(A, V):
@@ -304,7 +302,7 @@ def _fitting_values(A, V):
     return np.sqrt(values), U.astype(V.dtype) @ V
 
 
-def two_sided_svd(A, k, *, algorithm, tol, max_passes, n_oversamples, rng):
+def two_sided_svd(A, k, settings, *, rng):
     """Compute both sides of the leading singular triplets of a dense matrix in memory.
 
     Parameters
@@ -312,24 +310,25 @@ def two_sided_svd(A, k, *, algorithm, tol, max_passes, n_oversamples, rng):
     A : CenteredMatrix
         Without centring and weights.
     k : int
-    algorithm, tol, max_passes, n_oversamples, rng
-        As of `right_svd`.
+    settings : Settings
+    rng : Generator
 
     Returns
     -------
     TwoSidedSVD or None
-        None where it is for `right_svd` to answer: where another algorithm is asked for or
-        is cheaper, where the iteration would take more than twice the memory of A, and
-        where it does not lead to the tolerance.
+        None where it is for `right_svd` to answer: where another algorithm or start is
+        asked for, where another algorithm is cheaper, where the iteration would take more
+        than twice the memory of A, and where it does not lead to the tolerance.
     """
-    if algorithm not in ("auto", "krylov"):
+    if settings.algorithm not in ("auto", "krylov") or settings.sketch != "row_sampling":
         return None
     n_rows, n_columns = A.shape
-    plan = choose(A, k, algorithm, max_passes, n_oversamples)
+    plan = choose(A, k, settings)
     n_kept = (n_rows + n_columns) * plan.width * MAX_BLOCKS
     if plan.n_passes < 2 or n_kept > _LARGEST_BASIS * n_rows * n_columns:
         return None
-    options = {"tol": tol, "error_of": _excess, "max_passes": plan.n_passes, "rng": rng}
+    options = {"tol": settings.tol, "max_passes": plan.n_passes}
+    options |= {"error_of": _excess, "rng": rng}
     found = two_sided_krylov(A.rows.in_memory(), k, plan.width, **options)
     if found is None:
         return None

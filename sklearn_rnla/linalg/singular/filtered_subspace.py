@@ -30,17 +30,17 @@ _WELL_CONDITIONED = 0.1
 _MOST_PASSES = 8
 
 
-def filtered_subspace(A, start, k, *, tol, max_passes, even=True, report=None):
+def filtered_subspace(A, start, k, *, tol, max_passes, even=True):
     """Find the leading right singular vectors of `A`, or come near them.
 
     Parameters
     ----------
     A : CenteredMatrix
-        Or anything with its ``gram_product``, ``projected_gram``, ``moments`` and
-        ``dtype``.
+        Or anything with its ``gram_product``, ``projected_gram``, ``moments``,
+        ``stopped`` and ``dtype``.
     start : ndarray of shape (l, n_features)
         Orthonormal rows, l >= k.
-    k, tol, max_passes, report
+    k, tol, max_passes
         As of `block_krylov`.
     even : bool, default=True
         Whether the start has as much of every direction as a random one.
@@ -68,11 +68,11 @@ def filtered_subspace(A, start, k, *, tol, max_passes, even=True, report=None):
     the last Ritz value, multiplied by what it has grown by in the last pass. A further
     pass divides the error by the square of what the filter does.
     """
-    Q, edge, roots = start, 0.0, []
+    Q, edge, roots, n_passes = start, 0.0, [], 0
     safety = _SAFETY if even else _LARGER_SAFETY
-    for n_passes in range(1, min(_MOST_PASSES, max_passes) + 1):
+    while n_passes < min(_MOST_PASSES, max_passes):
         Z, H = A.gram_product(Q)
-        interrupted = report is not None and report()
+        n_passes += 1
         values, U = descending_eigh(H)
         energy = Energy(A, values[:k])
         if energy.tail_is_lost or squaring_loses(values, min(k, len(Q)), A.dtype):
@@ -89,15 +89,16 @@ def filtered_subspace(A, start, k, *, tol, max_passes, even=True, report=None):
         # What is below rounding has converged.
         tol = max(tol, NOISE * energy.eps)
         excess = safety * lacking / tail
-        if excess <= tol or interrupted or n_passes == max_passes:
+        if excess <= tol or A.stopped or n_passes == max_passes:
             return _found(values, U, Q, excess, tol, energy)
         edge = max(edge, float(values[-1]))
         root = (roots := roots or list(_ROOTS)).pop() * edge
         after = _LARGER_SAFETY * _damped(errors, values[:k], root, unwanted) / tail
         Q = _next_block(Q, Z, U, values, G, root)
-        if after <= tol:
+        if after <= tol and n_passes + 1 < max_passes:
             # The step reaches the tolerance: half a pass tells the values.
             values, U = descending_eigh(A.projected_gram(Q))
+            n_passes += 1
             if values[:k].sum() - energy.captured <= safety * lacking:
                 return _found(values, U, Q, after, tol, energy)
             Q = U.astype(Q.dtype) @ Q

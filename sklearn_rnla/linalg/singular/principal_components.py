@@ -68,7 +68,7 @@ class PrincipalComponents(NamedTuple):
     converged: bool
 
 
-def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComponents:
+def principal_components(A, rule, settings, *, rng) -> PrincipalComponents:
     """Compute leading principal components.
 
     Parameters
@@ -76,11 +76,9 @@ def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComp
     A : CenteredMatrix
     rule : callable
         See `right_svd`; of a fixed rank, with "one-view".
-    algorithm : {"auto", "krylov", "subspace", "gram", "one-view"}
-        "one-view" is `one_view_right_svd`, the others are those of `right_svd`.
+    settings : Settings
+        Of `right_svd`; the algorithm "one-view" is `one_view_right_svd`.
     rng : Generator
-    **options : dict
-        Of `right_svd`.
 
     Raises
     ------
@@ -92,10 +90,10 @@ def principal_components(A, rule, *, algorithm, rng, **options) -> PrincipalComp
     k = rule.first_guess
     if k == 0:
         triplets = no_triplets(A)
-    elif algorithm == "one-view":
+    elif settings.algorithm == "one-view":
         triplets = one_view_right_svd(A, k, rng=rng)
     else:
-        k, triplets = right_svd(A, rule, algorithm=algorithm, rng=rng, **options)
+        k, triplets = right_svd(A, rule, settings, rng=rng)
     return _components_of(
         k,
         triplets,

@@ -99,6 +99,16 @@ class WideSparse:
         self._root = np.sqrt(weight.astype(self.dtype, copy=False))
 
     @property
+    def n_passes(self):
+        """Passes over A."""
+        return self._A.n_passes
+
+    @property
+    def stopped(self):
+        """Whether to stop, see `CenteredMatrix`."""
+        return self._A.stopped
+
+    @property
     def moments(self):
         """Moments of A, whose squared norm is that of its transpose as well."""
         return self._A.moments
@@ -110,10 +120,11 @@ class WideSparse:
 
     def _fold(self, function, V, combine=add_states):
         """Fold over the columns, with what V is multiplied by."""
-        self._A.n_passes += 1
         weights = np.ascontiguousarray((V * self._root).T)
         args = weights, weights.sum(axis=0), self._mean if self._A.center else None
-        return self._columns.fold(function, *args, combine=combine)
+        state = self._columns.fold(function, *args, combine=combine)
+        self._A.count_pass()
+        return state
 
     def gram_product(self, V) -> GramProduct:
         """Return ``V A A^T`` and ``V A A^T V^T``, for a few rows V."""
@@ -148,6 +159,7 @@ class WideSparse:
         gram *= self._root[:, np.newaxis]
         for block in self._dense_blocks(np.flatnonzero(dense), BLOCK_BYTES):
             gram += block @ block.T
+        self._A.count_pass()
         return gram
 
     def triangular_factor(self, V=None):
@@ -162,6 +174,7 @@ class WideSparse:
         factor = None
         for block in self._dense_blocks(columns, size):
             factor = passes.stack_qr(factor, block.T)
+        self._A.count_pass()
         return factor
 
     def right_vectors(self, s, U):
@@ -185,6 +198,7 @@ class WideSparse:
             found = values.T @ weights
             found -= np.outer(self._mean[part], total)
             product[:, part] = found.T
+        self._A.count_pass()
         return product
 
     def _dense_blocks(self, columns, size):

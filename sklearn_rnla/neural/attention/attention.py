@@ -1,7 +1,6 @@
 """Self-attention whose cost is linear in the length of the sequence."""
 
-from __future__ import annotations
-
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,9 +10,9 @@ from ..._sklearn import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
-    validate_params,
+    validated,
 )
-from ..arrays import is_tensor, to_numpy
+from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
 from .softmax import NumpyArrays, namespace_of, softmax_between
@@ -150,13 +149,10 @@ def nystroem_attention(
     >>> nystroem_attention(q, k, v, n_landmarks=16).shape
     (2, 4, 100, 8)
     """
-    checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
-    arrays = {"q": q, "k": k, "v": v}
-    if residual_conv is not None:
-        arrays["residual_conv"] = residual_conv
-    space = namespace_of(**arrays)
+    space = namespace_of(q=q, k=k, v=v, residual_conv=residual_conv)
     if not space.traced:
         # Not by the decorator of scikit-learn, which torch would not trace.
+        checked = {"n_landmarks": n_landmarks, "pinv": pinv, "tol": tol, "scale": scale}
         validate_parameter_constraints(_CONSTRAINTS, checked, "nystroem_attention")
     elif return_error:
         raise ValueError(
@@ -165,14 +161,14 @@ def nystroem_attention(
         )
     given, (q, k, v) = q, _read(space, q=q, k=k, v=v)
     tokens = _tokens(space, mask, q)
-    indices = None
     if not isinstance(landmarks, str):
-        indices = _indices(landmarks, q.shape, n_landmarks)
+        landmarks = _indices(landmarks, q.shape, n_landmarks)
     elif landmarks not in METHODS:
         raise ValueError(
             f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
         )
     scale = float(scale or q.shape[-1] ** -0.5)
+    _refuse_overflow(space, q, k, scale)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
         some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
@@ -183,8 +179,8 @@ def nystroem_attention(
             v,
             some,
             m=int(n_landmarks or _N_LANDMARKS),
-            landmarks=landmarks if indices is None else indices,
-            inverse=lambda A: _inverse(space, A, pinv, tol),
+            landmarks=landmarks,
+            inverse=partial(_inverse, space, pinv, tol),
             scale=scale,
             random_state=random_state,
         )
@@ -196,6 +192,8 @@ def nystroem_attention(
             out = out + space.convolve(v, _conv_weights(space, residual_conv, v))
             if tokens is not None:
                 out = space.xp.where(present, out, 0.0)
+    if not (space.traced or all_finite(out)):
+        raise ValueError("v is so large that products with it overflow: scale it down.")
     out = space.give(out, given)
     if not return_error:
         return out
@@ -230,7 +228,7 @@ def _attention(space, q, k, v, tokens, *, m, landmarks, inverse, scale, random_s
     return space.attend(q, chosen.k, values, scale, chosen.valid_k)
 
 
-def _inverse(space, A, pinv, tol):
+def _inverse(space, pinv, tol, A):
     if pinv == "checkpoint":
         return checkpoint_pinv(space, A)
     # Not the `numerical_rank`: all is in the precision of the softmax, in any library.
@@ -240,12 +238,9 @@ def _inverse(space, A, pinv, tol):
     return space.pinv(A, max(tol or 0.0, rounding))
 
 
-@validate_params(
-    {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "scale": [Interval(Real, 0, None, closed="neither"), None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_samples=[Interval(Integral, 1, None, closed="left")],
+    scale=[Interval(Real, 0, None, closed="neither"), None],
 )
 def attention_error(
     out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None
@@ -298,21 +293,23 @@ def attention_error(
     >>> bool(attention_error(out, q, k, v) < 1e-12)
     True
     """
-    names = {"q": q, "k": k, "v": v}
-    q, k, v = _read(NumpyArrays(), **names)
+    space = NumpyArrays()
+    q, k, v = _read(space, q=q, k=k, v=v)
     out = to_numpy(out, "out")
     if out.shape != v.shape:
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
-    tokens = _tokens(NumpyArrays(), mask, q)
+    scale = float(scale or q.shape[-1] ** -0.5)
+    _refuse_overflow(space, q, k, scale)
+    # The error is relative: in this unit, squares neither overflow nor vanish.
+    exponent = np.frexp(max(np.abs(v).max(), np.abs(out).max()))[1]
+    v, out = np.ldexp(v, -exponent), np.ldexp(out, -exponent)
+    tokens = _tokens(space, mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
     rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
-    space = NumpyArrays()
     some = tokens | ~tokens.any(axis=-1, keepdims=True)
-    exact = space.attend(
-        space.take_rows(q, rows), k, v, float(scale or q.shape[-1] ** -0.5), some
-    )
+    exact = space.attend(space.take_rows(q, rows), k, v, scale, some)
     wrong = space.take_rows(out, rows) - exact
     wrong, total = ((np.square(x).sum(-1) * drawn).sum(-1) for x in (wrong, exact))
     return np.sqrt(wrong / np.where(total > 0, total, 1.0))
@@ -328,8 +325,7 @@ def _sample(tokens, size, rng):
 
 def _read(space, **arrays):
     """Return queries, keys and values, checked against each other, in one dtype."""
-    read = {name: space.read(x, name) for name, x in arrays.items()}
-    q, k, v = read.values()
+    q, k, v = (space.read(x, name) for name, x in arrays.items())
     if q.ndim < 2:
         raise ValueError(f"q has shape {tuple(q.shape)}, but (..., n, d) is expected.")
     if q.shape != k.shape or q.shape[:-1] != v.shape[:-1]:
@@ -339,6 +335,19 @@ def _read(space, **arrays):
         )
     dtype = (q[..., :1, :1] + k[..., :1, :1] + v[..., :1, :1]).dtype
     return [space.cast(x, dtype) for x in (q, k, v)]
+
+
+def _refuse_overflow(space, q, k, scale):
+    """Raise ValueError where scores, the products of queries and keys, may overflow."""
+    if space.traced:
+        return
+    q_most, k_most = (max(float(x.max()), -float(x.min())) for x in (q, k))
+    most = float(space.xp.finfo(q.dtype).max)
+    if q_most * k_most * max(scale, 1.0) * q.shape[-1] > most:
+        raise ValueError(
+            f"Entries of q and of k are as large as {q_most:.3g} and {k_most:.3g}, so that "
+            f"products of them may overflow in {q.dtype}: scale them down."
+        )
 
 
 def _tokens(space, mask, q):

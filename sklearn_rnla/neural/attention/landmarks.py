@@ -1,7 +1,5 @@
 """Landmarks of attention: averages of tokens that follow, or resemble, each other."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

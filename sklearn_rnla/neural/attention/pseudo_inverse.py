@@ -1,7 +1,5 @@
 """Pseudo-inverses of row-stochastic matrices by products alone."""
 
-from __future__ import annotations
-
 import numpy as np
 
 # As many steps resolve singular values down to rounding; more only amplify it.

@@ -4,17 +4,17 @@ Attention is written once, over operators, methods and functions of the same nam
 libraries, and over those of `NumpyArrays` and `Tensors`.
 """
 
-from __future__ import annotations
-
 import sys
 from contextlib import nullcontext
 from itertools import product
 
 import numpy as np
+import scipy.special
+from scipy.ndimage import correlate1d
 
 from ...operators.lanes import kernel_jobs, run_lanes, split
 from ...operators.tiles import TILE_BYTES
-from ..arrays import all_finite, is_tensor, to_numpy
+from ..arrays import all_finite, is_tensor, like, to_numpy
 
 # Fewest queries of a tile: below that, products run at the speed of memory.
 _LEAST_QUERIES = 32
@@ -23,21 +23,30 @@ _LEAST_QUERIES = 32
 _EXCLUDED = -1e30
 
 
-class NumpyArrays:
+class _Arrays:
+    """What is written once, over functions of either library."""
+
+    def take_rows(self, x, indices):
+        """Return rows of matrices: x is (..., n, d), and indices (..., r)."""
+        return self.take_along(x, indices[..., None], -2)
+
+    def at(self, x, indices):
+        """Return entries of each row of x, at indices that broadcast to its rows."""
+        lead = np.broadcast_shapes(x.shape[:-1], indices.shape[:-1])
+        same = (self.xp.broadcast_to(y, (*lead, y.shape[-1])) for y in (x, indices))
+        return self.take_along(*same, -1)
+
+
+class NumpyArrays(_Arrays):
     """Arrays of numpy: attention by tiles, in the threads of the engine."""
 
     xp = np
     # Whether the values of arrays are out of sight.
     traced = False
 
-    def read(self, x, name):
-        """Return `x` in float32 or float64, checked."""
-        return to_numpy(x, name)
-
-    def give(self, out, x):
-        """Return `out` in the floats that `x` had."""
-        dtype = np.asarray(x).dtype
-        return out.astype(dtype, copy=False) if dtype.kind == "f" else out
+    read = staticmethod(to_numpy)
+    give = staticmethod(like)
+    take_along = staticmethod(np.take_along_axis)
 
     def constant(self, a, like):
         """Return an array of booleans or integers for use with `like`."""
@@ -51,22 +60,16 @@ class NumpyArrays:
         """Return indices that take what is true to the front, and else keep the order."""
         return np.argsort(~tokens, axis=-1, kind="stable")
 
-    def at(self, x, indices):
-        """Return entries of each row of x, at indices that broadcast to its rows."""
-        return np.take_along_axis(*_of_same_rows(np, x, indices), -1)
-
     def cast(self, x, dtype):
         """Return `x` in floats of a dtype."""
         return x.astype(dtype, copy=False)
 
     def convolve(self, v, weights):
         """Return each head's values, (..., h, n, d), convolved along n by (h, width)."""
-        width, n = weights.shape[-1], v.shape[-2]
-        margin = [(0, 0)] * (v.ndim - 2) + [(width // 2, width // 2), (0, 0)]
-        padded = np.pad(v, margin)
-        out = np.zeros_like(v)
-        for i, weight in enumerate(weights.T[:, :, np.newaxis, np.newaxis]):
-            out += weight * padded[..., i : i + n, :]
+        out = np.empty_like(v)
+        for head, weight in enumerate(weights):
+            own = (..., head, slice(None), slice(None))
+            correlate1d(v[own], weight, axis=-2, output=out[own], mode="constant")
         return out
 
     def each(self, function, x, *others):
@@ -92,18 +95,13 @@ class NumpyArrays:
         """Return a context in which nothing is computed in less precision."""
         return nullcontext()
 
-    def take_rows(self, x, indices):
-        """Return rows of matrices: x is (..., n, d), and indices (..., r)."""
-        return np.take_along_axis(x, indices[..., np.newaxis], -2)
-
     def pinv(self, A, cutoff):
         """Return pseudo-inverses; smaller singular values count as zero."""
         return np.linalg.pinv(A, rcond=cutoff)
 
     def softmax(self, S):
         """Return ``exp(S)``, its rows scaled to sum to one."""
-        E = np.exp(S - S.max(-1, keepdims=True))
-        return E / E.sum(-1, keepdims=True)
+        return scipy.special.softmax(S, axis=-1)
 
     def attend(self, q, k, v, scale, keys=None):
         """Return ``softmax(scale q k^T) v``.
@@ -146,7 +144,7 @@ class NumpyArrays:
         return out
 
 
-class Tensors:
+class Tensors(_Arrays):
     """Tensors of torch: differentiable, on their device, by its fused attention.
 
     While they are traced (`torch.compile`, `torch.export`, `torch.jit.trace`) or mapped
@@ -155,6 +153,7 @@ class Tensors:
 
     def __init__(self):
         self.xp = torch = sys.modules["torch"]
+        self.take_along = torch.take_along_dim
         self.traced = torch.compiler.is_compiling() or (
             torch.jit.is_tracing()
             or torch._C._functorch.peek_interpreter_stack() is not None
@@ -186,10 +185,6 @@ class Tensors:
     def true_first(self, tokens):
         """Return indices that take what is true to the front, and else keep the order."""
         return (~tokens).to(self.xp.uint8).argsort(dim=-1, stable=True)
-
-    def at(self, x, indices):
-        """Return entries of each row of x, at indices that broadcast to its rows."""
-        return self.xp.take_along_dim(*_of_same_rows(self.xp, x, indices), -1)
 
     def cast(self, x, dtype):
         """Return `x` in floats of a dtype."""
@@ -230,10 +225,6 @@ class Tensors:
         """Return a context in which nothing is computed in less precision."""
         return self.xp.autocast(like.device.type, enabled=False)
 
-    def take_rows(self, x, indices):
-        """Return rows of matrices: x is (..., n, d), and indices (..., r)."""
-        return self.xp.take_along_dim(x, indices[..., None], -2)
-
     def pinv(self, A, cutoff):
         """Return pseudo-inverses; smaller singular values count as zero."""
         return self.xp.linalg.pinv(A, atol=0.0, rtol=cutoff)
@@ -257,14 +248,8 @@ class Tensors:
         return out.reshape(*lead, *out.shape[-2:])
 
 
-def _of_same_rows(xp, x, indices):
-    """Return two arrays with all dimensions but the last one of the same size."""
-    lead = np.broadcast_shapes(x.shape[:-1], indices.shape[:-1])
-    return [xp.broadcast_to(y, (*lead, y.shape[-1])) for y in (x, indices)]
-
-
 def namespace_of(**arrays):
-    """Return what computes with all of `arrays`, by name.
+    """Return what computes with all of `arrays`, by name, that are not None.
 
     Raises
     ------
@@ -274,7 +259,7 @@ def namespace_of(**arrays):
     tensors = [name for name, x in arrays.items() if is_tensor(x)]
     if not tensors:
         return NumpyArrays()
-    others = [name for name in arrays if name not in tensors]
+    others = [n for n, x in arrays.items() if not (x is None or is_tensor(x))]
     if others:
         raise TypeError(
             f"{', '.join(tensors)} are torch tensors, but {', '.join(others)} are not."

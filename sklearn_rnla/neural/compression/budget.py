@@ -1,7 +1,5 @@
 """One budget of parameters, spread over the layers of a network."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from heapq import heappop, heappush
 from itertools import count
@@ -10,13 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._sklearn import Interval, RealNotInt, validate_params
-from .layer import RIDGE, Layer, as_given, make_layer
-
-BUDGET = [
-    Interval(RealNotInt, 0, 1, closed="right"),
-    Interval(Integral, 1, None, closed="left"),
-]
+from ..._sklearn import validated
+from .layer import NUMBER_OR_SHARE, RIDGE, Layer, as_given, make_layer
 
 
 class CompressedLayers(NamedTuple):
@@ -56,16 +49,13 @@ class CompressedLayers(NamedTuple):
     n_parameters_before: int
 
 
-@validate_params(
-    {
-        "weights": [dict],
-        "budget": BUDGET,
-        "activations": [dict, None],
-        "biases": [dict, None],
-        "relative": ["boolean"],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    weights=[dict],
+    budget=NUMBER_OR_SHARE,
+    activations=[dict, None],
+    biases=[dict, None],
+    relative=["boolean"],
+    ridge=RIDGE,
 )
 def compress_layers(
     weights, budget, *, activations=None, biases=None, relative=True, ridge=None
@@ -146,11 +136,9 @@ def compress_layers(
             found = layers[name].factors(spectra[name][0][:, :rank])
             bias = (biases or {}).get(name)
             factors[name] = as_given(found, weights[name], bias)
-    table = table_of(
-        {name: layer.W.shape for name, layer in layers.items()},
-        factors,
-        {name for name, layer in layers.items() if layer.second is not None},
-    )
+    shapes = {name: layer.W.shape for name, layer in layers.items()}
+    seen = {name for name, layer in layers.items() if layer.second is not None}
+    table = table_of(shapes, factors, seen)
     return CompressedLayers(
         factors, table, sum(table["n_parameters"]), sum(table["n_parameters_before"])
     )
@@ -268,15 +256,11 @@ def allot(options, limit) -> dict:
             f"budget={limit} must be at least {least}, "
             "the number of entries of rank 1 in every layer."
         )
-    starts = [dict.fromkeys(options, 0), _alike(options, limit)]
-    chosen, refused = _spend(options, starts[0], limit - least)
-    if refused is not None:
-        # What came before it may be worth less.
-        starts.append(starts[0] | dict([refused]))
-    found = [chosen]
-    for start in starts[1:]:
-        left = limit - _total(options, start, "costs")
-        found.append(_spend(options, start, left)[0])
+    first = dict.fromkeys(options, 0)
+    chosen, refused = _spend(options, first, limit)
+    # What came before a step that was refused may be worth less.
+    starts = [_alike(options, limit), first | refused]
+    found = [chosen, *(_spend(options, start, limit)[0] for start in starts)]
     chosen = min(found, key=lambda c: _total(options, c, "errors"))
     return {
         name: None if i == len(options[name].costs) - 1 else i + 1
@@ -305,7 +289,7 @@ def _total(options, chosen, field):
     return sum(getattr(options[name], field)[i] for name, i in chosen.items())
 
 
-def _spend(options, chosen, left):
+def _spend(options, chosen, limit):
     """Take the best steps for each entry while they fit.
 
     Parameters
@@ -313,16 +297,17 @@ def _spend(options, chosen, left):
     options : dict of str to Options
     chosen : dict of str to int
         Where to start.
-    left : int
-        What all steps may cost.
+    limit : int
+        Most costs together.
 
     Returns
     -------
     chosen : dict of str to int
-    refused : tuple of str and int, or None
-        The first step that was too long, and would have fitted at the start.
+    refused : dict of str to int
+        The first step that was too long, and would have fitted at the start; or empty.
     """
-    chosen, refused, at_first = dict(chosen), None, left
+    chosen, refused = dict(chosen), {}
+    left = at_first = limit - _total(options, chosen, "costs")
     # Ties go to the one offered first.
     steps, turn = [], count()
 
@@ -342,8 +327,8 @@ def _spend(options, chosen, left):
             left -= cost
             offer(name, path[1:])
             continue
-        if refused is None and found.costs[path[0]] - found.costs[0] <= at_first:
-            refused = name, path[0]
+        if not refused and found.costs[path[0]] - found.costs[0] <= at_first:
+            refused = {name: path[0]}
         # Shorter steps may do.
         offer(name, found.hull(now, found.costs[now] + left))
     return chosen, refused

@@ -1,11 +1,9 @@
 """Inputs of a layer, known by their mean and second moments."""
 
-from __future__ import annotations
-
 import numpy as np
-import scipy.sparse as sp
 
 from ...operators import Moments
+from ...operators.passes import dense_rows
 from ...operators.scaling import scale_of
 from ..arrays import to_numpy
 
@@ -53,21 +51,17 @@ class InputMoments:
     def add(self, rows):
         """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
         for start in range(0, rows.shape[0], _BLOCK):
-            block = rows[start : start + _BLOCK]
-            block = block.toarray() if sp.issparse(block) else block
-            if block.any():
-                self._grow(scale_of(block))
+            block = dense_rows(rows[start : start + _BLOCK])
+            scale = scale_of(block) if block.any() else 0.0
+            if scale > self.scale:
+                self._moments = self._moments.scaled(self.scale / scale)
+                self.scale = scale
             mean = block.mean(axis=0, dtype=np.float64)
             block = (block - mean) / self.scale
             self._moments += Moments.at_mean(
                 float(len(block)), mean / self.scale, block.T @ block
             )
         return self
-
-    def _grow(self, scale):
-        if scale > self.scale:
-            self._moments = self._moments.scaled(self.scale / scale)
-            self.scale = scale
 
     def second(self, center) -> np.ndarray:
         """Return the covariance, or the second moments about zero, over ``scale**2``.
@@ -100,7 +94,7 @@ def moments_of(activations, name, width) -> InputMoments:
     Parameters
     ----------
     activations : array-like or tensor of shape (..., width), or InputMoments
-        Leading dimensions are all samples.
+        Leading dimensions are all samples. Moments are those of rows of this width.
     name : str
         What errors call them.
     width : int
@@ -111,22 +105,18 @@ def moments_of(activations, name, width) -> InputMoments:
     ValueError, TypeError
         Those of `to_numpy`, and when they have another width.
     """
-    found = activations
-    if not isinstance(found, InputMoments):
-        found = to_numpy(activations, name)
-        if found.ndim < 2:
-            raise ValueError(
-                f"{name} has shape {found.shape}, but (n_samples, {width}) is expected."
-            )
-    own = found.width if isinstance(found, InputMoments) else found.shape[-1]
-    if own != width:
-        raise ValueError(f"{name} has width {own}, but the weights take {width}.")
-    if isinstance(found, InputMoments):
-        return found
-    return InputMoments(width).add(found.reshape(-1, width))
+    if isinstance(activations, InputMoments):
+        return activations
+    rows = to_numpy(activations, name)
+    if rows.ndim < 2 or rows.shape[-1] != width:
+        raise ValueError(
+            f"{name} has shape {rows.shape}, but (n_samples, {width}) is expected, as the "
+            f"weights take {width}."
+        )
+    return InputMoments(width).add(rows.reshape(-1, width))
 
 
-def root_of(second) -> np.ndarray:
+def psd_root(second) -> np.ndarray:
     """Return L with ``L L^T`` the positive semidefinite matrix `second`."""
     try:
         return np.linalg.cholesky(second)

@@ -1,7 +1,5 @@
 """A layer's matrix as a product of two, by singular vectors of its outputs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
@@ -10,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._random import draw_seed
-from ..._sklearn import Interval, validate_params
+from ..._sklearn import Interval, RealNotInt, validated
+from ..._validation import check_rank
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
-from .inputs import moments_of, root_of
+from .inputs import moments_of, psd_root
 
 # The default ridge, in units of ``n_in / n_samples``. On layers and activations of a
 # transformer, 32 to 1024 samples, held-out errors are within 3 % of those of the best.
@@ -32,6 +31,20 @@ _TOL = 5e-3
 _CANCELLED = 1e-6
 
 RIDGE = [Interval(Real, 0, None, closed="left"), None]
+
+# How much to keep: a number, or a fraction of what there is.
+NUMBER_OR_SHARE = [
+    Interval(Integral, 1, None, closed="left"),
+    Interval(RealNotInt, 0, 1, closed="right"),
+]
+
+# What tells the rank of one layer.
+CRITERIA = {
+    "rank": [Interval(Integral, 1, None, closed="left"), None],
+    "energy": [Interval(Real, 0, 1, closed="right"), None],
+    "error": [Interval(Real, 0, 1, closed="left"), None],
+    "compression": [Interval(Real, 1, None, closed="left"), None],
+}
 
 
 class LowRankFactors(NamedTuple):
@@ -118,17 +131,12 @@ class Layer:
     input_scale: float = 1.0
     ridge: float = 0.0
 
-    @property
-    def break_even(self) -> float:
-        """Rank at which factors have as many entries as W."""
-        return self.W.size / sum(self.W.shape)
-
     @cached_property
     def outputs(self) -> np.ndarray:
         """A matrix whose rank-k approximation is that of the outputs, but for scales."""
         if self.second is None:
             return self.W
-        return self.W @ root_of(self.second + self.ridge * np.eye(len(self.second)))
+        return self.W @ psd_root(self.second + self.ridge * np.eye(len(self.second)))
 
     @property
     def exponent(self) -> float:
@@ -149,6 +157,12 @@ class Layer:
             mean = W @ self.mean - left @ (right @ self.mean)
             bias = bias + mean * self.scale
         weights = _squares_lost(W, left, right)
+        output_error = None
+        if self.second is not None:
+            outputs = _squares_lost(self.outputs, left, left.T @ self.outputs)
+            # Without the ridge.
+            outputs = np.maximum(outputs - self.ridge * weights, 0.0)
+            output_error = _ratio(*np.sqrt(outputs))
         n_parameters = rank * sum(W.shape)
         return LowRankFactors(
             left,
@@ -157,18 +171,11 @@ class Layer:
             rank,
             n_parameters,
             W.size,
-            self.break_even,
+            W.size / sum(W.shape),
             n_parameters < W.size,
             _ratio(*np.sqrt(weights)),
-            self._output_error(left, weights),
+            output_error,
         )
-
-    def _output_error(self, left, weights) -> float | None:
-        """Return the norm of the outputs that are lost, relative, without the ridge."""
-        if self.second is None:
-            return None
-        outputs = _squares_lost(self.outputs, left, left.T @ self.outputs)
-        return _ratio(*np.sqrt(np.maximum(outputs - self.ridge * weights, 0.0)))
 
 
 def _squares_lost(Y, left, right):
@@ -187,6 +194,21 @@ def _ratio(error, norm):
     return float(error / norm) if norm > 0 else 0.0
 
 
+def check_bias(bias, name, length):
+    """Return a bias as an ndarray; None where there is none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Those of `to_numpy`, and when it has another length.
+    """
+    if bias is not None:
+        bias = to_numpy(bias, name, ndim=1)
+        if len(bias) != length:
+            raise ValueError(f"{name} has length {len(bias)}, but {length} is expected.")
+    return bias
+
+
 def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     """Return a layer of checked arrays.
 
@@ -199,12 +221,7 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     n_out, n_in = W.shape
     scale = scale_of(W)
     W = W / scale
-    if bias is not None:
-        bias = to_numpy(bias, f"bias of {name}", ndim=1).astype(np.float64)
-        if len(bias) != n_out:
-            raise ValueError(
-                f"bias of {name} has length {len(bias)}, but there are {n_out} outputs."
-            )
+    bias = check_bias(bias, f"bias of {name}", n_out)
     if activations is None:
         return Layer(W, scale, bias)
     moments = moments_of(activations, f"activations of {name}", n_in)
@@ -223,16 +240,7 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
     )
 
 
-@validate_params(
-    {
-        "rank": [Integral, None],
-        "energy": [Real, None],
-        "error": [Real, None],
-        "compression": [Real, None],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
-)
+@validated(**CRITERIA, ridge=RIDGE)
 def low_rank_factorize(
     W,
     rank=None,
@@ -322,18 +330,30 @@ def low_rank_factorize(
     >>> np.allclose(found.left @ found.right, W)
     True
     """
-    criteria = {"rank": rank, "energy": energy, "error": error, "compression": compression}
-    given = {name: value for name, value in criteria.items() if value is not None}
+    criterion, value = only_one(
+        rank=rank, energy=energy, error=error, compression=compression
+    )
     layer = make_layer(W, activations, bias, ridge)
     seed = draw_seed(random_state)
-    rank = rank_for(given, layer.W.shape)
-    if rank is None:
+    if criterion in ("energy", "error"):
         U, s = layer.spectrum()
-        rank = rank_of_energy(s, energy if error is None else 1 - error**2)
-        left = U[:, :rank]
+        energy = value if criterion == "energy" else 1 - value**2
+        left = U[:, : rank_of_energy(s, energy)]
     else:
+        rank = _rank_of(criterion, value, layer.W.shape)
         left = _leading(layer.outputs, rank, to_numpy(W, "W").dtype, seed)
     return as_given(layer.factors(left), W, bias)
+
+
+def only_one(**criteria):
+    """Return the name and the value of the only criterion that is not None."""
+    given = {name: value for name, value in criteria.items() if value is not None}
+    if len(given) != 1:
+        found = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+        raise ValueError(
+            f"Exactly one of {', '.join(criteria)} is needed, but got {found}."
+        )
+    return given.popitem()
 
 
 def as_given(factors, W, bias=None) -> LowRankFactors:
@@ -344,47 +364,18 @@ def as_given(factors, W, bias=None) -> LowRankFactors:
     return factors._replace(left=left, right=right, bias=bias)
 
 
-def rank_for(given, shape):
-    """Return the rank that a checked criterion means; None if it needs the spectrum.
-
-    Parameters
-    ----------
-    given : dict of str to number
-        The criteria that are not None.
-    shape : tuple of int
-
-    Raises
-    ------
-    ValueError
-        When they are not one, or it is out of range.
-    """
-    if len(given) != 1:
-        found = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
-        raise ValueError(
-            f"Exactly one of rank, energy, error, compression is needed, but got {found}."
-        )
-    ((name, value),) = given.items()
-    if name == "rank":
-        if not 1 <= value <= min(shape):
-            raise ValueError(
-                f"rank={value} must be at least 1 and at most "
-                f"min(n_out={shape[0]}, n_in={shape[1]})."
-            )
+def _rank_of(criterion, value, shape) -> int:
+    """Return the rank that `rank` or `compression` means, checked."""
+    if criterion == "rank":
+        check_rank("rank", value, shape)
         return int(value)
-    if name == "energy" and not 0 < value <= 1:
-        raise ValueError(f"energy={value} must be above 0 and at most 1.")
-    if name == "error" and not 0 <= value < 1:
-        raise ValueError(f"error={value} must be at least 0 and below 1.")
-    if name == "compression":
-        rank = rank_of_compression(value, shape) if value >= 1 else 0
-        if rank < 1:
-            raise ValueError(
-                f"compression={value} must be at least 1 and at most "
-                f"{shape[0] * shape[1] / sum(shape):.4g}, which rank 1 of a "
-                f"{shape[0]} x {shape[1]} matrix gives."
-            )
-        return rank
-    return None
+    rank = rank_of_compression(value, shape)
+    if not rank:
+        raise ValueError(
+            f"compression={value} must be at most {shape[0] * shape[1] / sum(shape):.4g}, "
+            f"which rank 1 of a {shape[0]} x {shape[1]} matrix gives."
+        )
+    return rank
 
 
 def rank_of_compression(value, shape) -> int:

@@ -1,7 +1,6 @@
 """Smaller networks from those of scikit-learn, without training."""
 
-from __future__ import annotations
-
+from bisect import bisect_left
 from copy import deepcopy
 
 import numpy as np
@@ -10,10 +9,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted
 
-from ..._sklearn import StrOptions, validate_data, validate_params
-from .budget import BUDGET, compress_layers, limit_of
+from ..._refusals import refuse_containers
+from ..._sklearn import StrOptions, validate_data, validated
+from .budget import compress_layers, limit_of
 from .inputs import InputMoments
-from .layer import RIDGE
+from .layer import NUMBER_OR_SHARE, RIDGE
 from .neurons import CRITERION, Hidden
 
 _ACTIVATIONS = {
@@ -85,12 +85,13 @@ class _Factored:
         return output
 
 
-_DOC = """
+class FactoredMLPClassifier(_Factored, MLPClassifier):
+    """An `MLPClassifier` in which some weight matrices are products of two smaller ones.
 
     Returned by `compress_mlp`. Parameters, attributes and methods are those of
-    `sklearn.neural_network.{base}`, with two exceptions: ``factors_`` takes the place of
-    ``coefs_``, and there is no `partial_fit`. Cloning or calling `fit` gives an ordinary
-    `{base}` again.
+    `sklearn.neural_network.MLPClassifier`, with two exceptions: ``factors_`` takes the
+    place of ``coefs_``, and there is no `partial_fit`. Cloning or calling `fit` gives an
+    ordinary `MLPClassifier` again.
 
     Attributes
     ----------
@@ -107,39 +108,43 @@ _DOC = """
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.neural_network import {base}
+    >>> from sklearn.neural_network import MLPClassifier
     >>> from sklearn_rnla import compress_mlp
     >>> X = np.random.default_rng(0).standard_normal((200, 10))
-    >>> y = (X[:, 0] > 0).astype({dtype})
-    >>> network = {base}(hidden_layer_sizes=50, max_iter=20, random_state=0, tol=10.0)
-    >>> small = compress_mlp(network.fit(X, y), 0.5, X)
+    >>> network = MLPClassifier(50, max_iter=20, random_state=0, tol=10.0)
+    >>> small = compress_mlp(network.fit(X, X[:, 0] > 0), 0.5, X)
     >>> [len(matrices) for matrices in small.factors_]
     [2, 1]
     """
 
 
-class FactoredMLPClassifier(_Factored, MLPClassifier):
-    """An `MLPClassifier` in which some weight matrices are products of two smaller ones."""
-
-    __doc__ = (__doc__ or "") + _DOC.format(base="MLPClassifier", dtype="int")
-
-
 class FactoredMLPRegressor(_Factored, MLPRegressor):
-    """An `MLPRegressor` in which some weight matrices are products of two smaller ones."""
+    """An `MLPRegressor` in which some weight matrices are products of two smaller ones.
 
-    __doc__ = (__doc__ or "") + _DOC.format(base="MLPRegressor", dtype="float")
+    Returned by `compress_mlp`. It differs from `sklearn.neural_network.MLPRegressor` as
+    `FactoredMLPClassifier` does from `sklearn.neural_network.MLPClassifier`.
+
+    Attributes
+    ----------
+    factors_ : list of tuple of ndarray
+        For each layer its matrix, or the two matrices that are applied one after the
+        other.
+    compression_ : dict of str to list
+        What became of each layer, as columns of a table.
+
+    See Also
+    --------
+    compress_mlp : Makes it from a trained network.
+    """
 
 
-@validate_params(
-    {
-        "network": [MLPClassifier, MLPRegressor],
-        "budget": BUDGET,
-        "X": ["array-like", "sparse matrix", None],
-        "method": [StrOptions({"low_rank", "neurons"})],
-        "ridge": RIDGE,
-        "criterion": CRITERION,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    network=[MLPClassifier, MLPRegressor],
+    budget=NUMBER_OR_SHARE,
+    X=["array-like", "sparse matrix", None],
+    method=[StrOptions({"low_rank", "neurons"})],
+    ridge=RIDGE,
+    criterion=CRITERION,
 )
 def compress_mlp(
     network, budget, X=None, *, method="low_rank", ridge=None, criterion="outputs"
@@ -207,6 +212,7 @@ def compress_mlp(
             "network is factored already: compress the network that it was made from."
         )
     if X is not None:
+        refuse_containers(X)
         options = {"accept_sparse": ["csr"], "dtype": [np.float64, np.float32]}
         # Names of columns must be those of the training data, in their order.
         X = validate_data(network, X, reset=False, **options)
@@ -255,19 +261,15 @@ def _thinned(network, budget, X, criterion, ridge):
     if len(coefs) < 2:
         raise ValueError("method='neurons' needs a hidden layer, but network has none.")
     layers = [
-        Hidden(
-            moments,
-            W.T.astype(np.float64),
-            center=True,
-            criterion=criterion,
-            ridge=ridge,
-        )
+        Hidden(moments, W.T.astype(np.float64), True, criterion, ridge)
         for moments, W in zip(_moments(network, X)[1:], coefs[1:], strict=True)
     ]
     pivots = [layer.best(len(layer.B)) for layer in layers]
     errors = [layer.errors(chosen) for layer, chosen in zip(layers, pivots, strict=True)]
     sizes = _sizes(errors, coefs, limit_of(budget, [W.size for W in coefs]))
-    new = _copied(network, _plain(network))
+    # Of a factored class, which fit made ordinary, the last base is the plain one.
+    kind = type(network)
+    new = _copied(network, kind.__bases__[-1] if issubclass(kind, _Factored) else kind)
     new.set_params(hidden_layer_sizes=tuple(sizes))
     new.coefs_, new.intercepts_ = [], []
     Z, shift, lost = None, None, []
@@ -290,14 +292,6 @@ def _thinned(network, budget, X, criterion, ridge):
         "output_error": lost,
     }
     return new
-
-
-def _plain(network):
-    """Return the class of a network, without factors."""
-    kind = type(network)
-    if issubclass(kind, _Factored):
-        kind = MLPClassifier if issubclass(kind, MLPClassifier) else MLPRegressor
-    return kind
 
 
 def _copied(network, kind):
@@ -343,15 +337,9 @@ def _sizes(errors, coefs, limit):
             "hidden layer."
         )
     tols = np.unique(np.concatenate([[0.0], *errors]))
-    low, high = 0, len(tols) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if entries(within(tols[middle])) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    sizes = within(tols[low])
-    return _filled(sizes, errors, lambda found: entries(found) <= limit)
+    # The largest leaves one neuron in each layer, which fits.
+    least = bisect_left(tols, True, key=lambda tol: entries(within(tol)) <= limit)
+    return _filled(within(tols[least]), errors, lambda sizes: entries(sizes) <= limit)
 
 
 def _filled(sizes, errors, fits):

@@ -1,24 +1,18 @@
 """Neurons that stand for all others of a hidden layer."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
-from ..._sklearn import Interval, RealNotInt, StrOptions, validate_params
+from ..._sklearn import StrOptions, validated
 from ...linalg.dense.pivoting import pivot_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
 from ..arrays import like, to_numpy
 from .inputs import moments_of
-from .layer import RIDGE
+from .layer import NUMBER_OR_SHARE, RIDGE, check_bias
 
-N_NEURONS = [
-    Interval(Integral, 1, None, closed="left"),
-    Interval(RealNotInt, 0, 1, closed="right"),
-]
 # The default ridge, in units of ``n_neurons / n_samples``. A compromise: a transformer
 # wants five times as much, a small network on many samples none.
 _RIDGE = 0.1
@@ -84,7 +78,7 @@ class Hidden:
         As of `select_neurons`.
     """
 
-    def __init__(self, moments, W_out, *, center, criterion, ridge):
+    def __init__(self, moments, W_out, center, criterion, ridge):
         # Choices and relative errors depend on no scale, but squares may overflow.
         self.W_out = W_out / scale_of(W_out)
         self.mean = moments.mean if center else None
@@ -95,10 +89,9 @@ class Hidden:
         values = np.maximum(values, 0.0) + ridge * np.trace(self.second) / h
         # ``B^T B`` is the matrix of second moments, and the ridge.
         self.B = np.sqrt(values)[:, np.newaxis] * vectors.T
-        self.target = self.B @ self.B.T
-        if criterion == "outputs":
-            outputs = self.B @ self.W_out.T
-            self.target = outputs @ outputs.T
+        self.outputs = self.B @ self.W_out.T
+        kept = self.outputs if criterion == "outputs" else self.B
+        self.target = kept @ kept.T
 
     def best(self, k) -> np.ndarray:
         """Return k neurons or fewer, the best first.
@@ -127,10 +120,9 @@ class Hidden:
 
     def errors(self, indices) -> np.ndarray:
         """Return the relative errors of the outputs with the first 0, 1, ... of some."""
-        outputs = self.B @ self.W_out.T
         Q = np.linalg.qr(self.B[:, indices])[0]
-        gained = np.cumsum([0.0, *np.square(Q.T @ outputs).sum(axis=1)])
-        total = np.square(outputs).sum()
+        gained = np.cumsum([0.0, *np.square(Q.T @ self.outputs).sum(axis=1)])
+        total = np.square(self.outputs).sum()
         left = np.maximum(total - gained, 0.0)
         return np.sqrt(left / total) if total > 0 else np.zeros_like(left)
 
@@ -139,10 +131,7 @@ class Hidden:
         return self.mean - self.mean[kept] @ Z
 
 
-@validate_params(
-    {"n": N_NEURONS, "criterion": CRITERION, "ridge": RIDGE},
-    prefer_skip_nested_validation=True,
-)
+@validated(n=NUMBER_OR_SHARE, criterion=CRITERION, ridge=RIDGE)
 def select_neurons(
     W_in,
     W_out,
@@ -230,30 +219,32 @@ def select_neurons(
     """
     inward = to_numpy(W_in, "W_in")
     outward = to_numpy(W_out, "W_out")
-    h = inward.shape[0] if inward.ndim else 0
-    _check_shapes(inward, outward)
-    biases = {"bias_in": (bias_in, h), "bias_out": (bias_out, len(outward))}
-    for name, (bias, length) in biases.items():
-        if bias is not None and len(to_numpy(bias, name, ndim=1)) != length:
-            raise ValueError(f"{name} has length {len(bias)}, but {length} is expected.")
+    for name, W in {"W_in": inward, "W_out": outward}.items():
+        if W.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {W.shape}, but at least 2 dimensions are expected."
+            )
+    h = len(inward)
+    if outward.shape[1] != h:
+        raise ValueError(f"W_out reads {outward.shape[1]} neurons, but W_in makes {h}.")
+    old_in = check_bias(bias_in, "bias_in", h)
+    old_out = check_bias(bias_out, "bias_out", len(outward))
     k = count_of(n, h)
     moments = moments_of(activations, "activations", h)
     # A row for each output and place in a filter.
     stacked = np.moveaxis(outward, 1, -1).reshape(-1, h).astype(np.float64)
-    hidden = Hidden(
-        moments, stacked, center=bias_out is not None, criterion=criterion, ridge=ridge
-    )
+    hidden = Hidden(moments, stacked, bias_out is not None, criterion, ridge)
     kept = np.sort(hidden.best(k))
     Z = hidden.interpolation(kept)
     new_out = np.moveaxis(np.moveaxis(outward.astype(np.float64), 1, -1) @ Z.T, -1, 1)
     new_bias = None
     if bias_out is not None:
         lost = outward.reshape(len(outward), h, -1).sum(axis=2) @ hidden.shift(kept, Z)
-        new_bias = like(to_numpy(bias_out, "bias_out") + lost, bias_out)
+        new_bias = like(old_out + lost, bias_out)
     return NeuronSubset(
         kept,
         like(inward[kept], W_in),
-        None if bias_in is None else like(to_numpy(bias_in, "bias_in")[kept], bias_in),
+        None if bias_in is None else like(old_in[kept], bias_in),
         like(new_out, W_out),
         new_bias,
         hidden.lost(kept),
@@ -273,15 +264,3 @@ def count_of(n, n_neurons) -> int:
             raise ValueError(f"n={n} must be at most n_neurons={n_neurons}.")
         return int(n)
     return max(1, round(n * n_neurons))
-
-
-def _check_shapes(W_in, W_out):
-    for name, W in {"W_in": W_in, "W_out": W_out}.items():
-        if W.ndim < 2:
-            raise ValueError(
-                f"{name} has shape {W.shape}, but at least 2 dimensions are expected."
-            )
-    if W_out.shape[1] != len(W_in):
-        raise ValueError(
-            f"W_out reads {W_out.shape[1]} neurons, but W_in makes {len(W_in)}."
-        )

@@ -1,7 +1,5 @@
 """Joint second moments of several layers: all that spectra and CKA are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,30 +9,28 @@ import scipy.sparse as sp
 
 from ...operators import Moments
 from ...operators.moments import shift_rows
-from ...operators.passes import check_finite, dense_rows
+from ...operators.passes import check_finite, dense_rows, row_squared_norms
 from ...operators.rows import add_states
 
 # Rounding of a mean, in units of eps.
 _ROUNDING = 10
 
 
-def fold_joint(state, parts, shift, units):
+def fold_joint(state, parts, shift):
     """Fold moments of the same samples in several layers, about `shift`.
 
     State, of samples Z of all layers side by side, and of N with the squared norms of the
-    samples in each layer, in units of its own: ``[moments of Z, N^T N, N^T Z]``, the
-    moments with the Gram matrix.
+    samples in each layer: ``[moments of Z, N^T N, N^T Z]``, the moments with the Gram
+    matrix.
 
     Parameters
     ----------
     state : list or None
     parts : list of ndarray or csr_array of shape (b, width of the layer)
+        In a unit in which fourth powers are in range, see `safe_exponent`.
     shift : ndarray of shape (n_features,) or None
         A point near the samples of all layers, side by side; None is the origin. Sparse
         parts want what `point_near` returns.
-    units : list of float
-        A typical squared norm of each layer, as of `typical_square`. In these no fourth
-        power overflows.
     """
     edges = np.cumsum([0, *(part.shape[1] for part in parts)])
     is_sparse = all(sp.issparse(part) for part in parts)
@@ -42,8 +38,8 @@ def fold_joint(state, parts, shift, units):
         Z = shift_rows(sp.csr_array(sp.hstack(parts, format="csr")), shift)
     else:
         Z = _side_by_side(parts, edges, shift)
-    norms = [_row_squares(Z[:, a:b]) for a, b in pairwise(edges)]
-    norms = np.stack(norms, axis=1).astype(np.float64) / units
+    norms = [row_squared_norms(Z[:, a:b]) for a, b in pairwise(edges)]
+    norms = np.stack(norms, axis=1)
     gram = Z.T @ Z
     gram = gram.toarray() if is_sparse else gram
     if state is None:
@@ -57,14 +53,6 @@ def fold_joint(state, parts, shift, units):
     return add_states(state, part)
 
 
-def typical_square(values, shift=None):
-    """Return the mean squared norm of rows about `shift`; 1 where that is no scale."""
-    values = shift_rows(values.astype(np.float64), shift)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = float(_row_squares(values).mean())
-    return mean if np.isfinite(mean) and mean > 0 else 1.0
-
-
 def _side_by_side(parts, edges, shift):
     Z = np.empty(
         (parts[0].shape[0], edges[-1]), np.result_type(*(part.dtype for part in parts))
@@ -73,12 +61,6 @@ def _side_by_side(parts, edges, shift):
         point = 0 if shift is None else shift[a:b]
         np.subtract(dense_rows(part), point, out=Z[:, a:b])
     return Z
-
-
-def _row_squares(values):
-    if sp.issparse(values):
-        return np.asarray(values.multiply(values).sum(axis=1)).ravel()
-    return np.einsum("ij,ij->i", values, values)
 
 
 @dataclass(frozen=True)
@@ -94,9 +76,7 @@ class JointMoments:
     gram : ndarray of shape (edges[-1], edges[-1])
         Of the centred samples, all layers side by side.
     products : ndarray of shape (n_layers, n_layers)
-        Sums over the samples of the squared norm in one layer times that in another, in
-        units of each layer.
-    units : ndarray of shape (n_layers,)
+        Sums over the samples of the squared norm in one layer times that in another.
     sketch_sizes : sequence of int or None
         Columns of the Gaussian sketch, of variance one over their number, that a layer was
         multiplied with. None is no sketch.
@@ -107,31 +87,28 @@ class JointMoments:
     mean: np.ndarray
     gram: np.ndarray
     products: np.ndarray
-    units: np.ndarray
     sketch_sizes: Sequence[int | None]
 
     @classmethod
-    def of_state(cls, state, units, widths, dtype, sketch_sizes=None):
+    def of_state(cls, state, widths, dtype, sketch_sizes=None):
         """Return the moments that `fold_joint` has summed, taken to the mean."""
         moments, NN, NZ = state
         n, gram, d = moments.total_weight, moments.squares, moments.offset
-        units = np.asarray(units)
         check_finite(moments.squared_norm, dtype)
         edges = np.cumsum([0, *widths])
         layers = np.arange(len(widths)).repeat(widths)
         # D[:, i] is the mean of layer i in its own columns.
         D = np.zeros((len(d), len(widths)))
         D[np.arange(len(d)), layers] = d
-        squares = np.einsum("ij,ij->j", D, D) / units
-        totals = np.add.reduceat(np.diagonal(gram), edges[:-1]) / units
-        D /= units
+        squares = np.einsum("ij,ij->j", D, D)
+        totals = np.add.reduceat(np.diagonal(gram), edges[:-1])
         # |z - d|^2 is |z|^2 - 2 z d + |d|^2; of the product of two of these, the sums.
         half = np.outer(totals, squares) - 2 * NZ @ D
         products = NN + half + half.T + 4 * D.T @ gram @ D
         products -= 3 * n * np.outer(squares, squares)
         centered = moments.about_mean()
         sizes = sketch_sizes or [None] * len(widths)
-        joint = cls(int(n), edges, centered.mean, centered.squares, products, units, sizes)
+        joint = cls(int(n), edges, centered.mean, centered.squares, products, sizes)
         joint._clear_rounding(dtype, d)
         return joint
 
@@ -165,8 +142,7 @@ class JointMoments:
         for a, b in ((i, j), (i, i), (j, j)):
             block = self.block(a, b) / (np.sqrt(traces[a]) * np.sqrt(traces[b]))
             square = float(np.sum(block**2))
-            scales = [self.units[k] / traces[k] for k in (a, b)]
-            product = float(self.products[a, b] * scales[0] * scales[1])
+            product = float(self.products[a, b] / traces[a] / traces[b])
             size = self.sketch_sizes[a]
             if a == b and size:
                 square, product = _without_bias(square, product, size)

@@ -1,24 +1,22 @@
 """How similar two representations are, and two subspaces."""
 
-from __future__ import annotations
-
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, StrOptions, validate_params
+from ..._sklearn import Interval, StrOptions, validated
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
+from ...linalg.dense.pivoting import unit_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators import CenteredMatrix, passes
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
 from ...operators.scaling import in_safe_unit, in_unit_of_largest, is_in_range
 from ..arrays import to_numpy
-from .joint_moments import JointMoments, cka_of, fold_joint, is_constant, typical_square
-from .rows import WIDEST, PairedRows, in_process, sample_gram
+from .activations import WIDEST, PairedRows, in_process, sample_gram
+from .joint_moments import JointMoments, cka_of, fold_joint, is_constant
 
 # Vectors that measure what the sketch leaves out; the error is estimated from their spread.
 _PROBES = 32
@@ -59,14 +57,11 @@ class CKA(NamedTuple):
     error_estimate: float
 
 
-@validate_params(
-    {
-        "method": [StrOptions({"auto", "exact", "sketched"})],
-        "sketch_size": [Interval(Integral, 1, None, closed="left")],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    method=[StrOptions({"auto", "exact", "sketched"})],
+    sketch_size=[Interval(Integral, 1, None, closed="left")],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def linear_cka(
     X,
@@ -190,38 +185,26 @@ def _kernel(A):
 def _by_features(pair):
     """Return the alignment by Gram matrices of the features."""
     pair.X, pair.Y = in_safe_unit(pair.X), in_safe_unit(pair.Y)
-    joint, fits = _fold_moments(pair)
-    if not all(fits) and pair.X.rereadable and pair.Y.rereadable:
+    state = _fold_moments(pair)
+    widths = pair.X.shape[1], pair.Y.shape[1]
+    dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
+    squares = np.split(np.diagonal(state[0].squares), widths[:1])
+    fits = all(is_in_range(part.sum(), dtype) for part in squares)
+    if not fits and pair.X.rereadable and pair.Y.rereadable:
         # A few rows have not told the unit of the others.
         pair.X, pair.Y = in_unit_of_largest(pair.X), in_unit_of_largest(pair.Y)
-        joint, _ = _fold_moments(pair)
-    return joint().cka(0, 1)
+        state = _fold_moments(pair)
+    return JointMoments.of_state(state, widths, dtype).cka(0, 1)
 
 
 def _fold_moments(pair):
-    """Return what makes joint moments, and whether those of each side are in range."""
-    both = pair.X, pair.Y
-    points = [point_near(rows) for rows in both]
-    units = [
-        typical_square(rows.some_rows(), point)
-        for rows, point in zip(both, points, strict=True)
-    ]
-    widths = [rows.shape[1] for rows in both]
+    points = [(point_near(rows), rows) for rows in (pair.X, pair.Y)]
     shift = None
-    if any(point is not None for point in points):
-        pairs = zip(points, both, strict=True)
+    if any(point is not None for point, _ in points):
         shift = np.concatenate(
-            [np.zeros(rows.shape[1], rows.dtype) if p is None else p for p, rows in pairs]
+            [np.zeros(A.shape[1], A.dtype) if p is None else p for p, A in points]
         )
-    state = pair.fold(_fold_pair, shift, units)
-    dtype = np.result_type(pair.X.dtype, pair.Y.dtype)
-    squares = np.split(np.diagonal(state[0].squares), widths[:1])
-    fits = [is_in_range(part.sum(), dtype) for part in squares]
-    return lambda: JointMoments.of_state(state, units, widths, dtype), fits
-
-
-def _fold_pair(state, x, y, shift, units):
-    return fold_joint(state, [x, y], shift, units)
+    return pair.fold(fold_joint, shift)
 
 
 def _sketched(pair, size, eps, rng):
@@ -289,13 +272,13 @@ def _center_of(A):
     return A.shift, mean if A.shift is None else mean - A.shift
 
 
-def _fold_cross(state, x, y, V, x_center, y_center, x_trace, y_trace):
+def _fold_cross(state, pair, V, x_center, y_center, x_trace, y_trace):
     """Products with Y of X on the rows of V: ``[P^T Y, 1^T P, products of norms]``.
 
     Squared norms are shares of the trace.
     """
-    x, x_norms = _centered(x, *x_center)
-    y, y_norms = _centered(y, *y_center)
+    x, x_norms = _centered(pair[0], *x_center)
+    y, y_norms = _centered(pair[1], *y_center)
     x_norms, y_norms = x_norms / x_trace, y_norms / y_trace
     P = np.asarray(x @ V.T)
     if x_center[1] is not None:
@@ -313,19 +296,16 @@ def _fold_cross(state, x, y, V, x_center, y_center, x_trace, y_trace):
 def _centered(values, shift, rest):
     """Return rows less `shift`, and their squared norms less `rest` too, in float64."""
     values = shift_rows(values, shift)
-    if not sp.issparse(values):
-        return values, np.einsum("ij,ij->i", values, values).astype(np.float64)
-    squares = np.asarray(values.multiply(values).sum(axis=1), float).ravel()
-    return values, squares - 2 * (values @ rest) + rest @ rest
+    squares = passes.row_squared_norms(values)
+    if rest is not None:
+        squares += rest @ rest - 2 * (values @ rest)
+    return values, squares
 
 
-@validate_params(
-    {
-        "center": ["boolean"],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    center=["boolean"],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
     """Compute the principal angles between the column spaces of two matrices.
@@ -388,7 +368,7 @@ def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
 
 def _span(A, rows, center):
     """Return a basis of the columns of `rows`, of factors A about the mean if `center`."""
-    tolerance = _tolerance(rows)
+    tolerance = rounding_of(rows.shape, rows.dtype)
     if not center:
         return _column_basis(A, tolerance)
     # A constant column is zero but for rounding, in float64 whatever the rows are.
@@ -399,15 +379,11 @@ def _span(A, rows, center):
     return _column_basis(A, tolerance)[:, :rank]
 
 
-def _tolerance(A):
-    return rounding_of(A.shape, A.dtype)
-
-
-def _fold_triangular(state, x, y, center):
+def _fold_triangular(state, pair, center):
     """Triangular factor of ``[1, X, Y]``, the ones if `center`, by TSQR."""
-    dense = [z.toarray() if sp.issparse(z) else z for z in (x, y)]
-    ones = [np.ones((x.shape[0], 1))] if center else []
-    Z = np.concatenate([*ones, *dense], axis=1, dtype=np.float64)
+    ones = np.ones((pair[0].shape[0], int(center)))
+    Z = [ones, *map(passes.dense_rows, pair)]
+    Z = np.concatenate(Z, axis=1, dtype=np.float64)
     return passes.stack_qr(state, Z)
 
 
@@ -422,9 +398,7 @@ def _unit_columns(A):
     """Return columns of unit length, those that are zero as they are."""
     # Squares of large and small numbers are out of range.
     largest = np.abs(A).max(axis=0, initial=0.0)
-    A = A / np.where(largest > 0, largest, 1.0)
-    norms = np.linalg.norm(A, axis=0)
-    return A / np.where(norms > 0, norms, 1.0)
+    return unit_columns(A / np.where(largest > 0, largest, 1.0))[0]
 
 
 def _angles(Q, W):
@@ -484,5 +458,7 @@ def subspace_overlap(U, V):
             raise ValueError(
                 f"{name} of shape {A.shape} is zero: it spans nothing that could overlap."
             )
-    Q, W = (_column_basis(A.T.astype(np.float64), _tolerance(A)) for A in (U, V))
+    Q, W = (
+        _column_basis(A.T.astype(np.float64), rounding_of(A.shape, A.dtype)) for A in (U, V)
+    )
     return float(np.sum((Q.T @ W) ** 2) / min(Q.shape[1], W.shape[1]))

@@ -1,7 +1,5 @@
 """The spectrum of a representation, and how many dimensions it has by several counts."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -9,13 +7,13 @@ import numpy as np
 import scipy.optimize
 
 from ..._random import draw_seed, stream
-from ..._sklearn import Interval, validate_params
-from ...linalg.singular.choice import right_svd
+from ..._sklearn import Interval, validated
+from ...linalg.singular.choice import Settings, right_svd
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
 from ...operators import CenteredMatrix
+from .activations import WIDEST, activation_rows, in_process, sample_gram
 from .joint_moments import is_constant, is_rounding
-from .rows import WIDEST, activation_rows, in_process, sample_gram
 
 # Leading eigenvalues of what is wider than that.
 _LEADING = 256
@@ -117,15 +115,12 @@ class RepresentationSpectrum(NamedTuple):
     n_samples: int
 
 
-@validate_params(
-    {
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "center": ["boolean"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "block_size": [Interval(Integral, 1, None, closed="left"), None],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    n_components=[Interval(Integral, 1, None, closed="left"), None],
+    center=["boolean"],
+    tol=[Interval(Real, 0, None, closed="left")],
+    block_size=[Interval(Integral, 1, None, closed="left"), None],
+    n_jobs=[Integral, None],
 )
 def representation_spectrum(
     X,
@@ -201,8 +196,11 @@ def representation_spectrum(
     """
     rows = activation_rows(X, "X", block_size=block_size, n_jobs=n_jobs)
     A = CenteredMatrix(rows, center=center).in_safe_unit()
-    if _gram_size(rows) <= (n_components or WIDEST):
-        squares, slack = _all_squares(A), 0.0
+    n_rows, n_features = rows.shape
+    by_samples = in_process(rows) and n_rows < n_features
+    if (n_rows if by_samples else n_features) <= (n_components or WIDEST):
+        gram = sample_gram(A) if by_samples else A.gram()
+        squares, slack = np.linalg.eigvalsh(gram)[::-1], 0.0
     else:
         k = min(n_components or _LEADING, *(n for n in rows.shape if n is not None))
         if not rows.rereadable:
@@ -238,25 +236,9 @@ def times_unit(spectrum, exponent):
         )
 
 
-def _gram_size(rows):
-    """Return the size of the Gram matrix that has all eigenvalues."""
-    n_rows, n_features = rows.shape
-    return min(n_rows, n_features) if in_process(rows) else n_features
-
-
-def _all_squares(A):
-    """Return all squared singular values, in decreasing order."""
-    n_rows, n_features = A.shape
-    if n_rows is not None and n_rows < n_features and in_process(A.rows):
-        gram = sample_gram(A)
-    else:
-        gram = A.gram()
-    return np.linalg.eigvalsh(gram)[::-1]
-
-
 def _leading_squares(A, k, tol, rng):
     """Return the k leading squared singular values, and what their sum may lack."""
-    _, result = right_svd(A, FixedRank(k), tol=tol, rng=rng)
+    _, result = right_svd(A, FixedRank(k), Settings(tol=tol), rng=rng)
     squares = result.singular_values[:k] ** 2
     tail = max(0.0, A.moments.squared_norm - float(squares.sum()))
     return squares, tail * (1 - (1 + result.error_estimate) ** -2.0)

@@ -1,12 +1,10 @@
 """Self-attention on landmarks as a module."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 from torch import nn
 
-from ..._sklearn import Interval, StrOptions, validate_params
+from ..._sklearn import Interval, StrOptions, validated
 from ..attention.attention import METHODS, PINV, TOL, nystroem_attention
 
 
@@ -71,18 +69,15 @@ class NystroemAttention(nn.Module):
     torch.Size([2, 100, 32])
     """
 
-    @validate_params(
-        {
-            "embed_dim": [Interval(Integral, 1, None, closed="left")],
-            "num_heads": [Interval(Integral, 1, None, closed="left")],
-            "n_landmarks": [Interval(Integral, 1, None, closed="left")],
-            "conv_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
-            "pinv": PINV,
-            "landmarks": [StrOptions(set(METHODS))],
-            "tol": TOL,
-            "random_state": [Interval(Integral, 0, None, closed="left"), None],
-        },
-        prefer_skip_nested_validation=True,
+    @validated(
+        embed_dim=[Interval(Integral, 1, None, closed="left")],
+        num_heads=[Interval(Integral, 1, None, closed="left")],
+        n_landmarks=[Interval(Integral, 1, None, closed="left")],
+        conv_kernel_size=[Interval(Integral, 1, None, closed="left"), None],
+        pinv=PINV,
+        landmarks=[StrOptions(set(METHODS))],
+        tol=TOL,
+        random_state=[Interval(Integral, 0, None, closed="left"), None],
     )
     def __init__(
         self,

@@ -1,12 +1,10 @@
 """Linear and convolutional layers as pairs of smaller ones."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from numbers import Integral, Real
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +12,19 @@ import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from ..._sklearn import validate_params
+from ..._sklearn import validated
 from ..arrays import all_finite
-from ..compression.budget import BUDGET, compress_layers, table_of
+from ..compression.budget import compress_layers, table_of
 from ..compression.inputs import InputMoments
-from ..compression.layer import RIDGE, low_rank_factorize, rank_of_compression
-from .errors import of_layer
-from .layers import stand_in
+from ..compression.layer import (
+    CRITERIA,
+    NUMBER_OR_SHARE,
+    RIDGE,
+    low_rank_factorize,
+    only_one,
+    rank_of_compression,
+)
+from .layers import of_layer, stand_in
 
 
 class CompressedModel(NamedTuple):
@@ -79,20 +83,14 @@ class LayerPair(nn.Sequential):
         super().__setattr__(name, value)
 
 
-@validate_params(
-    {
-        "model": [nn.Module],
-        "budget": [*BUDGET, None],
-        "rank": [Integral, None],
-        "energy": [Real, None],
-        "error": [Real, None],
-        "compression": [Real, None],
-        "layers": ["array-like", str, None],
-        "inplace": ["boolean"],
-        "relative": ["boolean"],
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    model=[nn.Module],
+    budget=[*NUMBER_OR_SHARE, None],
+    **CRITERIA,
+    layers=["array-like", str, None],
+    inplace=["boolean"],
+    relative=["boolean"],
+    ridge=RIDGE,
 )
 def compress(
     model,
@@ -185,23 +183,9 @@ def compress(
     >>> sum(found.table["n_parameters"]), sum(found.table["n_parameters_before"])
     (450, 900)
     """
-    given = {
-        name: value
-        for name, value in {
-            "budget": budget,
-            "rank": rank,
-            "energy": energy,
-            "error": error,
-            "compression": compression,
-        }.items()
-        if value is not None
-    }
-    if len(given) != 1:
-        found = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
-        raise ValueError(
-            "Exactly one of budget, rank, energy, error, compression is needed, but got "
-            f"{found}."
-        )
+    criterion, value = only_one(
+        budget=budget, rank=rank, energy=energy, error=error, compression=compression
+    )
     model = model if inplace else deepcopy(model)
     chosen = _chosen(model, layers)
     if compression is not None:
@@ -213,7 +197,8 @@ def compress(
         found = {
             name: _factors(
                 W,
-                given,
+                criterion,
+                value,
                 activations=(moments or {}).get(name),
                 bias=biases.get(name),
                 ridge=ridge,
@@ -280,7 +265,9 @@ def _check_initialized(model):
 
 def _of_own_weight(model, layers):
     """Return the layers whose weight no other module holds."""
-    held = Counter(id(value) for part in model.modules() for value in _parameters(part))
+    held = Counter(
+        id(value) for part in model.modules() for value in part._parameters.values()
+    )
     own = {name: part for name, part in layers.items() if held[id(part.weight)] < 2}
     if not own:
         raise ValueError(
@@ -290,13 +277,7 @@ def _of_own_weight(model, layers):
     return own
 
 
-def _parameters(module):
-    return module._parameters.values()
-
-
 def _check_compression(value, layers):
-    if value < 1:
-        raise ValueError(f"compression={value} must be at least 1.")
     shapes = [_matrix(layer).shape for layer in layers.values()]
     if not any(rank_of_compression(value, shape) for shape in shapes):
         most = max(m * n / (m + n) for m, n in shapes)
@@ -311,14 +292,13 @@ def _matrix(layer):
     return layer.weight.detach().flatten(1)
 
 
-def _factors(W, given, **options):
+def _factors(W, criterion, value, **options):
     """Return the factors of one layer, or None where it is to stay."""
-    given = dict(given)
-    if "rank" in given:
-        given["rank"] = min(given["rank"], *W.shape)
-    elif "compression" in given and not rank_of_compression(given["compression"], W.shape):
+    if criterion == "rank":
+        value = min(value, *W.shape)
+    elif criterion == "compression" and not rank_of_compression(value, W.shape):
         return None
-    found = low_rank_factorize(W, **given, **options)
+    found = low_rank_factorize(W, **{criterion: value}, **options)
     return found if found.worthwhile else None
 
 
@@ -365,15 +345,11 @@ def _replace(model, name, new):
         for child, module in list(parent._modules.items()):
             if module is old:
                 setattr(parent, child, new)
-                _leave_fast_path(parent)
+                if isinstance(parent, nn.TransformerEncoderLayer):
+                    # Torch then calls the parts, whose weights it would read itself.
+                    parent.activation_relu_or_gelu = 0
         if isinstance(parent, nn.TransformerEncoder):
             parent.use_nested_tensor = False
-
-
-def _leave_fast_path(parent):
-    """Make torch call the parts of a transformer, whose weights it would read itself."""
-    if isinstance(parent, nn.TransformerEncoderLayer):
-        parent.activation_relu_or_gelu = 0
 
 
 def _input_moments(model, layers, inputs):
@@ -421,18 +397,13 @@ def watch_inputs(model, layers, inputs, function):
     """
     first = None
     batches = _batches(inputs)
-    with _evaluated(model), torch.no_grad():
-        hooks = [
-            layer.register_forward_pre_hook(_hook(name, function), with_kwargs=True)
-            for name, layer in layers.items()
-        ]
-        try:
-            for batch in batches:
-                first = batch if first is None else first
-                _call(model, batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
+    with _evaluated(model), torch.no_grad(), ExitStack() as hooks:
+        for name, layer in layers.items():
+            hook = partial(_hook, name, function)
+            hooks.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
+        for batch in batches:
+            first = batch if first is None else first
+            _call(model, batch)
     return first
 
 
@@ -460,44 +431,39 @@ def _batches(inputs):
     return inputs
 
 
-def _hook(name, function):
-    def hook(layer, args, kwargs):
-        # What a hook returns would be the layer's input.
-        with of_layer(name):
-            function(name, layer, args[0] if args else next(iter(kwargs.values())))
-
-    return hook
+def _hook(name, function, layer, args, kwargs):
+    """Call a function on the input of a layer; what a hook returns would be that input."""
+    with of_layer(name):
+        function(name, layer, args[0] if args else next(iter(kwargs.values())))
 
 
 @contextmanager
 def _evaluated(model):
     """Put a model in evaluation mode, and each part back as it was."""
-    modes = {module: module.training for module in model.modules()}
+    modes = [(part, "training", part.training) for part in model.modules()]
     # Padded tokens would be left out by tensors that are not of one shape.
-    encoders = [part for part in modes if isinstance(part, nn.TransformerEncoder)]
-    nested = [encoder.use_nested_tensor for encoder in encoders]
-    model.eval()
+    nested = [
+        (part, "use_nested_tensor", part.use_nested_tensor)
+        for part in model.modules()
+        if isinstance(part, nn.TransformerEncoder)
+    ]
     try:
-        for encoder in encoders:
-            encoder.use_nested_tensor = False
+        model.eval()
+        for encoder, name, _ in nested:
+            setattr(encoder, name, False)
         yield
     finally:
-        for encoder, before in zip(encoders, nested, strict=True):
-            encoder.use_nested_tensor = before
-        for module, mode in modes.items():
-            module.training = mode
+        for before in modes + nested:
+            setattr(*before)
 
 
 def _rows(layer, x):
     """Return what the matrix of a layer is multiplied with, as rows."""
     x = floats(x)
     if isinstance(layer, nn.Conv2d):
-        if x.ndim == 3:
-            x = x[None]
-        if layer.padding_mode != "zeros":
-            x = nn.functional.pad(x, _pads(layer), mode=layer.padding_mode)
-        else:
-            x = nn.functional.pad(x, _pads(layer))
+        x = x.reshape(-1, *x.shape[-3:])
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
         x = nn.functional.unfold(x, layer.kernel_size, layer.dilation, stride=layer.stride)
         x = x.transpose(1, 2)
     return x.reshape(-1, x.shape[-1]).cpu().numpy()
@@ -510,15 +476,3 @@ def floats(x):
     if not all_finite(x):
         raise ValueError("A layer was given NaN or infinity.")
     return x.detach() if x.dtype == torch.float64 else x.detach().float()
-
-
-def _pads(layer):
-    """Return what is padded: left, right, top, bottom."""
-    if layer.padding == "valid":
-        return [0, 0, 0, 0]
-    if layer.padding == "same":
-        spans = [
-            d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
-        ]
-        return [part for n in reversed(spans) for part in (n // 2, n - n // 2)]
-    return [n for n in reversed(layer.padding) for _ in range(2)]

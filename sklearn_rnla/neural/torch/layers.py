@@ -1,8 +1,8 @@
 """Layers that take the place of others, in models that may do more than call them."""
 
-from __future__ import annotations
-
 import sys
+from contextlib import contextmanager
+from traceback import walk_stack
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -10,20 +10,21 @@ from torch.optim.swa_utils import AveragedModel
 
 # What torch keeps of the hooks of a module. The handles that remove a hook refer to these
 # dicts, so that they are handed on, not copied.
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_is_full_backward_hook",
-)
+_HOOKS = [name for name in vars(nn.Module()) if "hook" in name and "state_dict" not in name]
 
 # Wrappers that hold a model as `module`, and names that others give to theirs.
 _WRAPPERS = (nn.DataParallel, DistributedDataParallel, AveragedModel)
 _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+@contextmanager
+def of_layer(name):
+    """Add a note with the name of a layer to errors about what it is given or holds."""
+    try:
+        yield
+    except (NotImplementedError, TypeError, ValueError) as error:
+        error.add_note(f"Layer: {name!r}.")
+        raise
 
 
 def stand_in(new, old):
@@ -100,12 +101,7 @@ def reads_weight(module, name):
 
 def in_forward_pass() -> bool:
     """Whether a module is being called, up the stack."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is _CALL:
-            return True
-        frame = frame.f_back
-    return False
+    return any(frame.f_code is _CALL for frame, _ in walk_stack(sys._getframe(1)))
 
 
 _CALL = nn.Module._call_impl.__code__

@@ -1,8 +1,6 @@
 """Low-rank adapters of linear layers: started, trained, merged."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
@@ -10,9 +8,9 @@ from torch import nn
 from torch.nn.functional import linear
 
 from ..._random import draw_seed, stream
-from ..lora import lora_init
-from .errors import of_layer
-from .layers import in_forward_pass, stand_in
+from ..._sklearn import validated
+from ..lora import CONSTRAINTS, lora_init
+from .layers import in_forward_pass, of_layer, stand_in
 
 
 class LoraLinear(nn.Module):
@@ -148,6 +146,12 @@ class LoraLinear(nn.Module):
         )
 
 
+@validated(
+    **CONSTRAINTS,
+    module=[nn.Module],
+    names=[str, Iterable],
+    activations=[Mapping, None],
+)
 def apply_lora(
     module,
     names,
@@ -226,19 +230,12 @@ def apply_lora(
     >>> sum(p.numel() for p in module.parameters() if p.requires_grad)
     200
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, not {type(module).__name__}.")
     if isinstance(module, nn.Linear):
         raise ValueError(
             "module is a layer itself, but layers are replaced inside of a model: pass "
             "torch.nn.Sequential(module)."
         )
-    found = _linear_layers(module, _patterns(names))
-    if activations is not None and not isinstance(activations, Mapping):
-        raise TypeError(
-            "activations must be a dict of the layers' names to their inputs, but is a "
-            f"{type(activations).__name__}."
-        )
+    found = _linear_layers(module, [names] if isinstance(names, str) else list(names))
     seed = draw_seed(random_state)
     starts = {}
     for i, (name, layer) in enumerate(found.items()):
@@ -305,26 +302,12 @@ def merge_lora(module):
     return merged
 
 
-def _patterns(names):
-    """Return the names as a list of strings."""
-    patterns = [names] if isinstance(names, str) else names
-    try:
-        patterns = list(patterns)
-    except TypeError:
-        patterns = [patterns]
+def _linear_layers(module, patterns):
+    """Return names and linear layers that fit a pattern, in the order of the module."""
     wrong = [type(p).__name__ for p in patterns if not isinstance(p, str)]
     if wrong:
         raise TypeError(f"names must be strings, but one is of type {wrong[0]}.")
-    return patterns
-
-
-def _linear_layers(module, patterns):
-    """Return names and linear layers that fit a pattern, in the order of the module."""
-    layers = {
-        name: layer
-        for name, layer in module.named_modules(remove_duplicate=False)
-        if name and isinstance(layer, nn.Linear)
-    }
+    layers = _layers_of(module, nn.Linear)
     # A whole name is one layer, whatever brackets mean in patterns.
     fitting = {
         p: [p] if p in layers else [name for name in layers if _fits(name, p)]
@@ -332,13 +315,19 @@ def _linear_layers(module, patterns):
     }
     missing = [p for p, found in fitting.items() if not found]
     if missing or not patterns:
-        adapted = any(isinstance(part, LoraLinear) for part in module.modules())
+        adapted = _layers_of(module, LoraLinear)
         raise ValueError(
             f"names={missing} fit none of the linear layers"
             f"{' without an adapter' if adapted else ''}: {', '.join(layers) or 'none'}."
         )
     chosen = {name for found in fitting.values() for name in found}
     return {name: layer for name, layer in layers.items() if name in chosen}
+
+
+def _layers_of(module, kind):
+    """Return the layers of a kind inside of a module by name, all of their places."""
+    parts = module.named_modules(remove_duplicate=False)
+    return {name: part for name, part in parts if name and isinstance(part, kind)}
 
 
 def _fits(name, pattern):
@@ -362,11 +351,7 @@ def _check_layer(name, layer):
 
 def adapters_of(module):
     """Return the adapted layers by name, all of their places; at least one."""
-    found = {
-        name: layer
-        for name, layer in module.named_modules(remove_duplicate=False)
-        if name and isinstance(layer, LoraLinear)
-    }
+    found = _layers_of(module, LoraLinear)
     if not found:
         raise ValueError(f"{type(module).__name__} has no layer with an adapter.")
     return found

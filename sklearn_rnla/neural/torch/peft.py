@@ -1,7 +1,5 @@
 """Adapters in the files of Hugging Face's PEFT."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

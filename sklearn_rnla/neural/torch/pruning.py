@@ -1,7 +1,5 @@
 """Networks with fewer neurons and channels."""
 
-from __future__ import annotations
-
 from collections import Counter
 from copy import deepcopy
 from typing import NamedTuple
@@ -9,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..._sklearn import validate_params
+from ..._sklearn import validated
 from ..compression.inputs import InputMoments
-from ..compression.layer import RIDGE
-from ..compression.neurons import CRITERION, N_NEURONS, count_of, select_neurons
+from ..compression.layer import NUMBER_OR_SHARE, RIDGE
+from ..compression.neurons import CRITERION, count_of, select_neurons
 from .compression import floats, watch_inputs
 from .layers import has_hooks
 
@@ -80,16 +78,13 @@ class PrunedModel(NamedTuple):
     indices: dict
 
 
-@validate_params(
-    {
-        "model": [nn.Module],
-        "n": N_NEURONS,
-        "pairs": ["array-like", None],
-        "inplace": ["boolean"],
-        "criterion": CRITERION,
-        "ridge": RIDGE,
-    },
-    prefer_skip_nested_validation=True,
+@validated(
+    model=[nn.Module],
+    n=NUMBER_OR_SHARE,
+    pairs=["array-like", None],
+    inplace=["boolean"],
+    criterion=CRITERION,
+    ridge=RIDGE,
 )
 def prune_neurons(
     model, inputs, n, *, pairs=None, inplace=False, criterion="outputs", ridge=None
@@ -182,15 +177,15 @@ def prune_neurons(
         if not sums[pair.names[-1]].count:
             raise ValueError(f"inputs never reach layer {pair.names[-1]!r}.")
     titles = "layer", "reader", "n_neurons", "n_neurons_before", "output_error"
-    table, indices = {title: [] for title in titles}, {}
+    rows, indices = [], {}
     for pair in found:
         maker, reader, before = pair.names[0], pair.names[-1], pair.width
         kept = _prune(pair, sums[reader], n, criterion=criterion, ridge=ridge)
         indices[maker] = kept.indices
-        row = maker, reader, len(kept.indices), before, kept.error
-        for title, value in zip(titles, row, strict=True):
-            table[title].append(value)
+        rows.append((maker, reader, len(kept.indices), before, kept.error))
     _check_runs(model, batch)
+    columns = map(list, zip(*rows, strict=True))
+    table = dict(zip(titles, columns, strict=True))
     return PrunedModel(model, table, indices)
 
 
@@ -233,13 +228,11 @@ class _Pair(NamedTuple):
 
 def _held_once(model):
     """Return the modules that the model holds in one place."""
-    held = Counter(id(part) for parent in model.modules() for part in _children(parent))
+    # Not by `children`, which leaves out what comes again.
+    held = Counter(
+        id(part) for parent in model.modules() for part in parent._modules.values()
+    )
     return {part for part in model.modules() if held[id(part)] == 1}
-
-
-def _children(parent):
-    # Not `children`, which leaves out what comes again.
-    return [part for part in parent._modules.values() if part is not None]
 
 
 def _is_layer(part):

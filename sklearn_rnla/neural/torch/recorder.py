@@ -1,18 +1,19 @@
 """Spectra and similarities of layers, summed up while the model runs."""
 
-from __future__ import annotations
-
+from contextlib import ExitStack
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 import torch
 
 from ..._random import draw_seed, stream
+from ..._sklearn import Interval, validated
 from ...operators import as_row_matrix
 from ...operators.rows import in_unit
 from ...operators.scaling import safe_exponent
 from ..arrays import to_numpy
-from ..representation.joint_moments import JointMoments, fold_joint, typical_square
+from ..representation.joint_moments import JointMoments, fold_joint
 from ..representation.spectrum import (
     spectrum_of_gram,
     spectrum_of_summary,
@@ -92,6 +93,11 @@ class ActivationRecorder:
     (320, (2, 2))
     """
 
+    @validated(
+        model=[torch.nn.Module],
+        n_components=[Interval(Integral, 1, None, closed="left"), None],
+        sketch_size=[Interval(Integral, _LEAST_SKETCH, None, closed="left"), None],
+    )
     def __init__(
         self,
         model,
@@ -104,11 +110,7 @@ class ActivationRecorder:
         feature_axis=-1,
         random_state=None,
     ):
-        if not isinstance(model, torch.nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}.")
         self.layers = _layer_names(model, layers)
-        _check_count("n_components", n_components, 1)
-        _check_count("sketch_size", sketch_size, _LEAST_SKETCH)
         if sketch_size is not None and not similarity:
             raise ValueError(
                 f"sketch_size={sketch_size} can only be used with similarity=True."
@@ -125,10 +127,10 @@ class ActivationRecorder:
         self.center = center
         self.feature_axis = feature_axis
         self.mask = None
-        self._hooks, self._stance = [], None
+        self._recording = None
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)
-        self._units = _Units()
+        self._exponents = {}
         self._joint = _Group(self.layers, sketch_size, random_state) if similarity else None
         if n_components is not None:
             self._moments = {}
@@ -138,11 +140,11 @@ class ActivationRecorder:
             self._moments = {name: _Group([name]) for name in self.layers}
 
     def __enter__(self):
-        if self._hooks:
+        if self._recording is not None:
             raise RuntimeError(
                 "The recorder is recording already, so that everything would count twice."
             )
-        modules = dict(self.model.named_modules())
+        modules, recording = dict(self.model.named_modules()), ExitStack()
         if any(map(_is_compiled, modules.values())):
             # Compiled code calls no hooks that came later.
             if not hasattr(torch.compiler, "set_stance"):
@@ -150,20 +152,17 @@ class ActivationRecorder:
                     "Compiled models can be recorded with torch 2.6 or newer. Record the "
                     "model before it is compiled, or update torch."
                 )
-            self._stance = torch.compiler.set_stance("force_eager")
-            self._stance.__enter__()
-        self._hooks.append(self.model.register_forward_pre_hook(self._begin))
+            recording.enter_context(torch.compiler.set_stance("force_eager"))
+        recording.enter_context(self.model.register_forward_pre_hook(self._begin))
         for name in self.layers:
-            hook = modules[name].register_forward_hook(self._hook(name))
-            self._hooks.append(hook)
+            hook = partial(self._record, name)
+            recording.enter_context(modules[name].register_forward_hook(hook))
+        self._recording = recording
         return self
 
     def __exit__(self, *exception):
-        while self._hooks:
-            self._hooks.pop().remove()
-        if self._stance is not None:
-            self._stance.__exit__(*exception)
-            self._stance = None
+        self._recording.close()
+        self._recording = None
         self._begin()
 
     def spectrum(self, layer):
@@ -186,18 +185,17 @@ class ActivationRecorder:
         """
         if layer not in self.layers:
             raise ValueError(f"layer={layer!r} must be one of {self.layers}.")
-        if self.n_components is not None:
-            summary = self._summaries[layer]
-            if summary is None:
-                raise ValueError(f"Layer {layer!r} has not put out anything yet.")
+        if self.n_components is None:
+            group = self._moments[layer]
+            moments = group.joint()
+            gram = moments.second_moments(group.names.index(layer), center=self.center)
+            found = spectrum_of_gram(gram, moments.n_samples, center=self.center)
+        elif (summary := self._summaries[layer]) is not None:
             k = min(self.n_components, len(summary.mean))
             found = spectrum_of_summary(summary, k, center=self.center)
-            return times_unit(found, self._units.exponents.get(layer, 0))
-        group = self._moments[layer]
-        moments = group.joint()
-        gram = moments.second_moments(group.names.index(layer), center=self.center)
-        found = spectrum_of_gram(gram, moments.n_samples, center=self.center)
-        return times_unit(found, self._units.exponents.get(layer, 0))
+        else:
+            raise ValueError(f"Layer {layer!r} has not put out anything yet.")
+        return times_unit(found, self._exponents.get(layer, 0))
 
     def spectra(self):
         """Return the spectra of all layers.
@@ -242,24 +240,29 @@ class ActivationRecorder:
         for group in {*self._moments.values(), self._joint} - {None}:
             group.waiting.clear()
 
-    def _hook(self, name):
-        def record(module, inputs, output):
-            if _in_backward_pass():
-                return
-            rows = self._rows(output, name)
-            if not len(rows):
-                return
-            rows = self._units.scale(name, rows)
-            for group in {self._moments.get(name), self._joint} - {None}:
-                group.add(name, rows)
-            if self.n_components is None:
-                return
+    def _record(self, name, module, inputs, output):
+        # While gradients are computed, checkpointing runs layers once more.
+        is_backward = torch._C._current_graph_task_id() != -1
+        rows = () if is_backward else self._rows(output, name)
+        if not len(rows):
+            return
+        rows = self._in_unit(name, rows)
+        for group in {self._moments.get(name), self._joint} - {None}:
+            group.add(name, rows)
+        if self.n_components is not None:
             k = min(self.n_components, rows.shape[1])
             self._summaries[name] = summary_of(
                 as_row_matrix(rows), k, center=self.center, summary=self._summaries[name]
             )
 
-        return record
+    def _in_unit(self, name, rows):
+        """Return rows over a power of two, told by the first outputs that are not zero."""
+        if name not in self._exponents:
+            told = rows[rows.any(axis=1)]
+            if not len(told):
+                return rows
+            self._exponents[name] = safe_exponent(as_row_matrix(told))
+        return in_unit(rows, self._exponents[name])
 
     def _rows(self, output, name):
         """Return an output as rows of features, those that the mask leaves."""
@@ -304,28 +307,6 @@ def _masked(x, mask, name):
     return x[mask.bool()]
 
 
-class _Units:
-    """Powers of two that layers are divided by, so that squares are in range.
-
-    Attributes
-    ----------
-    exponents : dict of str to int
-        By layer, as told by its first outputs that are not zero.
-    """
-
-    def __init__(self):
-        self.exponents = {}
-
-    def scale(self, name, rows):
-        """Return the outputs of a layer in its unit."""
-        if name not in self.exponents:
-            told = rows[rows.any(axis=1)]
-            if not len(told):
-                return rows
-            self.exponents[name] = safe_exponent(as_row_matrix(told))
-        return in_unit(rows, self.exponents[name])
-
-
 class _Group:
     """Layers whose joint moments are kept, batch by batch."""
 
@@ -334,7 +315,7 @@ class _Group:
         self.waiting = {}
         self._sketch_size, self._seed = sketch_size, draw_seed(random_state)
         self._sketches = {}
-        self._state = self._shift = self._units = None
+        self._state = self._shift = None
 
     def add(self, name, rows):
         """Take the rows of a layer; when those of all have come, add them up."""
@@ -344,7 +325,7 @@ class _Group:
                 f"Layer {name!r} ran twice before {missing!r} ran once, but "
                 "similarity=True needs each layer once a forward pass."
             )
-        if self._is_sketched(rows.shape[1]):
+        if self._sketch_size is not None and rows.shape[1] > self._sketch_size:
             rows = rows @ self._sketch(name, rows)
         elif len(self.names) > 1:
             # What comes next in the model may write to the output.
@@ -354,9 +335,6 @@ class _Group:
             parts = [self.waiting[name] for name in self.names]
             self.waiting.clear()
             self._add_up(parts)
-
-    def _is_sketched(self, width):
-        return self._sketch_size is not None and width > self._sketch_size
 
     def _sketch(self, name, rows):
         if name not in self._sketches:
@@ -375,9 +353,8 @@ class _Group:
             )
         if self._shift is None:
             means = [part.mean(axis=0) for part in parts]
-            self._units = [typical_square(*pair) for pair in zip(parts, means, strict=True)]
             self._shift, self._widths = np.concatenate(means), [len(mean) for mean in means]
-        self._state = fold_joint(self._state, parts, self._shift, self._units)
+        self._state = fold_joint(self._state, parts, self._shift)
 
     def joint(self):
         """Return the moments of all the rows that came."""
@@ -385,7 +362,6 @@ class _Group:
             raise ValueError(f"Layers {self.names} have not put out anything yet.")
         return JointMoments.of_state(
             self._state,
-            self._units,
             widths=self._widths,
             dtype=self._shift.dtype,
             sketch_sizes=[
@@ -397,20 +373,6 @@ class _Group:
 def _is_compiled(module):
     """Whether a module is compiled, as a whole or by its own `compile`."""
     return "_orig_mod" in module._modules or module._compiled_call_impl is not None
-
-
-def _in_backward_pass():
-    """Whether gradients are being computed: checkpointing then runs layers once more."""
-    return torch._C._current_graph_task_id() != -1
-
-
-def _check_count(name, value, least):
-    if value is None:
-        return
-    if not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r} must be an int, or None.")
-    if value < least:
-        raise ValueError(f"{name}={value} must be at least {least}, or None.")
 
 
 def _layer_names(model, layers):

@@ -85,17 +85,17 @@ _register(gp.DotProduct)(DotProductCovariance)
 
 @_register(gp.Sum)
 def _sum(kernel):
-    return SumCovariance(kernel, covariance(kernel.k1), covariance(kernel.k2))
+    return SumCovariance(covariance(kernel.k1), covariance(kernel.k2))
 
 
 @_register(gp.Product)
 def _product(kernel):
-    return ProductCovariance(kernel, covariance(kernel.k1), covariance(kernel.k2))
+    return ProductCovariance(covariance(kernel.k1), covariance(kernel.k2))
 
 
 @_register(gp.Exponentiation)
 def _power(kernel):
-    return PowerCovariance(kernel, covariance(kernel.kernel))
+    return PowerCovariance(covariance(kernel.kernel), kernel.exponent)
 
 
 @_register(gp.PairwiseKernel)

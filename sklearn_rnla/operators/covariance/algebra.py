@@ -10,8 +10,8 @@ from .nodes import Covariance, PlacedColumns, ZeroColumns
 class _PairCovariance(Covariance):
     """What a sum and a product of two have in common."""
 
-    def __init__(self, kernel, one, other):
-        super().__init__(kernel)
+    def __init__(self, one, other):
+        super().__init__(one.n_params + other.n_params)
         self._parts = one, other
         self.has_noise = one.has_noise or other.has_noise
         self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
@@ -141,12 +141,12 @@ class _ProductColumns:
 class PowerCovariance(Covariance):
     """A power."""
 
-    def __init__(self, kernel, part):
-        super().__init__(kernel)
+    def __init__(self, part, exponent):
+        super().__init__(part.n_params)
         self._part = part
-        self._exponent = kernel.exponent
-        self.has_noise = self._part.has_noise
-        self.is_zero = self._part.is_zero and self._exponent > 0
+        self._exponent = exponent
+        self.has_noise = part.has_noise
+        self.is_zero = part.is_zero and exponent > 0
         self.has_point_slopes = part.has_point_slopes
 
     def at(self, Z):

@@ -14,6 +14,12 @@ _GRADIENT_BYTES = 4 * TILE_BYTES
 _DIAGONAL_ROWS = 32
 
 
+def n_free(kernel, name):
+    """Return how many elements of ``kernel.theta`` are those of a parameter."""
+    hyperparameter = getattr(kernel, f"hyperparameter_{name}")
+    return 0 if hyperparameter.fixed else hyperparameter.n_elements
+
+
 class Covariance:
     """A covariance function, at the parameters ``kernel.theta``.
 
@@ -22,12 +28,11 @@ class Covariance:
 
     Parameters
     ----------
-    kernel : kernel object
+    n_params : int
+        Length of ``kernel.theta``.
 
     Attributes
     ----------
-    n_params : int
-        Length of ``kernel.theta``.
     has_noise : bool
         Whether `noise` can differ from zero.
     is_zero : bool
@@ -43,8 +48,8 @@ class Covariance:
     has_point_slopes = True
     constant = None
 
-    def __init__(self, kernel):
-        self.n_params = kernel.n_dims
+    def __init__(self, n_params):
+        self.n_params = n_params
 
     def at(self, Z):
         """Return the columns at landmarks.
@@ -90,7 +95,7 @@ class ConstantCovariance(Covariance):
     """The same covariance of all points."""
 
     def __init__(self, kernel):
-        super().__init__(kernel)
+        super().__init__(n_free(kernel, "constant_value"))
         self.constant = float(kernel.constant_value)
 
     def at(self, Z):
@@ -122,7 +127,7 @@ class WhiteCovariance(Covariance):
     has_noise = True
 
     def __init__(self, kernel):
-        super().__init__(kernel)
+        super().__init__(n_free(kernel, "noise_level"))
         self._level = float(kernel.noise_level)
 
     def at(self, Z):
@@ -203,7 +208,7 @@ class DotProductCovariance(Covariance):
     """Inner products, and a number: the variance of an intercept."""
 
     def __init__(self, kernel):
-        super().__init__(kernel)
+        super().__init__(n_free(kernel, "sigma_0"))
         self._squared = float(kernel.sigma_0) ** 2
 
     def at(self, Z):
@@ -241,8 +246,9 @@ class AnyCovariance(Covariance):
     has_point_slopes = False
 
     def __init__(self, kernel, has_noise=True):
-        super().__init__(kernel)
-        self._kernel = kernel
+        super().__init__(kernel.n_dims)
+        # A copy, which stays as it is if the parameters of the kernel are set.
+        self._kernel = kernel.clone_with_theta(kernel.theta)
         self.has_noise = has_noise
 
     def at(self, Z):

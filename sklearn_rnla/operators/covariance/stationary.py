@@ -8,7 +8,7 @@ import numpy as np
 
 from ..passes import row_squared_norms
 from ..tiles import TILE_BYTES, consecutive, tile_rows
-from .nodes import Covariance, PlacedColumns
+from .nodes import Covariance, PlacedColumns, n_free
 from .profiles import contraction
 
 # Largest rounding error of a value, relative to that of a point with itself. Errors of m
@@ -37,13 +37,11 @@ class StationaryCovariance(Covariance):
     """
 
     def __init__(self, kernel, profile, scale, shape="", unit=1.0):
-        super().__init__(kernel)
+        counts = [n_free(kernel, name) if name else 0 for name in (shape, scale)]
+        super().__init__(sum(counts))
         self._profile = profile
         self._scale = unit * np.squeeze(getattr(kernel, scale)).astype(np.float64)
-        self._free = tuple(
-            bool(name) and not getattr(kernel, f"hyperparameter_{name}").fixed
-            for name in (shape, scale)
-        )
+        self._free = tuple(count > 0 for count in counts)
 
     def at(self, Z):
         columns = self._columns(Z, self._profile)

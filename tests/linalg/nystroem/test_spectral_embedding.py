@@ -60,7 +60,8 @@ def test_the_eigenvectors_are_orthonormal_and_the_first_is_constant(landmarks, d
     values, _ = dense_random_walk(K, 5)
     np.testing.assert_allclose(spectrum.eigenvalues[:5], values, atol=0.02)
     first = E[:, 0].astype(float)
-    slack = 1e5 if dtype == np.float32 else 1e9
+    # Landmarks drawn uniformly may all but repeat one another.
+    slack = 3e5 if dtype == np.float32 else 1e9
     assert np.ptp(first) <= slack * np.finfo(dtype).eps * np.abs(first[0])
     F = embedding_of(X, 60, 60, seed, landmarks)[0].embedding_map
     d = rbf_kernel(X, F.points, gamma=GAMMA) @ F.degree

@@ -7,9 +7,10 @@ from numpy.testing import assert_allclose
 
 from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.singular.block_krylov import block_krylov
-from sklearn_rnla.linalg.singular.choice import Plan, right_svd
+from sklearn_rnla.linalg.singular.choice import Plan, Settings, right_svd
 from sklearn_rnla.linalg.singular.gram import gram_svd
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
+from sklearn_rnla.linalg.singular.row_gram import WideSparse
 from sklearn_rnla.linalg.singular.starts import PairedSample, draw_rows
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
@@ -42,7 +43,7 @@ def test_singular_values_over_ten_orders_are_accurate_to_rounding(algorithm, sha
     _, result = right_svd(
         matrix(A),
         FixedRank(min(shape)),
-        algorithm=algorithm,
+        Settings(algorithm),
         rng=np.random.default_rng(seed),
     )
     assert np.abs(result.singular_values[: len(s)] - s).max() <= 1e-10 * s[0]
@@ -57,10 +58,7 @@ def test_iteration_stops_within_the_tolerance(algorithm, center, sketch, seed):
         _, result = right_svd(
             matrix(A, center),
             FixedRank(8),
-            algorithm=algorithm,
-            sketch=sketch,
-            tol=1e-2,
-            max_passes=60,
+            Settings(algorithm, tol=1e-2, max_passes=60, sketch=sketch),
             rng=np.random.default_rng(seed),
         )
         assert result.converged, name
@@ -74,7 +72,7 @@ def test_iteration_stops_within_the_tolerance(algorithm, center, sketch, seed):
 def test_coherent_rows_are_not_missed(seed):
     A = coherent(3000, 100, seed)
     _, result = right_svd(
-        matrix(A), FixedRank(5), algorithm="krylov", rng=np.random.default_rng(seed)
+        matrix(A), FixedRank(5), Settings("krylov"), rng=np.random.default_rng(seed)
     )
     assert excess(A, result.components[:5], 5, False) <= 2e-3
 
@@ -120,7 +118,8 @@ def test_exactly_low_rank_is_found_to_rounding(rank, more, seed):
     # So many rows that a sample of them is drawn.
     A = with_spectrum(np.linspace(2, 1, rank), 1000, 300, seed=seed)
     rows = CenteredMatrix(as_row_matrix(A), center=False)
-    _, found = right_svd(rows, FixedRank(rank + more), algorithm="krylov", rng=stream(seed))
+    settings = Settings("krylov")
+    _, found = right_svd(rows, FixedRank(rank + more), settings, rng=stream(seed))
     expected = np.append(np.linspace(2, 1, rank), np.zeros(more))
     assert_allclose(found.singular_values[: rank + more], expected, atol=1e-12)
 
@@ -142,10 +141,45 @@ def test_an_invariant_start_beside_a_huge_direction_ends_the_iteration(seed):
 def test_a_report_can_stop_the_iteration():
     rng = np.random.default_rng(0)
     A = matrix(rng.standard_normal((500, 100)))
-    start = np.eye(10, 100)
-    result = block_krylov(A, start, 5, tol=0.0, max_passes=20, report=lambda: True)
+    A.report = lambda: True
+    result = block_krylov(A, np.eye(10, 100), 5, tol=0.0, max_passes=20)
     assert A.n_passes <= 2
     assert not result.converged
+
+
+@pytest.mark.parametrize("max_passes", [1, 2, 3, 5, 20])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("shape", [(1200, 300), (300, 1200)])
+def test_every_pass_is_counted_and_told_and_no_more_are_made(
+    make, shape, max_passes, monkeypatch, seed
+):
+    # One more pass finds the moments, or which rows a sample must not miss.
+    monkeypatch.setattr("sklearn_rnla.linalg.singular.choice._LARGEST_GRAM", 0)
+    reports, products = [], []
+
+    def counted(product):
+        def call(A, V):
+            if A.shape in (shape, shape[::-1]):
+                products.append(V)
+            return product(A, V)
+
+        return call
+
+    for of in (CenteredMatrix, WideSparse):
+        for name in ("gram_product", "projected_gram"):
+            monkeypatch.setattr(of, name, counted(getattr(of, name)))
+    noise = np.random.default_rng(seed).standard_normal(shape)
+    noise[np.abs(noise) < 1.5] = 0
+    for A in (noise, noise * np.arange(1.0, shape[1] + 1) ** -0.5):
+        reports.clear()
+        products.clear()
+        rows = as_row_matrix(make(A))
+        matrix = CenteredMatrix(rows, report=lambda: reports.append(1))
+        right_svd(matrix, FixedRank(5), Settings(max_passes=max_passes), rng=stream(seed))
+        # Of wide sparse rows, another one returns to the long side, and one fits values.
+        returns = make is sp.csr_array and 2 * shape[0] <= shape[1]
+        assert len(products) <= max_passes + returns
+        assert matrix.n_passes == len(reports) == 1 + len(products) + returns
 
 
 @pytest.mark.parametrize("algorithm", ["krylov", "subspace"])
@@ -155,7 +189,7 @@ def test_the_estimate_covers_what_falls_as_slowly_as_it_can(algorithm, seed):
     for shape in ((300, 1500), (400, 300)):
         A = with_spectrum(s, *shape, seed=seed)
         rng = np.random.default_rng(seed)
-        _, found = right_svd(matrix(A), FixedRank(20), algorithm=algorithm, rng=rng)
+        _, found = right_svd(matrix(A), FixedRank(20), Settings(algorithm), rng=rng)
         assert excess(A, found.components[:20], 20, False) <= found.error_estimate
 
 
@@ -165,6 +199,14 @@ def test_what_rounding_hides_of_wide_data_is_no_error_of_zero(make, algorithm):
     rng = np.random.default_rng(0)
     A = rng.standard_normal((100, 600)).astype(np.float32)
     A[7] *= 1e9
-    _, found = right_svd(matrix(make(A)), FixedRank(5), algorithm=algorithm, rng=rng)
+    _, found = right_svd(matrix(make(A)), FixedRank(5), Settings(algorithm), rng=rng)
     V = np.linalg.qr(found.components[:5].T.astype(float))[0].T
     assert excess(A, V, 5, False) <= found.error_estimate
+
+
+def test_single_precision_rows_that_are_wide_have_accurate_leading_values():
+    rng = np.random.default_rng(0)
+    A = rng.binomial(2, rng.uniform(0.05, 0.5, 2000), (200, 2000)).astype(np.float32)
+    found = gram_svd(CenteredMatrix(as_row_matrix(A)), 10, rng=rng)
+    s = np.linalg.svd(A - A.mean(axis=0, dtype=float), compute_uv=False)[:10]
+    np.testing.assert_allclose(found.singular_values[:10], s, rtol=1e-6)

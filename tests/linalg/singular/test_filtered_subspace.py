@@ -84,7 +84,9 @@ def test_no_more_passes_are_made_than_allowed_or_wanted():
     found, _ = filtered_subspace(A, start, K, tol=TOL, max_passes=2)
     assert A.n_passes == before + 2
     assert not found.converged
-    stopped, _ = iterate(sparse(noise), 0, report=lambda: True)
+    A = sparse(noise)
+    A.report = lambda: True
+    stopped, _ = iterate(A, 0)
     assert stopped.error_estimate > found.error_estimate > TOL
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_rnla.linalg.singular.choice import right_svd
+from sklearn_rnla.linalg.singular.choice import Settings, right_svd
 from sklearn_rnla.linalg.singular.gram import gram_svd
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
 from sklearn_rnla.linalg.singular.row_gram import WideSparse
@@ -56,8 +56,8 @@ def test_products_are_those_of_the_centred_matrix(dtype, center, weighted):
 def test_values_that_squaring_loses_are_accurate_to_rounding(algorithm, center):
     X = example() * (10.0 ** -np.linspace(0, 9, 60))[:, np.newaxis]
     s = np.linalg.svd(dense(X, center, None), compute_uv=False)
-    options = {"algorithm": algorithm, "rng": np.random.default_rng(0)}
-    _, found = right_svd(matrix(X, center), FixedRank(60), **options)
+    rng = np.random.default_rng(0)
+    _, found = right_svd(matrix(X, center), FixedRank(60), Settings(algorithm), rng=rng)
     assert np.abs(found.singular_values[:60] - s).max() <= 1e-13 * s[0]
     assert_orthonormal_rows(found.components)
 
@@ -75,8 +75,8 @@ def wide_matrices():
 @pytest.mark.parametrize(("name", "X"), list(wide_matrices()))
 @pytest.mark.parametrize("center", [True, False])
 def test_an_iteration_on_the_rows_ends_within_its_estimate(name, X, center, seed):
-    options = {"algorithm": "krylov", "rng": np.random.default_rng(seed)}
-    _, found = right_svd(matrix(X, center), FixedRank(5), **options)
+    rng = np.random.default_rng(seed)
+    _, found = right_svd(matrix(X, center), FixedRank(5), Settings("krylov"), rng=rng)
     V = found.components[:5]
     assert_orthonormal_rows(V)
     truth = excess(X.toarray(), V, 5, center)

@@ -177,6 +177,22 @@ def test_sums_that_overflow_are_no_infinity():
     assert torch.equal(nystroem_attention(q, q, large), large)
 
 
+@pytest.mark.parametrize("pinv", ["newton", "exact", "checkpoint"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_that_overflow_are_refused(dtype, pinv):
+    q, k, v = (x.astype(dtype) for x in heads(0, 2, 2, 20, 4))
+    huge = np.finfo(dtype).max / 8
+    with pytest.raises(ValueError, match=r"q and of k are as large as .* may overflow"):
+        nystroem_attention(q, huge * k / np.abs(k).max(), v, n_landmarks=5, pinv=pinv)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_the_error_has_no_unit(unit):
+    q, k, v = heads(0, 2, 2, 20, 4)
+    error = attention_error(0.9 * v, q, k, v)
+    assert_allclose(attention_error(0.9 * unit * v, q, k, unit * v), error, rtol=1e-12)
+
+
 def test_given_landmarks_that_are_all_padding_are_refused():
     q, k, v = heads(0, 2, 2, 20, 4)
     mask = np.arange(20) < np.array([[20], [15]])

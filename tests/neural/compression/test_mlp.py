@@ -248,6 +248,12 @@ def test_what_is_not_fitted_or_has_no_neurons_is_refused():
 
 
 @METHODS
+def test_blocks_in_a_list_are_refused(network, method):
+    with pytest.raises(ValueError, match=r"X is a list of 2 two-dimensional block"):
+        compress_mlp(network, 0.5, [DIGITS[:3], DIGITS[3:90]], method=method)
+
+
+@METHODS
 def test_columns_must_be_in_the_order_of_the_training_data(method):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(DIGITS[:300, 10:16], columns=list("abcdef"))

@@ -178,7 +178,7 @@ def test_precision_is_kept(dtype):
         ({"n": 21}, "n=21 must be at most n_neurons=20"),
         ({"W_out": np.ones((6, 19))}, "W_out reads 19 neurons, but W_in makes 20"),
         ({"W_in": np.ones(20)}, r"W_in has shape \(20,\)"),
-        ({"activations": np.ones((5, 19))}, "width 19, but the weights take 20"),
+        ({"activations": np.ones((5, 19))}, "as the weights take 20"),
         ({"activations": np.full((5, 20), np.inf)}, "activations contains NaN"),
         ({"bias_in": np.ones(3)}, "bias_in has length 3, but 20"),
         ({"bias_out": np.ones(3)}, "bias_out has length 3, but 6"),

@@ -7,8 +7,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from sklearn_rnla import linear_cka, principal_angles, subspace_overlap
-from sklearn_rnla.neural.representation import rows as activations
-from sklearn_rnla.neural.representation import similarity
+from sklearn_rnla.neural.representation import activations, similarity
 from tests.sources import Lazy, on_disk, sparse_chunks
 
 

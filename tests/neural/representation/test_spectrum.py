@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from sklearn_rnla import representation_spectrum
-from sklearn_rnla.neural.representation import rows as activations
+from sklearn_rnla.neural.representation import activations
 from sklearn_rnla.neural.representation import spectrum as representation
 from tests.matrices import SPECTRA, with_spectrum
 from tests.sources import Lazy, on_disk, sparse_chunks

@@ -195,9 +195,9 @@ def test_a_whole_name_is_no_pattern():
 @pytest.mark.parametrize(
     ("names", "activations", "message"),
     [
-        (None, None, "names must be strings, but one is of type NoneType"),
+        (None, None, "'names' parameter"),
         ([0], None, "names must be strings, but one is of type int"),
-        ("fc", inputs(), "activations must be a dict .* is a Tensor"),
+        ("fc", inputs(), "'activations' parameter"),
     ],
 )
 def test_wrong_types(names, activations, message):
@@ -206,7 +206,7 @@ def test_wrong_types(names, activations, message):
 
 
 def test_modules_that_are_none_or_a_layer_are_refused():
-    with pytest.raises(TypeError, match=r"module must be a torch.nn.Module, not"):
+    with pytest.raises(TypeError, match="'module' parameter"):
         apply_lora(net().state_dict(), "fc", 2)
     with pytest.raises(ValueError, match="module is a layer itself"):
         apply_lora(nn.Linear(4, 4), "*", 2)
