@@ -151,23 +151,26 @@ def _forward_selection(G, C, k):
     ndarray of shape (k,)
     """
     n, d = len(G), np.diagonal(G).copy()
-    floor = _DEPENDENT * d
-    chosen, is_left = [], np.ones(n, dtype=bool)
+    floor, chosen = _DEPENDENT * d, []
+    d[d <= floor] = np.inf
+    C = C.T.copy()
     for block in consecutive(k, _BLOCK):
         V = np.zeros((block.stop - block.start, n))
-        for i in range(len(V)):
-            allowed = is_left & (d > floor)
-            gains = np.einsum("ij,ij->i", C, C) / np.where(allowed, d, 1.0)
-            gains[~allowed] = -1.0
+        for i, v in enumerate(V):
+            gains = np.square(C).sum(axis=0) / d
             j = int(np.argmax(gains))
-            if gains[j] <= 0:
+            if not gains[j] > 0:
                 # The others, in the order in which they were drawn: at random.
-                rest = np.flatnonzero(is_left)[: k - len(chosen)]
+                rest = np.setdiff1d(np.arange(n), chosen)[: k - len(chosen)]
                 return np.array([*chosen, *rest], dtype=np.intp)
-            V[i] = (G[j] - V[:i, j] @ V[:i]) / np.sqrt(d[j])
-            C = C - np.outer(V[i], C[j] / np.sqrt(d[j]))
-            d -= V[i] ** 2
-            is_left[j] = False
+            root = np.sqrt(d[j])
+            np.subtract(G[j], V[:i, j] @ V[:i], out=v)
+            v /= root
+            C -= C[:, j, np.newaxis] / root * v
+            d -= v * v
+            # What is chosen or depends on that is no candidate any more.
+            d[d <= floor] = np.inf
+            d[j] = np.inf
             chosen.append(j)
         # numpy halves the work of a product of an array with itself.
         G -= V.T @ V
