@@ -144,8 +144,8 @@ class Identifiers:
         if kind != known:
             raise ValueError(
                 f"{name} has identifiers of the kind {kind!r}, of dtype {values.dtype}. In "
-                f"fit they were of the kind {known!r}, of dtype {self.distinct.dtype}: give "
-                "the same type."
+                f"fit they were of the kind {known!r}, of dtype {self.distinct.dtype}: "
+                "give the same type."
             )
         ours, theirs = self.distinct.dtype, values.dtype
         if ours.kind != "O" and (ours == theirs or ours.kind == theirs.kind in "SU"):
