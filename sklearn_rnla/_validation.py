@@ -227,7 +227,12 @@ def check_target(estimator, X, y, *, numeric, multi_output=True, dtypes=(np.floa
     if not numeric:
         refuse_unordered(y)
     y = y if multi_output else as_vector(y)
-    if numeric and type(y) is np.ndarray and y.dtype in dtypes and y.ndim in (1, 2):
+    if (
+        numeric
+        and type(y) is np.ndarray
+        and y.dtype in dtypes
+        and 0 < y.ndim <= 1 + multi_output
+    ):
         # There is nothing else to be found, see `check_features`.
         assert_all_finite(y, input_name="y")
     else:

@@ -90,7 +90,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
 
     alpha : float, default=None
         Penalty. It only makes sense for the two penalised solvers; sums are over the known
-        entries:
+        entries, which for dense data are standardised by columns:
 
         - "softimpute" minimises ``1/2 sum (x_ij - m_ij)^2 + alpha s ||M||_*``, where s is
           the spectral norm of the entries, less biases if `center`, with zeros elsewhere.
@@ -104,7 +104,8 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         Power of the number of entries in the penalty of "als"; see `alpha`.
     center : bool or "auto", default="auto"
         Whether to fit an offset and a bias of each row and column beside the factors.
-        "auto" is True for "als", "em" and "gibbs"; the last two always have them.
+        "auto" is True for "als", "em" and "gibbs"; the last two always have them. Of dense
+        data, "auto" also centres the columns for "softimpute" and "iterative_svd".
     neighbors : bool, default=True
         Whether "em" corrects its predictions by the rows nearest to the one that is
         filled in, if that lowers the error of held-out entries.
@@ -157,8 +158,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     column_biases_ : ndarray of shape (n_columns,)
         Biases of the columns, which are the features that are not left out.
     row_factors_ : ndarray of shape (n_samples, k)
-        Factors of the rows. k is `rank_`, but for "gibbs", where the factors of all
-        samples are concatenated along columns.
+        Factors of the rows. k is `rank_`, with two exceptions. "gibbs" concatenates the
+        factors of all samples along columns. For dense data, the biases of rows that "als"
+        and "gibbs" fit are in standardised units: they are one factor more.
     column_factors_ : ndarray of shape (n_columns, k)
         Factors of the columns. The model is ``offset_ + row_biases_[:, None] +
         column_biases_ + row_factors_ @ column_factors_.T``.
@@ -173,8 +175,22 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Root mean squared error of missing entries, estimated on held-out entries; NaN if
-        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
+        Upper bound on the root mean squared error of what `transform` fills in, or
+        `predict` returns, for entries missing at random. It holds with probability 0.95,
+        and comes from held-out entries; NaN if nothing was held out. For "exact", it comes
+        from the residual, corrected for degrees of freedom.
+
+        - Dense data: relative to the spread of each column, the standard deviation of its
+          known entries. The error of an entry is divided by the spread of its column before
+          squares are averaged; 1 is no better than column means.
+        - Sparse data: in the unit of the entries, for a sample of a fifth as many as are
+          known, or of as many as are held out if these are fewer.
+
+    column_errors_ : ndarray of shape (n_columns,)
+        Such a bound for each column, in its own unit.
+    held_out_error_ : float
+        Root mean squared error of the held-out entries themselves, relative as
+        `error_estimate_`.
     indicator_ : MissingIndicator
         What adds the columns of `add_indicator`; only with that.
     n_iter_ : int
@@ -183,10 +199,12 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         Measure of fit after each iteration:
 
         - "em": penalised log-likelihood, in steps that see all entries;
-        - "gibbs": root mean squared error of the entries it sees;
+        - "gibbs": root mean squared error of the entries it sees, which for dense data are
+          standardised here and below;
         - "als": root mean squared error of the held-out entries, or the objective if there
           are none;
-        - "softimpute" and "iterative_svd": objective;
+        - "softimpute" and "iterative_svd": objective, here and for "als" relative to that
+          of a zero matrix;
         - "exact": relative residual.
 
     n_features_in_ : int
@@ -201,6 +219,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
 
     Notes
     -----
+    Columns of dense data may have different units: every solver standardises them, and
+    gives the units back. Those of sparse data, such as ratings, are taken to have one unit.
+
     Memory is that of the factors and of four copies of the entries, by rows and by columns,
     with and without biases; sparse data are never made dense. A sweep of "gibbs" takes
     ``nnz k^2`` flops, one of "als" ``32 nnz k``. The first fit compiles loops, which takes
@@ -339,6 +360,8 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         svd = found.model.svd(found.rank)
         self.singular_values_, self.components_, self._rotation = svd
         self.error_estimate_ = found.error_estimate
+        self.held_out_error_ = found.held_out_error
+        self.column_errors_ = found.column_errors
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not self.keep_empty_features:

@@ -317,10 +317,10 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     Notes
     -----
     "direct" costs ``2 n m^2`` flops, or half of that where the choice of landmarks left
-    its factor behind; choosing landmarks by the response some ``40 m^3``, whatever n is;
-    "cg" evaluates ``n m`` kernel values in each iteration. Both sum in float64 and in the
-    basis of the features, because the normal equations of the kernel itself break down in
-    single precision.
+    its factor behind. Choosing landmarks by the response costs some ``40 m^3``, whatever n
+    is. "cg" evaluates ``n m`` kernel values in each iteration. Both sum in float64 and in
+    the basis of the features, because the normal equations of the kernel itself break down
+    in single precision.
 
     References
     ----------

@@ -90,8 +90,15 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
     alpha_ : float or None
         The penalty used.
     error_estimate_ : float
-        Root mean squared error of new entries, estimated on held-out entries; NaN if
-        nothing was held out. For "exact": the residual, corrected for degrees of freedom.
+        Upper bound, in units of y, on the root mean squared error of pairs that are
+        missing at random, among them identifiers of a single pair. It holds with
+        probability 0.95 and comes from held-out pairs; NaN if there were none. For
+        "exact", it comes from the residual, corrected for degrees of freedom.
+    new_error_estimate_ : float
+        The same for pairs with an identifier that is new; NaN if no pair was held out
+        whose identifier comes only there.
+    held_out_error_ : float
+        Root mean squared error of the held-out pairs themselves.
     n_iter_ : int
         Number of iterations.
     history_ : ndarray
@@ -107,6 +114,9 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
 
     Notes
     -----
+    Of few pairs, most of which are the only ones of an identifier, "gibbs" shrinks its
+    deviations from the mean of all values by a factor that cross-validation chooses.
+
     An identifier that was not in `fit` gets the values that are expected of any: offset and
     bias of the other side, and with "gibbs" an average over the distribution of vectors.
 
@@ -228,6 +238,8 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.solver_ = found.solver
         self.alpha_ = found.alpha
         self.error_estimate_ = found.error_estimate
+        self.new_error_estimate_ = found.new_error_estimate
+        self.held_out_error_ = found.held_out_error
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not found.converged:
@@ -368,6 +380,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # Identifiers do not tell what the numbers of a table do.
+        # Where scikit-learn wants half of the variance told, all numbers are different. As
+        # identifiers they come once, and the mean is all there is to say of a new pair.
         tags.regressor_tags.poor_score = True
         return tags

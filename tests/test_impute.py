@@ -79,7 +79,8 @@ def test_missing_entries_come_near_the_truth_and_others_stay(solver, seed):
     # Least squares leave about the noise times sqrt(156 unknowns / 720 entries) = 0.5;
     # what is shrunk, or has biases to estimate that are zero, four times that at most.
     # The truth itself is some 14 times the noise.
-    assert rms((filled - truth)[missing]) <= 2 * NOISE
+    # Columns are standardised: "als" gives the noise of small ones as much weight.
+    assert rms((filled - truth)[missing]) <= (3 if solver == "als" else 2) * NOISE
     assert model.solver_ == solver
     again = completer(solver).fit_transform(gaps)
     np.testing.assert_array_equal(again, filled)
@@ -381,7 +382,7 @@ def test_a_grid_search_of_the_default_solver_finds_enough_rank():
 def test_stopping_early_comes_near_the_truth_too():
     model = completer("als", early_stopping=True, validation_fraction=0.1).fit(X)
     assert rms((model.transform(X) - TRUTH)[MISSING]) <= 3 * NOISE
-    assert model.error_estimate_ <= 4 * NOISE
+    assert model.held_out_error_ <= 4 * NOISE
 
 
 @pytest.mark.parametrize("solver", ["em", "gibbs", "als"])
@@ -555,22 +556,23 @@ def test_the_history_is_of_the_iterations(solver):
 @UNCONVERGED
 @ON_ENTRIES
 def test_the_history_is_the_measure_that_the_solver_is_said_to_have(solver):
-    model = completer(solver).fit(X)
+    model = completer(solver).fit(entries(X))
     whole = model.predict(X)
     left, last = (X - whole)[~MISSING], model.history_[-1]
+    total = np.nansum(np.square(X))
     if solver == "gibbs":
         # Of entries seen, in one sample.
         assert 0.5 * NOISE <= last <= 2 * NOISE
     elif solver == "als":
         # Of entries held out, which are less than their spread from the first on.
         assert model.history_.max() <= 2 * np.nanstd(X)
-        assert model.history_.min() == pytest.approx(model.error_estimate_)
+        assert model.history_.min() == pytest.approx(model.held_out_error_)
     elif solver == "iterative_svd":
-        assert last == pytest.approx(np.square(left).sum() / 2, rel=1e-3)
+        assert last == pytest.approx(np.square(left).sum() / total, rel=1e-3)
     elif solver == "softimpute":
         penalty = model.alpha_ * np.linalg.norm(np.where(MISSING, 0, X), 2)
         objective = np.square(left).sum() / 2 + penalty * model.singular_values_.sum()
-        assert last == pytest.approx(objective, rel=1e-3)
+        assert last == pytest.approx(2 * objective / total, rel=1e-3)
     else:
         relative = np.linalg.norm(left) / np.linalg.norm(X[~MISSING])
         assert last == pytest.approx(relative, rel=0.05)
@@ -584,7 +586,7 @@ def test_a_warm_start_goes_on_from_the_model_before(solver):
     warm.fit(X)
     # It starts near where it stops.
     assert warm.history_[0] < cold.history_[0]
-    assert rms((warm.transform(X) - TRUTH)[MISSING]) <= 2 * NOISE
+    assert rms((warm.transform(X) - TRUTH)[MISSING]) <= 3 * NOISE
 
 
 @pytest.mark.parametrize("solver", ["gibbs", "als"])
@@ -614,7 +616,95 @@ def test_a_warm_start_may_change_rank_and_solver():
     assert rms((model.transform(X) - TRUTH)[MISSING]) <= 3 * NOISE
 
 
+# --- Units of columns
+
+
+def mixed_units(p, seed=0):
+    """Return a table of rank 3 and noise, in many units, with a column of time stamps."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((300, 3)) @ rng.standard_normal((3, p))
+    A += 0.3 * A.std(axis=0) * rng.standard_normal(A.shape)
+    A *= 10.0 ** rng.uniform(-4, 4, p)
+    A[:, 0] = 1.7e9 + 1e5 * A[:, 0] / A[:, 0].std()
+    return A, np.where(rng.random(A.shape) < 0.1, np.nan, A)
+
+
+@pytest.mark.parametrize("solver", ["auto", "em", "gibbs", "als", "softimpute"])
+@pytest.mark.parametrize(("p", "dtype"), [(12, np.float64), (301, np.float32)])
+def test_columns_of_other_units_spoil_none(solver, p, dtype):
+    truth, gaps = mixed_units(p)
+    missing, spread = np.isnan(gaps), np.nanstd(gaps, axis=0)
+    model = completer(solver, 3).fit(gaps.astype(dtype))
+    errors = np.where(missing, model.transform(gaps.astype(dtype)) - truth, np.nan)
+    of_columns = np.sqrt(np.nanmean(np.square(errors / spread), axis=0))
+    # The noise is 0.29 of the spread; a column has some 30 missing entries.
+    assert of_columns.max() < 0.8
+    assert rms((errors / spread)[missing]) <= model.error_estimate_ < 0.7
+    assert model.column_errors_.shape == (p,)
+    covered = of_columns * spread <= model.column_errors_
+    assert covered.mean() >= 0.85
+    i, j = np.nonzero(missing)
+    if not model._completion.filler:
+        pairs = model.predict_entries(i, j)
+        assert np.abs(pairs - truth[i, j] - errors[i, j]).max() <= 1e-2 * spread[j].max()
+
+
+@UNCONVERGED
+@pytest.mark.filterwarnings(
+    "ignore:The solver 'softimpute':sklearn.exceptions.ConvergenceWarning"
+)
+def test_units_of_columns_hardly_matter():
+    truth, gaps = with_gaps(0, (80, 12))
+    missing, units = np.isnan(gaps), 2.0 ** np.arange(-18, 18, 3)
+    for solver in ("em", "gibbs", "als", "softimpute", "iterative_svd"):
+        one = completer(solver).fit(gaps).transform(gaps)
+        other = completer(solver).fit(gaps * units).transform(gaps * units) / units
+        # Means and scales of columns that have one unit are shrunk, those of many are not.
+        bound = 1.3 * rms((one - truth)[missing])
+        assert rms((other - truth)[missing]) <= bound
+
+
 # --- What is estimated
+
+
+@pytest.mark.parametrize("kind", ["heavy rows", "heavy entries", "clusters"])
+def test_the_stated_error_covers_that_of_what_is_filled_in(kind):
+    covered, n_seeds = 0, 25
+    for seed in range(n_seeds):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((200, 2)) @ rng.standard_normal((2, 6))
+        A += 0.3 * rng.standard_normal(A.shape)
+        if kind == "heavy rows":
+            A *= np.exp(rng.standard_normal((200, 1)))
+        elif kind == "heavy entries":
+            A += rng.standard_t(4, A.shape)
+        else:
+            A = rng.standard_normal((8, 6))[rng.integers(8, size=200)] + 0.1 * A
+        missing = rng.random(A.shape) < 0.1
+        gaps = np.where(missing, np.nan, A)
+        model = MatrixCompleter(random_state=seed).fit(gaps)
+        left = (model.transform(gaps) - A) / np.nanstd(gaps, axis=0)
+        covered += rms(left[missing]) <= model.error_estimate_
+    # 0.95 of 25 has 20 at least with probability 0.999.
+    assert covered >= 20
+
+
+def test_tiny_tables_are_filled_no_worse_than_by_means_and_say_so():
+    squares, of_means, covered = [], [], 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((25, 4))
+        missing = rng.random(A.shape) < 0.2
+        gaps = np.where(missing, np.nan, A)
+        model = MatrixCompleter(random_state=seed).fit(gaps)
+        filled, spread = model.transform(gaps), np.nanstd(gaps, axis=0)
+        squares.append(np.square((filled - A) / spread)[missing].mean())
+        means = np.nanmean(gaps, axis=0)
+        of_means.append(np.square((means - A) / spread)[missing].mean())
+        covered += squares[-1] <= model.error_estimate_**2
+    # Noise has nothing to be told by.
+    assert np.mean(squares) <= 1.05 * np.mean(of_means)
+    assert covered >= 25
 
 
 @UNCONVERGED
@@ -626,9 +716,11 @@ def test_the_error_estimate_is_of_the_size_of_the_error(solver, seed):
     observable = truth + NOISE * np.random.default_rng(seed + 9).standard_normal(
         truth.shape
     )
-    actual = rms((model.transform(gaps) - observable)[missing])
+    left = (model.transform(gaps) - observable) / np.nanstd(gaps, axis=0)
+    actual = rms(left[missing])
     # Of about 290 entries, the mean square is within a half with probability 1 - 1e-8.
-    assert 0.5 * actual <= model.error_estimate_ <= 2 * actual
+    assert 0.5 * actual <= model.held_out_error_ <= 2 * actual
+    assert actual <= model.error_estimate_ <= 5 * actual
 
 
 def test_without_entries_held_out_there_is_no_estimate():
@@ -659,7 +751,9 @@ def test_fitted_attributes_have_the_shapes_they_should(solver):
     assert model.row_biases_.shape == (60,)
     assert model.column_biases_.shape == (20,)
     assert model.column_factors_.shape == (20, k)
-    assert k == model.rank_ if solver != "gibbs" else k % model.rank_ == 0
+    # Biases of rows are in standardised units: they are a factor more.
+    d = k - (solver in ("als", "gibbs"))
+    assert d == model.rank_ if solver != "gibbs" else d % model.rank_ == 0
     assert isinstance(model.rank_, int)
     assert isinstance(model.n_iter_, int)
     assert (model.alpha_ is None) == (solver not in ("als", "softimpute"))
@@ -675,7 +769,7 @@ def test_without_biases_they_are_zero(solver):
 
 
 def test_a_penalty_from_one_leaves_nothing():
-    model = completer("softimpute", alpha=1.0).fit(X)
+    model = completer("softimpute", alpha=1.0, center=False).fit(X)
     assert model.rank_ == 0
     assert model.alpha_ == 1.0
     np.testing.assert_array_equal(model.transform(X), np.where(MISSING, 0, X))
@@ -684,7 +778,7 @@ def test_a_penalty_from_one_leaves_nothing():
 
 def test_the_penalty_of_the_nuclear_norm_is_minimised():
     alpha = 0.1
-    model = completer("softimpute", alpha=alpha, tol=1e-9).fit(X)
+    model = completer("softimpute", alpha=alpha, tol=1e-9).fit(entries(X))
     M = model.row_factors_ @ model.column_factors_.T
     residual = np.where(MISSING, 0, X - M)
     penalty = alpha * np.linalg.norm(np.where(MISSING, 0, X), 2)
@@ -699,7 +793,7 @@ def test_the_penalty_of_als_is_minimised(power):
     alpha = 0.05
     model = completer(
         "als", alpha=alpha, reg_power=power, center=False, tol=1e-12, max_iter=3000
-    ).fit(X)
+    ).fit(entries(X))
     U, V = model.row_factors_, model.column_factors_
     residual = np.where(MISSING, 0, X - U @ V.T)
     rows, columns = (~MISSING).sum(axis=1), (~MISSING).sum(axis=0)
@@ -727,14 +821,15 @@ def test_entries_are_what_the_attributes_say(solver, of):
     found = model.predict_entries(*pairs.T)
     np.testing.assert_allclose(found, whole.ravel(), atol=1e-12)
     np.testing.assert_allclose(model.predict(X), whole, atol=1e-10)
-    assert rms(found - TRUTH.ravel()) <= 2 * NOISE
+    assert rms(found - TRUTH.ravel()) <= 3 * NOISE
     if of is np.asarray:
         filled = clone(model).set_params(neighbors=False).fit_transform(X)
         np.testing.assert_allclose(filled[MISSING], whole[MISSING], atol=1e-10)
     rows = model.fold_in(data)
     np.testing.assert_allclose(rows.biases, model.row_biases_, atol=1e-12)
     np.testing.assert_allclose(rows.factors, model.row_factors_, atol=1e-10)
-    if solver != "gibbs":
+    # Of factors that are more than the rank, components are the leading part.
+    if model.row_factors_.shape[1] == model.rank_:
         scores = model.transform(entries(X))
         assert scores.shape == (60, model.rank_)
         again = scores @ model.components_ + model.offset_ + model.column_biases_

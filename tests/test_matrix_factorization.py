@@ -659,3 +659,30 @@ def test_equal_values_are_predicted_for_all():
     for solver in ("gibbs", "als"):
         model = regressor(solver).fit(PAIRS, same)
         np.testing.assert_allclose(model.predict(HIDDEN), -3, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [150, 500])
+def test_few_values_of_new_identifiers_are_predicted_no_worse_than_by_their_mean(n):
+    covered = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        pairs, y = rng.integers(0, 600, (n, 2)), rng.standard_normal(n)
+        test = rng.random(n) < 0.2
+        model = MatrixFactorizationRegressor(random_state=seed)
+        model.fit(pairs[~test], y[~test])
+        error = np.sqrt(np.mean(np.square(model.predict(pairs[test]) - y[test])))
+        of_mean = np.sqrt(np.mean(np.square(y[test] - y[~test].mean())))
+        assert error <= 1.02 * of_mean
+        covered += error <= model.error_estimate_
+        assert model.new_error_estimate_ >= 0.9
+    assert covered >= 6
+
+
+def test_the_rank_of_the_sampler_is_not_larger_than_it_pays():
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = rng.standard_normal((150, 5)) @ rng.standard_normal((5, 100)) / 5**0.5
+        known = rng.random(truth.shape) < 0.3
+        y = (truth + 0.5 * rng.standard_normal(truth.shape))[known]
+        model = MatrixFactorizationRegressor("auto", random_state=seed)
+        assert 5 <= model.fit(np.argwhere(known), y).rank_ <= 8

@@ -81,7 +81,8 @@ plt.show()
 # penalty of "als" makes that mild, and the average over factors has the least error
 # whatever the rank; ranks that are too large cost it little. "auto" tries ranks that
 # double, from 1, or from 4 with "gibbs", until the error of held-out entries no longer
-# falls, and then some between, but for "gibbs", in less work than a search.
+# falls, and then some between, in less work than a search. With "gibbs" it takes the least
+# rank that is nearly as good as the best.
 #
 # :class:`~sklearn_rnla.MatrixCompleter` may be searched as well. Its samples are rows, so
 # that folds are of rows that `fit` has not seen: `score` hides a fifth of the entries of

@@ -1,6 +1,6 @@
 """
-Clusters that are no balls, of 100 000 points
-=============================================
+Non-spherical clusters of 100 000 points
+========================================
 
 Spectral clustering finds groups of any shape, but scikit-learn's needs the affinities of
 all pairs: of 100 000 points 80 gigabytes. :class:`~sklearn_rnla.NystroemSpectralClustering`

@@ -11,28 +11,27 @@ _INLINE = {"nogil": True, "cache": True, "fastmath": FAST}
 
 
 @njit(**_INLINE)
-def nearest(products, half_norms, own, out):
+def nearest(halves, own, out):
     """Set `out` to the numbers of the reference rows nearest to each query.
 
     Parameters
     ----------
-    products : ndarray of shape (m, n)
-        Inner products of queries and reference rows.
-    half_norms : ndarray of shape (n,)
-        Half the squared norms of these.
+    halves : ndarray of shape (m, n)
+        Half the squared distances of queries and reference rows, but for a constant of
+        each query.
     own : ndarray of int of shape (m,)
         The reference row that is the query itself, left out; or -1.
     out : ndarray of int of shape (m, count)
         The nearest first; `count` is less than n.
     """
-    n, count = len(half_norms), out.shape[1]
-    scores = np.empty(count, half_norms.dtype)
+    n, count = halves.shape[1], out.shape[1]
+    scores = np.empty(count, halves.dtype)
     for i in range(len(own)):
-        row, picked = products[i], out[i]
+        row, picked = halves[i], out[i]
         n_picked = 0
         worst = scores[0]
         for j in range(n):
-            score = half_norms[j] - row[j]
+            score = row[j]
             if n_picked == count and not score < worst:
                 continue
             if j == own[i]:
@@ -54,6 +53,7 @@ def nearest(products, half_norms, own, out):
 def average(
     neighbors,
     queries,
+    known,
     wanted,
     reference,
     missing,
@@ -68,6 +68,8 @@ def average(
     ----------
     neighbors : ndarray of int of shape (m, count)
     queries : ndarray of shape (m, p)
+    known : ndarray of shape (m, p)
+        One for the columns that distances are of; else zero.
     wanted : ndarray of bool of shape (m, p)
     reference, residuals : ndarray of shape (n, p)
         Filled rows, and the errors of a linear prediction of their entries.
@@ -81,30 +83,36 @@ def average(
     """
     m, count = neighbors.shape
     p = queries.shape[1]
-    weights = np.empty(count)
+    which, n_found = np.empty(p, np.int64), np.empty(p)
+    mass, value, residual = np.empty(p), np.empty(p), np.empty(p)
     for i in range(m):
-        query = queries[i]
+        query, counted = queries[i], known[i]
+        n_wanted = 0
+        for j in range(p):
+            if wanted[i, j]:
+                which[n_wanted] = j
+                n_wanted += 1
+        n_found[:n_wanted] = 0
+        mass[:n_wanted] = 0
+        value[:n_wanted] = 0
+        residual[:n_wanted] = 0
         for k in range(count):
-            other = reference[neighbors[i, k]]
-            squared = floor
+            r = neighbors[i, k]
+            other, lacks, left = reference[r], missing[r], residuals[r]
+            squared = query.dtype.type(0)
             for j in range(p):
                 difference = query[j] - other[j]
-                squared += difference * difference
-            weights[k] = 1 / (squared * squared)
-        for j in range(p):
-            if not wanted[i, j]:
-                continue
-            n_found, mass, value, residual = 0, 0.0, 0.0, 0.0
-            for k in range(count):
-                r = neighbors[i, k]
-                if not missing[r, j]:
-                    n_found += 1
-                    mass += weights[k]
-                    value += weights[k] * (reference[r, j] - query[j])
-                    residual += weights[k] * residuals[r, j]
-            if n_found > 0:
-                mass *= 1 + 1 / n_found
-                value /= mass
-                residual /= mass
-            of_values[i, j] = value
-            of_residuals[i, j] = residual
+                squared += counted[j] * difference * difference
+            weight = 1 / (floor + squared) ** 2
+            for a in range(n_wanted):
+                j = which[a]
+                w = 0.0 if lacks[j] else weight
+                n_found[a] += not lacks[j]
+                mass[a] += w
+                value[a] += w * (other[j] - query[j])
+                residual[a] += w * left[j]
+        for a in range(n_wanted):
+            j = which[a]
+            total = mass[a] * (1 + 1 / n_found[a]) if n_found[a] > 0 else 1.0
+            of_values[i, j] = value[a] / total
+            of_residuals[i, j] = residual[a] / total

@@ -72,8 +72,11 @@ def draw_rows(
     d = len(shift)
     A, b, x = np.empty((d, d)), np.empty(d), np.empty(d)
     for i in range(start, stop):
-        A[:] = precision
-        b[:] = shift
+        # Not ``A[:] = precision``: numba compiles an error for another shape, at length.
+        for a in range(d):
+            b[a] = shift[a]
+            for c in range(a + 1):
+                A[a, c] = precision[a, c]
         weight = noise * scale[i]
         _normal_equations(
             indptr[i], indptr[i + 1], indices, values, V, weight, column_scale, x, A, b
@@ -103,6 +106,7 @@ def fold_rows(
     freedom,
     n_reweights,
     normal,
+    sample,
     out,
     noise_out,
 ):
@@ -121,7 +125,10 @@ def fold_rows(
         Degrees of freedom of Student's distribution.
     n_reweights : int
         0 where noise is normal.
-    noise_out : ndarray of shape (m,)
+    sample : int
+        Which one to set of those of the output.
+    out : ndarray of shape (m, n_samples, d)
+    noise_out : ndarray of shape (m, n_samples)
         Expected variance of an entry, but for the factor of its column.
     """
     d = len(shift)
@@ -134,8 +141,8 @@ def fold_rows(
         times = 1.0
         if power != 0 and count > 0:
             times = float(count) ** power
-        G[:] = 0
-        g[:] = 0
+        G[:] = 0.0
+        g[:] = 0.0
         _normal_equations(
             indptr[i], indptr[i + 1], indices, values, V, noise, column_scale, x, G, g
         )
@@ -150,7 +157,8 @@ def fold_rows(
             solve(A, d, b)
             if step == n_reweights:
                 break
-            u[:] = b
+            for a in range(d):
+                u[a] = b[a]
             solve_transposed(A, d, u)
             spread = 0.0
             for p in range(indptr[i], indptr[i + 1]):
@@ -169,12 +177,12 @@ def fold_rows(
                 spread += noise * column_scale[indices[p]] * (e * e + variance)
             scale = (freedom + count) / (freedom + spread)
             expected = (freedom + spread) / (freedom + count - 2)
-        noise_out[i] = expected / noise
+        noise_out[i, sample] = expected / noise
         for a in range(d):
             b[a] += normal[a]
         solve_transposed(A, d, b)
         for a in range(d):
-            out[i, a] = b[a]
+            out[i, sample, a] = b[a]
 
 
 @njit(**INLINE)

@@ -73,8 +73,8 @@ class _Limit:
     """One thread of BLAS in this process, for as long as anybody needs that.
 
     The number of threads belongs to the process. A fit that begins while another has the
-    limit finds one thread, and would put that back: the last to end puts back what the
-    first has found.
+    limit finds one thread, and one that ends must not lift it: the last to end puts back
+    what the first has found.
     """
 
     def __init__(self):
@@ -92,25 +92,23 @@ class _Limit:
     def hold(self):
         """Limit BLAS to one thread."""
         with self._lock:
+            own = _blas_threads()
             if not self._n_holders:
-                self._before = _blas_threads()
+                self._before = own
             self._n_holders += 1
-            limiter = _threadpool_controller().limit(limits=1, user_api="blas")
+            _set_blas_threads([1] * len(own))
         try:
             yield
         finally:
             with self._lock:
-                limiter.restore_original_limits()
                 self._n_holders -= 1
-                if not self._n_holders and _blas_threads() != self._before:
-                    self._put_back()
-
-    def _put_back(self):
-        for pool, n_threads in zip(_blas_pools(), self._before, strict=True):
-            pool.set_num_threads(n_threads)
-            # threadpoolctl lets one thread set the number of threads, until it is cleared.
-            if hasattr(pool, "clear_controlling_thread"):
-                pool.clear_controlling_thread()
+                shared = [1] * len(own) if self._n_holders else self._before
+                _set_blas_threads(
+                    mine if _is_per_thread(pool) else all_of_us
+                    for pool, mine, all_of_us in zip(
+                        _blas_pools(), own, shared, strict=True
+                    )
+                )
 
 
 _limit = _Limit()
@@ -122,6 +120,20 @@ def _blas_pools():
 
 def _blas_threads():
     return [pool.num_threads for pool in _blas_pools()]
+
+
+def _is_per_thread(pool):
+    """Whether each thread has a number of its own, as those of OpenMP do."""
+    return getattr(pool, "threading_layer", None) == "openmp"
+
+
+def _set_blas_threads(numbers):
+    for pool, n_threads in zip(_blas_pools(), numbers, strict=True):
+        pool.set_num_threads(n_threads)
+        # Since threadpoolctl 3.8 the first thread that sets the number is the only one that
+        # can: what others ask for does nothing, until the first has given that up.
+        if hasattr(pool, "clear_controlling_thread"):
+            pool.clear_controlling_thread()
 
 
 def run_lanes(run, lanes, n_jobs):

@@ -17,30 +17,39 @@ def threads():
 
 
 @pytest.mark.parametrize("first_ends", [True, False])
-def test_overlapping_fits_put_the_threads_of_blas_back(first_ends):
+def test_overlapping_fits_have_one_thread_of_blas_until_the_last_ends(first_ends):
     before = threads()
-    in_turn = Barrier(2, timeout=20)
+    both_began, one_ended = Barrier(2, timeout=20), Barrier(2, timeout=20)
 
     def fit(number):
-        if number:
-            in_turn.wait()
         with one_blas_thread(2):
-            if not number:
-                in_turn.wait()
-            in_turn.wait()
+            both_began.wait()
             assert kernel_jobs(None) == max(before)
+            seen = [threads()]
             if first_ends == bool(number):
-                in_turn.wait()
+                one_ended.wait()
+                # The other has ended, in a thread that is still alive, or not.
+                seen += [threads(), *run_lanes(lambda lane: threads(), [1, 2, 3], 2)]
         if first_ends != bool(number):
-            in_turn.wait()
+            one_ended.wait()
+        return seen
 
     for _ in range(3):
         with ThreadPoolExecutor(2) as executor:
-            assert list(executor.map(fit, range(2))) == [None, None]
+            seen = [one for many in executor.map(fit, range(2)) for one in many]
             assert threads() == before
+        assert {n for one in seen for n in one} == {1}
         with one_blas_thread(2):
             assert set(threads()) == {1}
         assert threads() == before
+
+
+def test_a_fit_in_another_thread_finds_the_limit_of_the_user():
+    before = threads()
+    with BLAS.limit(limits=1), ThreadPoolExecutor(1) as executor:
+        assert executor.submit(work, 2).result() == ([3, 2, 1], True)
+        assert set(threads()) == {1}
+    assert threads() == before
 
 
 def test_an_error_puts_the_threads_of_blas_back():

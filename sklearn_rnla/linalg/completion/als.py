@@ -275,5 +275,6 @@ def _scaled_basis(V, power):
     """Return ``Q S**(1 - 2 power)``, where ``Q S W`` is V but for rounding."""
     # By the Gram matrix: what that loses is noise.
     squares, W = np.linalg.eigh((V.T @ V).astype(np.float64))
-    least = max(squares[-1] * float(np.finfo(V.dtype).eps), float(np.finfo(V.dtype).tiny))
+    limits = np.finfo(V.dtype)
+    least = max(squares[-1] * float(limits.eps), float(limits.tiny))
     return V @ (W / np.maximum(squares, least) ** power).astype(V.dtype)

@@ -11,20 +11,28 @@ import numpy as np
 from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
 from ...operators.lanes import one_blas_thread
-from ...operators.scaling import unit_of
 from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
+from .column_units import ColumnMoments, ColumnUnits
 from .completed import Completion
 from .em import ppca
 from .exact import recover
 from .gibbs import gibbs
-from .held_out import LARGEST_RANK, error_of, follow_path, grow_rank, hold_out, split
+from .held_out import (
+    LARGEST_RANK,
+    errors_of,
+    follow_path,
+    grow_rank,
+    hold_out,
+    split,
+)
 from .model import model_of_columns, negligible_penalties, predict_entries
 from .neighbors import fit_neighbors
 from .nuclear_norm.hard_impute import iterative_svd
 from .nuclear_norm.soft_impute import largest_penalty, soft_impute, soft_impute_path
 from .sampling import obstacles
+from .stated_errors import HeldOutErrors
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
 # Solvers that leave arbitrary what the entries do not determine.
@@ -49,14 +57,17 @@ CONSTRAINTS = {
 
 # Dense data with at most so many columns have all their covariances estimated.
 _FEW_COLUMNS = 300
-# Rank of a Bayesian factorisation where none is given: its prior keeps it from overfitting.
-_BAYESIAN_RANK = 8
+# Rank of a factorisation where nothing can be held out to choose it, and the first that is
+# tried for a Bayesian one, whose prior keeps it from overfitting.
+_USUAL_RANK, _FIRST_RANK = 8, 4
 # Penalties of the nuclear norm tried, relative to the largest, and the accuracy that tells
 # them apart.
 _PATH, _PATH_TOL = 0.7 ** np.arange(1, 25), 1e-3
 # Sweeps over all entries after a validated fit; of a chain that only tells the rank; the
 # share it hides.
 _MORE_SWEEPS, _SHORT_CHAIN, _SHARE = 3, 24, 0.1
+# Where fewer entries than that would be held out, all are, in so many folds.
+_FEW_HIDDEN, _FOLDS = 128, 5
 _MAX_ITER = {"als": 100, "em": 100, "exact": 1000, "iterative_svd": 300, "softimpute": 500}
 _TOL = {"als": 1e-3, "em": 0.05, "exact": 1e-10, "iterative_svd": 1e-5, "softimpute": 1e-4}
 
@@ -155,28 +166,43 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
         Where parameters do not belong to the solver, or the rank is too large.
     """
     is_open = options == CompletionOptions()._replace(neighbors=options.neighbors)
-    options = options.decided(table, observed.shape)
+    given, options = options, options.decided(table, observed.shape)
     if start is not None and start.shape != observed.shape:
         start = None
-    unit, seen = unit_of(observed.values), observed
-    if unit != 1:
-        # Solvers square the entries, and more: a power of two makes them fit, exactly.
-        observed = observed.with_values(observed.values / observed.dtype.type(unit))
-        table = None if table is None else table / table.dtype.type(unit)
-        start = None if start is None else start.times(1 / unit)
-        if options.solver == "als" and options.alpha is not None:
-            options = options._replace(alpha=options.alpha / unit)
+    moments = None
+    if table is not None:
+        # Sums depend on the order of what is added up.
+        table = np.ascontiguousarray(table)
+        moments = ColumnMoments.of(table)
     # Products are small: BLAS keeps off the cores that the threads over rows use.
     with one_blas_thread(observed.n_jobs):
         found = None
         if is_open and table is not None:
-            found = _exact_if_of_low_rank(observed, table, rng)
-        if found is None:
+            units = ColumnUnits.of(moments, shift=False)
+            found = _exact_if_of_low_rank(units, observed, table, rng)
+        if found is None and options.solver == "em":
+            found = _em(observed, options, table=table, rng=rng, report=report)
+        elif found is None:
+            if table is None:
+                units = ColumnUnits.common(observed.values)
+            else:
+                # Columns without biases of rows are centred too, unless that is turned off.
+                auto = given.center == "auto" and options.solver != "exact"
+                units = ColumnUnits.of(moments, shift=options.center or auto)
+            if units.same and options.solver == "als" and options.alpha is not None:
+                options = options._replace(alpha=options.alpha / units.scale)
+            start = start and start.relative_to(units)
             found = _SOLVE[options.solver](
-                observed, options, table=table, start=start, rng=rng, report=report
+                units.standardised(observed), options, start=start, rng=rng, report=report
             )
-    found = found.times(unit) if unit != 1 else found
-    return found._replace(seen=seen.places(), limits=(seen.values.min(), seen.values.max()))
+            found = found.in_units(units)
+    if table is None:
+        found = found.with_stated_errors(observed)
+    else:
+        spread, missing = moments.usual_spread, np.isnan(table)
+        found = found.with_stated_errors(observed, spread, missing)
+    values = observed.values
+    return found._replace(seen=observed.places(), limits=(values.min(), values.max()))
 
 
 def why_not_converged(found, options):
@@ -229,44 +255,87 @@ def why_arbitrary(found, sampling, columns):
     )
 
 
-def _gibbs(observed, options, *, table, start, rng, report):
+def _gibbs(observed, options, *, start, rng, report):
     """Sample factors and biases; short chains with entries held out choose the rank."""
     rank, most = options.rank, min(observed.shape)
     sweeps = {} if options.max_iter is None else {"max_iter": options.max_iter}
     share = options.validation_fraction
     if rank == "auto":
+        # The same entries for all ranks, and for all sweeps: in the first ones a larger
+        # rank learns faster.
+        hide = rng.random(observed.nnz) < (share or _SHARE)
 
         def error_of_rank(k):
-            short = gibbs(
-                observed, k, max_iter=_SHORT_CHAIN, share=share or _SHARE, rng=rng
-            )
-            return short.error_estimate
+            short = gibbs(observed, k, max_iter=_SHORT_CHAIN, hide=hide, rng=rng)
+            return short.held_out.rms
 
-        # The prior makes the rank matter little: doublings are enough.
-        first = min(_BAYESIAN_RANK // 2, most)
-        rank, _ = grow_rank(error_of_rank, first=first, most=most, between=False)
+        first = min(_FIRST_RANK, most)
+        rank = grow_rank(error_of_rank, first=first, most=most, penalised=True)
     result = gibbs(
         observed, rank, **sweeps, share=share, start=start, rng=rng, report=report
     )
+    model, errors = result.model, result.held_out
+    if 0 < share * observed.nnz < _FEW_HIDDEN:
+        shrunk, errors = _shrink_to_mean(observed, rank, errors, rng)
+        model = model._replace(shrunk=shrunk)
     return Completion(
-        model=result.model,
+        model=model,
         seen=observed,
         solver="gibbs",
         rank=rank,
-        error_estimate=result.error_estimate,
+        held_out=errors,
         n_iter=len(result.history),
         converged=True,
         history=np.array(result.history),
-        history_power=1,
+        history_is_rms=True,
         noise=(result.row_noise, result.column_noise),
     )
 
 
-def _em(observed, options, *, table, start, rng, report):
+def _shrink_to_mean(observed, rank, errors, rng):
+    """Return a factor of deviations from the mean, by cross-validation, and its errors.
+
+    Of few entries, most of which are the only ones of their row or column, a model may
+    predict others worse than their mean does. The factor is one standard error below that
+    of least squares: what that loses is, in expectation, one parameter's worth of noise.
+
+    Parameters
+    ----------
+    observed : Observed
+    rank : int
+    errors : HeldOutErrors
+        What to return where there are too few entries.
+    rng : Generator
+
+    Returns
+    -------
+    factor : float
+        From 0 to 1.
+    errors : HeldOutErrors
+        Of all entries, each from a chain that did not see it.
+    """
+    fold = rng.permutation(observed.nnz) % _FOLDS
+    predicted, wanted = (np.empty(observed.nnz) for _ in range(2))
+    for number in range(_FOLDS):
+        hide = fold == number
+        if not hide.any() or hide.all():
+            return 1.0, errors
+        found = gibbs(observed, rank, max_iter=_SHORT_CHAIN, hide=hide, rng=rng)
+        wanted[hide] = observed.values[hide] - observed.values[~hide].mean()
+        predicted[hide] = wanted[hide] - found.held_out.values
+    squares = float(predicted @ predicted)
+    if not squares:
+        return 1.0, HeldOutErrors.at(observed, wanted)
+    factor = float(predicted @ wanted) / squares
+    doubt = float(np.linalg.norm(predicted * (wanted - factor * predicted))) / squares
+    factor = float(np.clip(factor - doubt, 0, 1))
+    return factor, HeldOutErrors.at(observed, wanted - factor * predicted)
+
+
+def _em(observed, options, *, table, rng, report):
     """Fit a Gaussian distribution of the rows, and neighbours where they help."""
-    X = np.ascontiguousarray(table)
     result = ppca(
-        X,
+        table,
         None if options.rank == "auto" else options.rank,
         max_iter=options.max_iter,
         tol=options.tol,
@@ -274,23 +343,24 @@ def _em(observed, options, *, table, start, rng, report):
         n_jobs=observed.n_jobs,
         report=report,
     )
-    neighbors = None
+    neighbors, held_out = None, result.errors(table)
     if options.neighbors:
-        neighbors = fit_neighbors(X, result, rng=rng, n_jobs=observed.n_jobs)
+        neighbors, held_out = fit_neighbors(table, result, rng=rng, n_jobs=observed.n_jobs)
     return Completion(
         model=result.model,
         seen=observed,
         filler=neighbors or result.gaussian,
         solver="em",
         rank=result.model.columns.shape[2] - 1,
-        error_estimate=result.error_estimate,
+        held_out=held_out,
+        likely=result.likely_errors(table) if len(held_out.values) else None,
         n_iter=result.n_iter,
         converged=result.converged,
         history=np.array(result.history),
     )
 
 
-def _als(observed, options, *, table, start, rng, report):
+def _als(observed, options, *, start, rng, report):
     """Alternate after biases: first without entries held out, which tell when to stop."""
     fit = partial(
         als,
@@ -300,7 +370,7 @@ def _als(observed, options, *, table, start, rng, report):
         rng=rng,
         report=report,
     )
-    rank, error, history, n_iter = options.rank, np.nan, [], 0
+    rank, errors, history, n_iter = options.rank, HeldOutErrors.nothing(), [], 0
     max_iter, V = options.max_iter, None if start is None else start.factors()[1]
     if V is not None and V.shape[1] != rank:
         V = None
@@ -314,15 +384,16 @@ def _als(observed, options, *, table, start, rng, report):
             return min(found[k].history)
 
         if rank == "auto":
-            rank, error = grow_rank(error_of_rank, first=1, most=min(observed.shape))
+            rank = grow_rank(error_of_rank, first=1, most=min(observed.shape))
         else:
-            error = error_of_rank(rank)
+            error_of_rank(rank)
         V, history = found[rank].V, found[rank].history
+        errors = errors_of(left, found[rank].U, V)
         n_iter = len(history)
         if options.early_stopping:
             max_iter = _MORE_SWEEPS
     elif rank == "auto":
-        rank = min(_BAYESIAN_RANK, *observed.shape)
+        rank = min(_USUAL_RANK, *observed.shape)
     # The final fit uses the held-out entries, too: those of the first go before it.
     residual = left = None
     biases, residual = without_biases(observed, options.center)
@@ -334,44 +405,40 @@ def _als(observed, options, *, table, start, rng, report):
         seen=observed,
         solver="als",
         rank=rank,
-        error_estimate=error,
+        held_out=errors,
         n_iter=n_iter + result.n_iter,
         converged=result.converged or options.early_stopping,
-        history=np.array(history or result.history),
-        history_power=1 if history else 2,
+        history=np.array(history) if history else _relative(result.history, residual, 1),
+        history_is_rms=bool(history),
         alpha=float(result.penalty),
     )
 
 
-def _exact_if_of_low_rank(observed, table, rng):
+def _exact_if_of_low_rank(units, observed, table, rng):
     """Recover a table whose complete rows are exactly of low rank, or return None.
 
     Whatever else supposes noise, of which there is none. It has to agree with all entries,
     which have to determine it.
     """
     m, n = table.shape
-    complete_rows = table[~np.isnan(table).any(axis=1)][: 2 * n]
+    complete_rows = np.flatnonzero(~np.isnan(table).any(axis=1))[: 2 * n]
+    complete_rows = table[complete_rows] / units.scale
     if min(complete_rows.shape) < 2:
         return None
-    s = np.linalg.svd(complete_rows.astype(np.float64), compute_uv=False)
+    s = np.linalg.svd(complete_rows, compute_uv=False)
     rank = numerical_rank(s, complete_rows.shape, table.dtype)
     # Some columns that depend on others are not yet a table of low rank.
     if not 0 < rank <= min(complete_rows.shape) / 2:
         return None
     options = CompletionOptions(rank=rank, solver="exact")
-    found = _exact(
-        observed,
-        options.decided(table, (m, n)),
-        table=table,
-        start=None,
-        rng=rng,
-        report=None,
-    )
+    options = options.decided(table, (m, n))
+    inner = units.standardised(observed)
+    found = _exact(inner, options, start=None, rng=rng, report=None)
     whole = all(side.all() for side in found.determined)
-    return found if found.converged and whole else None
+    return found.in_units(units) if found.converged and whole else None
 
 
-def _exact(observed, options, *, table, start, rng, report):
+def _exact(observed, options, *, start, rng, report):
     """Recover a matrix of a rank; "auto" is the least that agrees with the entries."""
     fit = partial(recover, tol=options.tol, max_iter=options.max_iter, rng=rng)
     biases, residual = without_biases(observed, options.center)
@@ -393,7 +460,7 @@ def _exact(observed, options, *, table, start, rng, report):
         seen=observed,
         solver="exact",
         rank=rank,
-        error_estimate=_freedom_corrected(observed, model, rank),
+        held_out=_freedom_corrected(observed, model, rank),
         n_iter=found.n_iter,
         converged=found.converged,
         history=np.asarray(found.history),
@@ -409,9 +476,9 @@ def _rank_of_noisy_entries(fit, observed, share, most, rng):
 
     def error_of_rank(k):
         found = fit(seen, k)
-        return error_of(hidden, found.U, found.V)
+        return errors_of(hidden, found.U, found.V).rms
 
-    return grow_rank(error_of_rank, first=1, most=most)[0]
+    return grow_rank(error_of_rank, first=1, most=most)
 
 
 def _largest_determined_rank(observed):
@@ -422,27 +489,30 @@ def _largest_determined_rank(observed):
 
 
 def _freedom_corrected(observed, model, rank):
-    """Return the residual standard deviation, for the degrees of freedom left."""
-    predicted, _ = predict_entries(model, observed.rows, observed.indices)
-    squares = float(np.square(observed.values - predicted).sum())
+    """Return the residual, enlarged for the degrees of freedom that are left."""
     freedom = observed.nnz - rank * (sum(observed.shape) - rank)
-    return float(np.sqrt(squares / freedom)) if freedom > 0 else np.nan
+    if freedom <= 0:
+        return HeldOutErrors.nothing()
+    predicted, _ = predict_entries(model, observed.rows, observed.indices)
+    enlarged = np.sqrt(observed.nnz / freedom) * (observed.values - predicted)
+    return HeldOutErrors.at(observed, enlarged)
 
 
-def _iterative_svd(observed, options, *, table, start, rng, report):
+def _iterative_svd(observed, options, *, start, rng, report):
     """Fit a matrix of a rank; "auto" is the one that best predicts held-out entries."""
     fit = partial(iterative_svd, tol=options.tol, max_iter=options.max_iter, rng=rng)
-    share, rank, error = options.validation_fraction, options.rank, np.nan
+    share, rank, errors = options.validation_fraction, options.rank, {}
     residual, left = hold_out(observed, share, options.center, rng)
     if left is not None:
 
         def error_of_rank(k):
-            return error_of(left, *fit(residual, k).balanced())
+            errors[k] = errors_of(left, *fit(residual, k).balanced())
+            return errors[k].rms
 
         if rank == "auto":
-            rank, error = grow_rank(error_of_rank, first=1, most=min(observed.shape))
+            rank = grow_rank(error_of_rank, first=1, most=min(observed.shape))
         else:
-            error = error_of_rank(rank)
+            error_of_rank(rank)
     elif rank == "auto":
         _check_can_choose("rank='auto'", share)
         rank = 1
@@ -451,23 +521,34 @@ def _iterative_svd(observed, options, *, table, start, rng, report):
     result = fit(residual, rank, report=report)
     _, V = result.balanced()
     model = model_of_columns(observed, biases, V, negligible_penalties(V))
-    return _of_fit(result, observed, model, "iterative_svd", rank=rank, error=error)
+    history = _relative(result.history[1:], residual, 2)
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="iterative_svd",
+        rank=rank,
+        held_out=errors.get(rank, HeldOutErrors.nothing()),
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=history,
+    )
 
 
-def _soft_impute(observed, options, *, table, start, rng, report):
+def _soft_impute(observed, options, *, start, rng, report):
     """Solve the convex problem, for the alpha on a path that has the least error."""
     most = None if options.rank == "auto" else options.rank
     settings = {"max_rank": most, "max_iter": options.max_iter, "rng": rng}
-    share, alpha, error, result = options.validation_fraction, options.alpha, np.nan, None
+    share, alpha, result = options.validation_fraction, options.alpha, None
+    errors = HeldOutErrors.nothing()
     residual, left = hold_out(observed, share, options.center, rng)
     if left is not None:
         largest = largest_penalty(residual, rng=rng)
         if alpha is None:
             path = soft_impute_path(residual, largest * _PATH, tol=_PATH_TOL, **settings)
-            alpha, error, result = follow_path(zip(_PATH, path, strict=True), left)
+            alpha, result = follow_path(zip(_PATH, path, strict=True), left)
         else:
             result = soft_impute(residual, alpha * largest, tol=_PATH_TOL, **settings)
-            error = error_of(left, *result.balanced())
+        errors = errors_of(left, *result.balanced())
     elif alpha is None:
         _check_can_choose("alpha=None", share)
         alpha = _PATH[-1]
@@ -479,8 +560,17 @@ def _soft_impute(observed, options, *, table, start, rng, report):
     )
     _, V = result.balanced()
     model = model_of_columns(observed, biases, V, np.full(V.shape[1], penalty))
-    found = _of_fit(result, observed, model, "softimpute", rank=V.shape[1], error=error)
-    return found._replace(alpha=alpha)
+    return Completion(
+        model=model,
+        seen=observed,
+        solver="softimpute",
+        rank=V.shape[1],
+        held_out=errors,
+        n_iter=result.n_iter,
+        converged=result.converged,
+        history=_relative(result.history[1:], residual, 2),
+        alpha=alpha,
+    )
 
 
 def _check_can_choose(what, share):
@@ -489,24 +579,14 @@ def _check_can_choose(what, share):
         raise ValueError(f"{what} needs a positive validation_fraction, not 0.")
 
 
-def _of_fit(result, observed, model, solver, *, rank, error):
-    """Return the `Completion` of a `LowRankFit` and the model made from it."""
-    return Completion(
-        model=model,
-        seen=observed,
-        solver=solver,
-        rank=rank,
-        error_estimate=error,
-        n_iter=result.n_iter,
-        converged=result.converged,
-        history=np.asarray(result.history[1:]),
-        history_power=2,
-    )
+def _relative(objectives, observed, parts):
+    """Return objectives relative to that of a zero matrix, the sum of squares in parts."""
+    norm = np.linalg.norm(observed.values.astype(np.float64)) or 1.0
+    return np.array(objectives) * parts / norm**2
 
 
 _SOLVE = {
     "als": _als,
-    "em": _em,
     "exact": _exact,
     "gibbs": _gibbs,
     "iterative_svd": _iterative_svd,

@@ -13,6 +13,7 @@ from .em import GaussianRows
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
 from .recommend import largest_entries
+from .stated_errors import HeldOutErrors, column_bounds, upper_bound
 
 
 class Completion(NamedTuple):
@@ -25,44 +26,61 @@ class Completion(NamedTuple):
         The places of the entries it was fitted to.
     solver : str
     rank : int
-    error_estimate : float
-        Root mean squared error of entries not observed, estimated; NaN if it was not.
+    held_out : HeldOutErrors
+        Errors of entries that were not seen at first.
     n_iter : int
     converged : bool
     history : ndarray
         The solver's measure of fit after each iteration.
-    history_power : int
-        It is in units of the entries, to this power.
+    history_is_rms : bool
+        Whether it is in the unit of the entries, not relative.
     alpha : float or None
         The penalty used, in the units of the parameter.
     filler : GaussianRows, Neighbors or None
         Of "em": what fills in rows, as the model does without.
     noise : tuple of ndarray, of shape (m,) and (n,), or None
         An entry has the variance ``noise[0][i] noise[1][j]`` about the model, in units of
-        ``model.scale ** 2``.
+        the squared scales of columns.
     determined : tuple of ndarray, of shape (m,) and (n,), or None
         Of "exact": rows and columns that have the entries to be found.
     limits : tuple of float
         The least and the largest value of the entries.
     n_unseen : int
         How many rows, and columns, at the end of the model were not in the data.
+    likely : tuple of RowErrors or None
+        Of all known entries, and of those held out, standardised: errors that are nearly
+        those that would be had they been held out; for the distribution of rare errors.
+    error_estimate : float
+        What the root mean squared error of missing entries exceeds in 5 % of cases: of a
+        table, relative to the spread of each column. NaN if nothing was held out.
+    held_out_error : float
+        That of the entries held out.
+    new_error_estimate : float
+        Such a bound for entries of which the row or the column has no other.
+    column_errors : ndarray of shape (n,)
+        Such bounds for each column, in its unit.
     """
 
     model: LowRankModel
     seen: Observed
     solver: str
     rank: int
-    error_estimate: float
+    held_out: HeldOutErrors
     n_iter: int
     converged: bool
     history: np.ndarray
-    history_power: int = 0
+    history_is_rms: bool = False
     alpha: float | None = None
     filler: GaussianRows | Neighbors | None = None
     noise: tuple | None = None
     determined: tuple | None = None
     limits: tuple = (-np.inf, np.inf)
     n_unseen: int = 0
+    likely: tuple | None = None
+    error_estimate: float = np.nan
+    held_out_error: float = np.nan
+    new_error_estimate: float = np.nan
+    column_errors: np.ndarray | None = None
 
     @property
     def known(self):
@@ -73,20 +91,56 @@ class Completion(NamedTuple):
             rows=rows, columns=self.model.columns[: n - self.n_unseen]
         )
 
-    def times(self, unit):
-        """Return the completion of the matrix in another unit: `unit` times as large."""
-        with np.errstate(over="ignore", under="ignore"):
-            history = self.history
-            for _ in range(self.history_power):
-                history = history * unit
-            return self._replace(
-                model=self.model.times(unit),
-                filler=self.filler and self.filler.times(unit),
-                error_estimate=self.error_estimate * unit,
-                history=history,
-                # That of the nuclear norm is relative.
-                alpha=self.alpha * unit if self.solver == "als" else self.alpha,
-            )
+    def in_units(self, units):
+        """Return the completion of a matrix, of which this is that in units of columns.
+
+        What is stated of all columns together only has a unit where they have the same.
+        """
+        unit = units.scale if units.same else 1.0
+        errors = self.held_out
+        scale = units.at(errors.columns).scale
+        return self._replace(
+            model=self.model._replace(units=units.around(self.model.units)),
+            held_out=errors._replace(values=scale * errors.values),
+            history=unit * self.history if self.history_is_rms else self.history,
+            # That of the nuclear norm is relative.
+            alpha=self.alpha * unit if self.solver == "als" else self.alpha,
+        )
+
+    def with_stated_errors(self, observed, spread=None, missing=None):
+        """Return the same with what the errors held out say of missing entries.
+
+        Parameters
+        ----------
+        observed : Observed
+            What it was fitted to.
+        spread : ndarray of shape (n,), default=None
+            Of the columns of a table; None of data whose columns have the same unit.
+        missing : ndarray of bool of shape (m, n), default=None
+            Which entries of the table are missing.
+        """
+        errors, n = self.held_out, observed.shape[1]
+        # What is missing of a sparse matrix is not what will be asked for: a sample is, of
+        # a fifth of the entries, or of as many as are held out.
+        n_asked = min(observed.nnz / 5, len(errors.values))
+        wanted, n_wanted = (n_asked, n_asked), np.zeros(n, int)
+        if spread is None:
+            spread = np.ones(n)
+        else:
+            n_wanted = np.count_nonzero(missing, axis=0)
+            wanted = n_wanted.sum(), np.count_nonzero(missing.any(axis=1))
+        wanted = wanted if wanted[0] else None
+        relative = errors.relative_to(spread)
+        in_column = np.bincount(observed.indices, minlength=n)
+        alone = (observed.counts[errors.rows] == 1) | (in_column[errors.columns] == 1)
+        return self._replace(
+            held_out=HeldOutErrors.nothing(),
+            likely=None,
+            new_error_estimate=upper_bound(relative.where(alone), wanted),
+            error_estimate=upper_bound(relative, wanted, self.likely),
+            held_out_error=relative.rms,
+            column_errors=spread * column_bounds(relative, n, n_wanted),
+        )
 
     def fold_in(self, observed):
         """Return the rows that entries of other rows have, as `low_rank.fold_in`."""
@@ -164,7 +218,7 @@ class Completion(NamedTuple):
         if not return_std:
             return mean, None
         variance += self.noise[0][rows] * self.noise[1][columns]
-        return mean, self.model.scale * np.sqrt(variance)
+        return mean, self.model.units.at(columns).scale * np.sqrt(variance)
 
     def score(self, observed, share, *, table=None, clip=False, n_jobs=None):
         """Hide a part of the entries of each row, and predict it from the rest.

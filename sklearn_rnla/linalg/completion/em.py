@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import reduce
 from typing import NamedTuple
 
@@ -9,14 +10,19 @@ import numpy as np
 
 from ...operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
 from ...operators.rows import add_states
+from .column_units import ColumnMoments
 from .gaussian_rows import BLOCK, GaussianRows
 from .model import LowRankModel
+from .stated_errors import HeldOutErrors, RowErrors
 
 # Rows that the covariance is estimated from: so many, and so many more for each column.
 _ROWS, _ROWS_PER_COLUMN = 8192, 32
-# Entries hidden to choose the shrinkage: a share of those of some rows, for as many rows
-# as have about so many entries, and at least so many; fewer hidden entries choose nothing.
-_HIDDEN_SHARE, _HIDDEN_FROM, _HIDDEN_ROWS, _FEWEST_HIDDEN = 0.1, 2**14, 2**9, 32
+# Entries hidden to choose the shrinkage and to tell the error: one of so many parts of so
+# many rows, or of more rows, until so many entries are; then more parts, each hidden from
+# a fit of its own.
+_PARTS, _HIDDEN_ROWS, _ENOUGH_HIDDEN = 10, 2**9, 2**10
+# Rows, at most, whose entries tell how errors are distributed.
+_TOLD_BY_ROWS = 2**14
 # Shrinkage that is tried first, the factor between two tried, how many are at a time, and
 # the share of the loss that a move has to gain: the sums still are those of the last one.
 _SHRINKAGE, _FACTOR, _TRIALS, _GAIN = 10.0, 3.0, 3, 0.01
@@ -30,7 +36,7 @@ class HeldOut(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int of shape (n_held,)
-        Sorted.
+        Of more than one fit a row may come more than once.
     hidden : ndarray of bool of shape (n_held, p)
         Which entries of those rows.
     filled : ndarray of shape (n_held, p)
@@ -56,8 +62,6 @@ class PPCAResult(NamedTuple):
         Rows that the prior of the covariance is worth.
     held_out : HeldOut or None
         None where `shrinkage` was given or too few entries can be spared.
-    error_estimate : float
-        Root mean squared error of the hidden entries; NaN if none was.
     n_iter : int
         Steps, those of the choice of `shrinkage` included.
     converged : bool
@@ -71,10 +75,47 @@ class PPCAResult(NamedTuple):
     gaussian: GaussianRows
     shrinkage: float
     held_out: HeldOut | None
-    error_estimate: float
     n_iter: int
     converged: bool
     history: list
+
+    def errors(self, X, shift=0.0):
+        """Return the errors of the hidden entries of the table, with a shift of each."""
+        if self.held_out is None:
+            return HeldOutErrors.nothing()
+        rows, hidden, filled = self.held_out
+        places, columns = np.nonzero(hidden)
+        errors = (filled - X[rows])[hidden].astype(np.float64) + shift
+        return HeldOutErrors(rows[places], columns, errors)
+
+    def likely_errors(self, X):
+        """Return errors of all entries, and of those hidden, as other rows predict them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, p)
+            The table. Of many rows, some are taken.
+
+        Returns
+        -------
+        of_known, of_hidden : RowErrors
+            Of standardised entries.
+        """
+        n_fitted = min(len(X), most_rows(X.shape[1]))
+
+        def at(rows, which):
+            left = self.gaussian.residuals_without_row(
+                self.filled[rows], n_fitted, self.shrinkage
+            )
+            return RowErrors.of_table(rows, which, left)
+
+        some = np.arange(0, len(X), -(-len(X) // _TOLD_BY_ROWS))
+        return at(some, ~np.isnan(X[some])), at(self.held_out.rows, self.held_out.hidden)
+
+
+def most_rows(n_columns):
+    """Return how many rows the covariance is estimated from."""
+    return _ROWS + _ROWS_PER_COLUMN * n_columns
 
 
 def ppca(
@@ -141,20 +182,17 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
     n, p = X.shape
     rank = p - 1 if rank is None else min(rank, p - 1)
     sample = np.arange(n)
-    if n > (most := _ROWS + _ROWS_PER_COLUMN * p):
+    if n > (most := most_rows(p)):
         sample = np.sort(rng.choice(n, most, replace=False))
     start = _SHRINKAGE if shrinkage is None else shrinkage
     fit = _Fit(X if len(sample) == n else X[sample], rank, start, n_jobs, report)
-    hiding = None if shrinkage is not None else _hide(~fit.missing, rng)
-    error, held_out = np.nan, None
-    if hiding is None:
-        fit.start()
+    folds = [] if shrinkage is not None else _folds(fit, rng)
+    held_out = None
+    if folds:
+        held_out = _choose_shrinkage(fit, folds, max(1, max_iter // 2), tol)
+        held_out = held_out._replace(rows=sample[held_out.rows])
     else:
-        rows, hidden = hiding
-        filled = _choose_shrinkage(fit, rows, hidden, max(1, max_iter // 2), tol)
-        errors = (filled - fit.X[rows])[hidden]
-        error = float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
-        held_out = HeldOut(rows=sample[rows], hidden=hidden, filled=filled)
+        fit.start()
     history = []
     while True:
         # The first distribution has not seen all entries, or only pairs of them.
@@ -163,67 +201,147 @@ def _ppca(X, rank, shrinkage, max_iter, tol, rng, n_jobs, report):
         if converged or fit.stopped or fit.n_iter >= max_iter:
             break
         fit.maximise()
-    filled = fit.gaussian.fill(X, n_jobs=n_jobs)
+    filled = fit.filled() if fit.X is X else fit.gaussian.fill(X, n_jobs=n_jobs)
     return PPCAResult(
         model=fit.gaussian.low_rank_model(rank, filled),
         filled=filled,
         gaussian=fit.gaussian,
         shrinkage=fit.shrinkage,
         held_out=held_out,
-        error_estimate=error,
         n_iter=fit.n_iter,
         converged=converged,
         history=history,
     )
 
 
-def _choose_shrinkage(fit, rows, hidden, max_iter, tol):
+def _choose_shrinkage(fit, folds, max_iter, tol):
     """Take steps that do not see some entries, and choose the shrinkage by these.
 
     Parameters
     ----------
     fit : _Fit
-        Not started.
-    rows : ndarray of int of shape (n_held,)
-    hidden : ndarray of bool of shape (n_held, p)
-        The entries of these rows to hide; they are revealed at the end.
+        Not started; the first fold is of it, and revealed at the end.
+    folds : list of _Fold
     max_iter : int
     tol : float
 
     Returns
     -------
-    ndarray of shape (n_held, p)
-        The rows, with conditional means for missing and hidden entries.
+    HeldOut
     """
-    fit.missing[rows] |= hidden
-    fit.start()
-    settled = False
+    for fold in folds:
+        fold.fit.start()
+    settled, width, best = False, None, np.inf
     while fit.n_iter < max_iter and not (settled or fit.stopped):
-        settled = fit.expect() <= tol
-        fit.maximise()
+        settled = max(fold.fit.expect() for fold in folds) <= tol
+        for fold in folds:
+            fold.fit.maximise()
         # A choice is as expensive as a step: there is one after 1, 2, 4, ... steps, and
         # one when they end.
         if settled or fit.n_iter & (fit.n_iter - 1) == 0:
-            settled &= not fit.choose(rows, hidden)
-    part = np.where(fit.missing[rows], np.nan, fit.X[rows])
-    filled = fit.gaussian.fill(part, n_jobs=fit.n_jobs)
-    fit.reveal(rows, hidden)
-    return filled
+            before = best
+            moved, width, best = _move_shrinkage(folds, width)
+            # In a table without noise, standard deviations shrink along with the steps:
+            # means seem to have settled, while the error of hidden entries still falls.
+            settled &= not moved and best >= (1 - _GAIN) * before
+    filled = np.concatenate([fold.filled() for fold in folds])
+    fit.reveal(folds[0].rows, folds[0].hidden)
+    return HeldOut(
+        rows=np.concatenate([fold.rows for fold in folds]),
+        hidden=np.concatenate([fold.hidden for fold in folds]),
+        filled=filled,
+    )
 
 
-def _hide(known, rng):
-    """Return rows and which of their entries to hide; None where these are too few."""
+def _move_shrinkage(folds, width):
+    """Move the shrinkage of all folds to where the error of hidden entries is least.
+
+    Parameters
+    ----------
+    folds : list of _Fold
+    width : float or None
+        Errors beyond it count linearly; None for twice their mean.
+
+    Returns
+    -------
+    moved : bool
+    width : float
+    loss : float
+        Of the hidden entries.
+    """
+    first = folds[0].fit.shrinkage
+
+    def magnitudes(shrinkage):
+        return np.concatenate([np.abs(fold.errors(shrinkage)) for fold in folds])
+
+    if width is None:
+        width = 2 * magnitudes(first).mean()
+
+    def loss(shrinkage):
+        # Huber's: where most entries of a column are equal, the others are huge.
+        errors = magnitudes(shrinkage)
+        clipped = np.minimum(errors, width)
+        return np.mean(clipped * (2 * errors - clipped))
+
+    chosen, best = first, loss(first)
+    # Where the entries cannot tell, what shrinks to the means is preferred.
+    for factor, gain in ((1 / _FACTOR, _GAIN), (_FACTOR, 0)):
+        for _ in range(_TRIALS):
+            other = loss(chosen * factor)
+            if other >= (1 - gain) * best:
+                break
+            best = other
+            chosen *= factor
+    for fold in folds:
+        fold.fit.shrink(chosen)
+    return chosen != first, width, best
+
+
+def _folds(fit, rng):
+    """Return fits that do not see some entries: the given one, and more of small tables."""
+    known = ~fit.missing
     p = known.shape[1]
     candidates = np.flatnonzero(known.sum(axis=1) > 1)
-    n_rows = min(len(candidates), max(_HIDDEN_FROM // p, _HIDDEN_ROWS))
+    per_row = np.count_nonzero(known) / (_PARTS * len(known))
+    n_rows = min(len(candidates), max(_HIDDEN_ROWS, int(_ENOUGH_HIDDEN / per_row)))
     rows = np.sort(rng.choice(candidates, n_rows, replace=False))
-    hidden = known[rows] & (rng.random((n_rows, p)) < _HIDDEN_SHARE)
-    # A row keeps an entry.
-    hidden &= (known[rows] & ~hidden).any(axis=1)[:, np.newaxis]
-    some = hidden.any(axis=1)
-    if hidden.sum() < _FEWEST_HIDDEN:
-        return None
-    return rows[some], hidden[some]
+    part = np.where(known[rows], rng.integers(_PARTS, size=(n_rows, p)), -1)
+    folds = []
+    n_folds = _ENOUGH_HIDDEN / (per_row * max(n_rows, 1))
+    for number in range(int(np.clip(round(n_folds), 1, _PARTS))):
+        hidden = part == number
+        # A row keeps an entry.
+        hidden &= (known[rows] & ~hidden).any(axis=1)[:, np.newaxis]
+        some = hidden.any(axis=1)
+        if some.any():
+            folds.append((rows[some], hidden[some]))
+    # The first hides entries last, as the others copy what it knows.
+    return [
+        _Fold(fit if number == 0 else fit.copy(), *folds[number])
+        for number in reversed(range(len(folds)))
+    ][::-1]
+
+
+class _Fold:
+    """A fit from which some entries are hidden."""
+
+    def __init__(self, fit, rows, hidden):
+        self.fit, self.rows, self.hidden = fit, rows, hidden
+        fit.missing[rows] |= hidden
+        self._truth = ((fit.X[rows] - fit.location) / fit.scale)[hidden]
+
+    def errors(self, shrinkage):
+        """Return standardised errors of the hidden entries, with the sums there are."""
+        gaussian = self.fit.shrunk(shrinkage)
+        D = self.fit.Z[self.rows] - gaussian.mean
+        gaussian.condition(D, self.fit.missing[self.rows])
+        return (D + gaussian.mean)[self.hidden] - self._truth
+
+    def filled(self):
+        """Return the rows with conditional means for missing and hidden entries."""
+        fit, rows = self.fit, self.rows
+        part = np.where(fit.missing[rows], np.nan, fit.X[rows])
+        return fit.gaussian.fill(part, n_jobs=fit.n_jobs)
 
 
 class _Fit:
@@ -234,18 +352,10 @@ class _Fit:
         self.n_iter, self.stopped, self._report = 0, False, report
         self.missing = np.isnan(X)
         self.n_rows = max(np.count_nonzero(~self.missing.all(axis=1)), 1)
-        counts = np.maximum(len(X) - self.missing.sum(axis=0), 1)
-        Z = np.where(self.missing, 0, X).astype(np.float64)
-        self.location = Z.sum(axis=0) / counts
-        Z -= self.location
-        Z[self.missing] = 0
-        scale = np.sqrt(np.square(Z).sum(axis=0) / counts)
-        # A constant column has no unit of its own.
-        tiny = 8 * np.finfo(X.dtype).eps * np.abs(self.location)
-        scale[scale <= tiny] = 1
-        self.scale = scale
-        self.Z = Z / scale
-        self.width, self.loss = None, np.inf
+        moments = ColumnMoments.of(X)
+        self.location, self.scale = moments.mean, moments.usual_spread
+        self.Z = (X - self.location) / self.scale
+        self.Z[self.missing] = 0
 
     def reveal(self, rows, hidden):
         """Take back that entries are missing."""
@@ -263,7 +373,7 @@ class _Fit:
         values = self.n_rows * np.maximum(values, _START_FLOOR)
         self.mean = np.zeros(len(C))
         self.scatter_values, self.vectors = values, vectors
-        self.gaussian = self._shrunk(self.shrinkage)
+        self.gaussian = self.shrunk(self.shrinkage)
 
     def expect(self):
         """Set missing entries to their means, and return by how much these changed.
@@ -303,14 +413,20 @@ class _Fit:
         variance = spread.trace()
         return float(np.sqrt(change / variance)) if variance > 0 else 0.0
 
+    def filled(self):
+        """Return the sample with the conditional means of the last step."""
+        filled = self.X.copy()
+        filled[self.missing] = (self.location + self.scale * self.Z)[self.missing]
+        return filled
+
     def maximise(self):
         """Set the distribution to the most likely one, which ends a step."""
         self.scatter_values, self.vectors = np.linalg.eigh(self.scatter)
-        self.gaussian = self._shrunk(self.shrinkage)
+        self.gaussian = self.shrunk(self.shrinkage)
         self.n_iter += 1
         self.stopped = self._report is not None and self._report()
 
-    def _shrunk(self, shrinkage):
+    def shrunk(self, shrinkage):
         """Return the distribution of a shrinkage, in closed form given the scatter.
 
         The smallest eigenvalues, all but `rank`, are noise and replaced by their mean
@@ -329,39 +445,13 @@ class _Fit:
             vectors=self.vectors,
         )
 
-    def choose(self, rows, hidden):
-        """Move the shrinkage to where the error of hidden entries is least.
+    def shrink(self, shrinkage):
+        """Set the distribution to that of another shrinkage."""
+        self.shrinkage = shrinkage
+        self.gaussian = self.shrunk(shrinkage)
 
-        Returns
-        -------
-        bool
-            Whether it moved, or the error fell since the last choice.
-        """
-        missing, Z = self.missing[rows], self.Z[rows]
-        truth = (self.X[rows] - self.location) / self.scale
-
-        def loss(shrinkage):
-            gaussian = self._shrunk(shrinkage)
-            D = Z - gaussian.mean
-            gaussian.condition(D, missing)
-            errors = np.abs((D + gaussian.mean - truth)[hidden])
-            if self.width is None:
-                self.width = 2 * errors.mean()
-            # Huber's: where most entries of a column are equal, the others are huge.
-            clipped = np.minimum(errors, self.width)
-            return np.mean(clipped * (2 * errors - clipped))
-
-        before, best = self.shrinkage, loss(self.shrinkage)
-        for factor in (1 / _FACTOR, _FACTOR):
-            for _ in range(_TRIALS):
-                other = loss(self.shrinkage * factor)
-                if other >= (1 - _GAIN) * best:
-                    break
-                best = other
-                self.shrinkage *= factor
-        self.gaussian = self._shrunk(self.shrinkage)
-        # In a table without noise, standard deviations shrink along with the steps: means
-        # seem to have settled, while the error of hidden entries still falls.
-        fell = best < (1 - _GAIN) * self.loss
-        self.loss = best
-        return fell or self.shrinkage != before
+    def copy(self):
+        """Return another fit, not started, that reports nothing."""
+        other = copy(self)
+        other.missing, other.Z, other._report = self.missing.copy(), self.Z.copy(), None
+        return other

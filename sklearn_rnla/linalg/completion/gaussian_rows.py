@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...operators.lanes import kernel_jobs, run_lanes, split
+from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior
 
 # Rows of a block, the unit of threads and of summation.
@@ -43,13 +44,6 @@ class GaussianRows:
         state = vars(self).copy()
         state.pop("precision", None)
         return state
-
-    def times(self, unit):
-        """Return the distribution of rows `unit` times as large."""
-        location = self.location * unit
-        # Entries may be so small that there is nothing between them and zero.
-        scale = np.maximum(self.scale * unit, np.finfo(np.float64).smallest_subnormal)
-        return GaussianRows(location, scale, self.mean, self.values, self.vectors)
 
     @cached_property
     def precision(self):
@@ -111,6 +105,37 @@ class GaussianRows:
         P = self.precision
         return (self.deviations(filled) @ P) / P.diagonal()
 
+    def residuals_without_row(self, filled, n_rows, shrinkage):
+        """Return such residuals by the distribution that the other rows would have.
+
+        Parameters
+        ----------
+        filled : ndarray of shape (m, p)
+            Rows among those that the distribution was fitted to.
+        n_rows : int
+            How many these were.
+        shrinkage : float
+            Rows that the prior of the covariance is worth.
+
+        Returns
+        -------
+        ndarray of shape (m, p)
+            Standardised.
+
+        Notes
+        -----
+        A row d less in the scatter is a change of rank one of the precision (Sherman &
+        Morrison). It matters for rows that determine the covariance by themselves, of
+        whose entries nothing would be known if they were not.
+        """
+        D, P = self.deviations(filled), self.precision
+        u = D @ P
+        leverage = np.einsum("ij,ij->i", u, D)[:, np.newaxis]
+        # The mean has been fitted as well.
+        weight = (n_rows + shrinkage) * (1 - 1 / max(n_rows, 2))
+        left = np.maximum(weight - leverage, np.finfo(np.float64).eps * weight)
+        return u * (1 + leverage / left) / (P.diagonal() + np.square(u) / left)
+
     def condition(self, D, missing, spread=None):
         """Set missing deviations to their conditional means, and add up their covariances.
 
@@ -155,34 +180,19 @@ class GaussianRows:
         noise = self.values[0]
         signal = np.sqrt(np.maximum(values - noise, 0))
         V = self.vectors[:, ::-1][:, :rank]
-        offset = float(self.center.mean())
-        unit = float(np.sqrt(np.mean(np.square(self.scale))))
-        columns = np.empty((p, 1, rank + 1), filled.dtype)
-        columns[:, 0, 0] = (self.center - offset) / unit
-        columns[:, 0, 1:] = self.scale[:, np.newaxis] / unit * V * signal
+        columns = np.zeros((p, 1, rank + 1), filled.dtype)
+        columns[:, 0, 1:] = V * signal
         rows = np.zeros((n, 1, rank + 1), filled.dtype)
         # The mean of a row's factors is linear in its entries: given the known ones it is
         # that of the filled row.
         project = V * (signal / values)
         for block in split(n, BLOCK):
             rows[block, 0, 1:] = self.deviations(filled[block]) @ project
-        column_scale = np.square(unit / self.scale)
-        precision = np.eye(rank + 1)
-        # No row has a bias: the precision is beyond what all of its entries have.
-        precision[0, 0] = column_scale.sum() / noise / np.finfo(np.float64).eps
-        prior = RowPrior(
-            precision=precision[np.newaxis],
-            shift=np.zeros((1, rank + 1)),
-            noise=np.array([1 / noise]),
-            column_scale=column_scale[np.newaxis],
-            normal=np.zeros((1, rank + 1)),
-            freedom=np.array([np.inf]),
-        )
+        prior = RowPrior.ridge(p, np.inf, np.ones(rank))
         return LowRankModel(
-            offset=offset,
-            scale=unit,
+            units=ColumnUnits(self.center, self.scale),
             rows=rows,
             columns=columns,
-            prior=prior,
+            prior=prior._replace(noise=np.array([1 / noise])),
             new_column=np.zeros_like(columns[:1]),
         )

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
+from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior, fold_in
+from .stated_errors import HeldOutErrors
 
 # Samples kept for prediction, evenly spaced over the sweeps after burn-in.
 _N_SAMPLES = 24
@@ -29,8 +31,8 @@ class GibbsResult(NamedTuple):
     model : LowRankModel
     row_noise, column_noise : ndarray of shape (m,) and (n,)
         An entry has the variance ``row_noise[i] column_noise[j]`` about the model.
-    error_estimate : float
-        Root mean squared error of entries hidden during burn-in; NaN if none was.
+    held_out : HeldOutErrors
+        Errors of entries hidden during burn-in.
     history : list of float
         Root mean squared error of the entries seen, after each sweep.
     """
@@ -38,7 +40,7 @@ class GibbsResult(NamedTuple):
     model: LowRankModel
     row_noise: np.ndarray
     column_noise: np.ndarray
-    error_estimate: float
+    held_out: HeldOutErrors
     history: list
 
 
@@ -48,6 +50,7 @@ def gibbs(
     *,
     max_iter=60,
     share=0.05,
+    hide=None,
     start=None,
     rng,
     report=None,
@@ -63,6 +66,8 @@ def gibbs(
         Sweeps, burn-in included.
     share : float
         Of the entries, hidden during burn-in.
+    hide : ndarray of bool of shape (nnz,), default=None
+        Entries to hide in all sweeps, to compare ranks: all sweeps are burn-in.
     start : LowRankModel, default=None
         Whose last sample to start from, where its rank is the same.
     rng : Generator
@@ -90,11 +95,14 @@ def gibbs(
     """
     chain = _Chain(observed, rank, rng)
     if start is not None and start.columns.shape[2] == rank + 1:
+        start = start.relative_to(chain.units)
         chain.columns.vectors[:] = start.columns[:, -1]
         chain.rows.vectors[:] = start.rows[:, -1]
     # Entries are hidden only until burn-in ends: samples that are kept see all of them.
-    burn_in = max(1, int(_BURN_IN * max_iter))
-    seen, hidden = chain.observed.split(rng.random(observed.nnz) < share)
+    burn_in = max(1, int(_BURN_IN * max_iter)) if hide is None else max_iter
+    if hide is None:
+        hide = rng.random(observed.nnz) < share
+    seen, hidden = chain.observed.split(hide)
     if not (seen.nnz and hidden.nnz):
         seen, hidden = chain.observed, None
     history, total, n_predicted = [], 0.0, 0
@@ -105,7 +113,7 @@ def gibbs(
         if sweep == burn_in:
             seen = chain.observed
         chain.sweep(seen)
-        history.append(chain.scale * chain.error)
+        history.append(chain.units.scale * chain.error)
         # The second half of burn-in predicts the hidden entries, averaged like the model.
         if hidden is not None and burn_in // 2 <= sweep < burn_in:
             total = total + chain.predict(hidden)
@@ -114,16 +122,16 @@ def gibbs(
             samples.append(chain.sample())
         if report is not None and report() and samples:
             break
-    error = np.nan
+    errors = HeldOutErrors.nothing()
     if n_predicted:
-        errors = hidden.values - total / n_predicted
-        error = chain.scale * float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
+        left = hidden.values - total / n_predicted
+        errors = HeldOutErrors.at(hidden, chain.units.scale * left)
     model, row_noise, column_noise = chain.model(samples, observed)
     return GibbsResult(
         model=model,
         row_noise=row_noise,
         column_noise=column_noise,
-        error_estimate=error,
+        held_out=errors,
         history=history,
     )
 
@@ -207,14 +215,11 @@ class _Chain:
 
     def __init__(self, observed, rank, rng):
         values = observed.values.astype(np.float64)
-        self.offset = float(values.mean())
-        spread = float(values.std())
+        mean, spread = float(values.mean()), float(values.std())
         # Equal entries have no unit of their own, but that of their rounding.
         tiny = float(np.finfo(observed.dtype).eps * np.abs(values).max())
-        self.scale = max(spread, tiny) or 1.0
-        self.observed = observed.with_values(
-            ((values - self.offset) / self.scale).astype(observed.dtype)
-        )
+        self.units = ColumnUnits(mean, max(spread, tiny) or 1.0)
+        self.observed = self.units.standardised(observed)
         self.rng = rng
         m, n = observed.shape
         self.rows = _Side(m, rank + 1, observed.dtype, rng)
@@ -329,8 +334,7 @@ class _Chain:
             freedom=np.array(of_samples.freedom),
         )
         model = LowRankModel(
-            offset=self.offset,
-            scale=self.scale,
+            units=self.units,
             rows=None,
             columns=np.stack(of_samples.columns, axis=1),
             prior=prior,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .biases import without_biases
+from .stated_errors import HeldOutErrors
 
 # Largest rank that is tried.
 LARGEST_RANK = 128
@@ -51,13 +52,13 @@ def hold_out(observed, fraction, center, rng):
     return residual, biases.residual(hidden) if center else hidden
 
 
-def error_of(hidden, U, V):
-    """Return the root mean squared error of ``U V^T`` on entries."""
+def errors_of(hidden, U, V):
+    """Return the errors of ``U V^T`` on entries."""
     product = hidden.sampled_product(U, V) if U.shape[1] else 0
-    return float(np.sqrt(np.square(hidden.values - product, dtype=np.float64).mean()))
+    return HeldOutErrors.at(hidden, hidden.values - product)
 
 
-def grow_rank(error_of_rank, *, first, most, between=True):
+def grow_rank(error_of_rank, *, first, most, penalised=False):
     """Return a rank of small error, of doublings until it no longer falls, and between.
 
     Parameters
@@ -65,14 +66,14 @@ def grow_rank(error_of_rank, *, first, most, between=True):
     error_of_rank : callable
         From a rank to its error.
     first, most : int
-        Least and largest rank.
-    between : bool, default=True
-        Whether ranks between the doublings are tried, by bisection.
+        Least and largest rank of the doublings.
+    penalised : bool, default=False
+        Whether a rank that is too large does little harm. If so, the answer is the least
+        rank below the best doubling that is nearly as good; else, the best on either side.
 
     Returns
     -------
     rank : int
-    error : float
     """
     best, least, rank, errors = first, np.inf, first, {}
     while rank <= min(most, LARGEST_RANK):
@@ -81,7 +82,25 @@ def grow_rank(error_of_rank, *, first, most, between=True):
         if errors[rank] >= least * (1 - _GAIN):
             break
         best, least, rank = rank, errors[rank], 2 * rank
-    step = best // 2 if between else 0
+    return (_below if penalised else _beside)(best, most, errors, error_of_rank)
+
+
+def _below(best, most, errors, error_of_rank):
+    """Return the least rank, from half of `best` on, that is not worse, by bisection."""
+    least, worse = errors[best], best // 2 if best // 2 in errors else 0
+    while best - worse > 1:
+        rank = (best + worse) // 2
+        error = error_of_rank(rank)
+        if error <= least * (1 + _GAIN):
+            best, least = rank, min(least, error)
+        else:
+            worse = rank
+    return best
+
+
+def _beside(best, most, errors, error_of_rank):
+    """Return the best rank from half of `best` to its 1.5-fold, by bisection."""
+    step = best // 2
     while step:
         for rank in (best - step, best + step):
             if 1 <= rank <= most and rank not in errors:
@@ -89,11 +108,11 @@ def grow_rank(error_of_rank, *, first, most, between=True):
         near = [rank for rank in (best - step, best, best + step) if rank in errors]
         best = min(near, key=errors.get)
         step //= 2
-    return best, errors[best]
+    return best
 
 
 def follow_path(path, hidden):
-    """Return the alpha of least error along a path of them, the error, and the fit.
+    """Return the alpha of least error along a path of them, and the fit.
 
     Parameters
     ----------
@@ -103,16 +122,16 @@ def follow_path(path, hidden):
 
     Returns
     -------
-    alpha, error : float
-    fit : LowRankFit or None
+    alpha : float
+    fit : LowRankFit
     """
     best_alpha, least, best, worse = 1.0, np.inf, None, 0
     for alpha, found in path:
-        error = error_of(hidden, *found.balanced())
+        error = errors_of(hidden, *found.balanced()).rms
         if error < least:
             best_alpha, least, best, worse = alpha, error, found, 0
         else:
             worse += 1
         if worse == _PATIENCE:
             break
-    return best_alpha, least, best
+    return best_alpha, best

@@ -10,6 +10,7 @@ from ..._sklearn import svd_flip
 from ...operators.lanes import run_lanes, split
 from ...operators.observed import Observed
 from ...operators.scaling import held
+from .column_units import ColumnUnits
 
 # Pairs predicted at a time.
 _PAIRS = 2**16
@@ -36,7 +37,8 @@ class RowPrior(NamedTuple):
     freedom : ndarray of shape (n_samples,)
         Degrees of freedom of Student's distribution of noise; infinite where normal.
     power : float
-        The precision of the factors is multiplied by the entries of a row to this power.
+        The precision of the factors, not of the bias, is multiplied by the entries of a row
+        to this power.
     """
 
     precision: np.ndarray
@@ -63,27 +65,30 @@ class RowPrior(NamedTuple):
 
 
 class LowRankModel(NamedTuple):
-    """A matrix ``offset + scale mean_s(b_i + c_j + u_i . v_j)``, over samples s.
+    """A matrix ``location_j + scale_j mean_s(b_i + c_j + u_i . v_j)``, over samples s.
 
     Attributes
     ----------
-    offset, scale : float
+    units : ColumnUnits
+        Location and scale of each column.
     rows : ndarray of shape (m, n_samples, d)
         ``(b_i, u_i)`` of each sample: d is the rank and one more.
     columns : ndarray of shape (n, n_samples, d)
         ``(c_j, v_j)``.
     prior : RowPrior
-        Of rows, in units of `scale`.
+        Of rows, in units of the scales.
     new_column : ndarray of shape (1, n_samples, d)
         What a column without entries has.
+    shrunk : float
+        Factor of all but the location in predictions; rows are fitted without it.
     """
 
-    offset: float
-    scale: float
+    units: ColumnUnits
     rows: np.ndarray
     columns: np.ndarray
     prior: RowPrior
     new_column: np.ndarray
+    shrunk: float = 1.0
 
     @property
     def shape(self):
@@ -96,14 +101,21 @@ class LowRankModel(NamedTuple):
         return self.columns.shape[1]
 
     @property
+    def offset(self):
+        """Location of all columns; of different ones, some middle one."""
+        location = np.ravel(self.units.location)
+        return float(np.partition(location, len(location) // 2)[len(location) // 2])
+
+    @property
     def row_biases(self):
         """Their mean, of shape (m,)."""
         return self.biases_of(self.rows)
 
     @property
     def column_biases(self):
-        """Their mean, of shape (n,)."""
-        return self.biases_of(self.columns)
+        """What columns have beside `offset`, of shape (n,)."""
+        biases = self.shrunk * self.units.scale * self.columns[..., 0].mean(axis=1)
+        return biases + (self.units.location - self.offset)
 
     def factors(self):
         """Return U of shape (m, k) and V of shape (n, k).
@@ -121,28 +133,68 @@ class LowRankModel(NamedTuple):
     @property
     def column_factors(self):
         """V alone, of shape (n, k)."""
-        return self.factors_of(self.columns)
+        root = self._root
+        return (root * (self.units.scale / self._unit) * self._right().T).T
 
-    def times(self, unit):
-        """Return the model of the matrix in another unit: `unit` times as large."""
-        return self._replace(offset=self.offset * unit, scale=self.scale * unit)
+    @property
+    def _unit(self):
+        """The usual scale of a column."""
+        return float(np.exp(np.mean(np.log(self.units.scale))))
 
-    def factors_of(self, vectors):
-        """Return the factors among vectors of rows or columns, of shape (m, k)."""
-        root = vectors.dtype.type(np.sqrt(self.scale / self.n_samples))
-        n, n_samples, d = vectors.shape
-        return root * vectors[..., 1:].reshape(n, n_samples * (d - 1))
+    @property
+    def _root(self):
+        """What either factor has of the scale, in their dtype."""
+        root = np.sqrt(self.shrunk / self.n_samples) * np.sqrt(self._unit)
+        return self.columns.dtype.type(root)
 
-    def biases_of(self, vectors):
-        """Return the biases among vectors of rows or columns, of shape (m,)."""
-        return self.scale * vectors[..., 0].mean(axis=1)
+    @property
+    def _bias_is_factor(self):
+        """Whether rows have biases, and columns different scales for these."""
+        return not self.units.same and np.isfinite(self.prior.precision[0, 0, 0])
+
+    def _left(self, rows):
+        """Return factors of rows without units."""
+        U = _side_by_side(rows)
+        if self._bias_is_factor:
+            return np.insert(U, 0, rows[..., 0].sum(axis=1), axis=1)
+        return U
+
+    def _right(self):
+        """Return factors of columns in units of their scales."""
+        V = _side_by_side(self.columns)
+        return np.insert(V, 0, 1, axis=1) if self._bias_is_factor else V
+
+    def factors_of(self, rows):
+        """Return the factors among vectors of rows, of shape (m, k)."""
+        return self._root * self._left(rows)
+
+    def biases_of(self, rows):
+        """Return the biases among vectors of rows, of shape (m,)."""
+        if not self.units.same:
+            return np.zeros(len(rows))
+        return self.shrunk * self.units.scale * rows[..., 0].mean(axis=1)
+
+    def relative_to(self, units):
+        """Return its vectors as they are in other units, without them: to start from."""
+        location, scale = self.units
+        ratio = scale / units.scale
+        columns, rows = self.columns.astype(np.float64), self.rows.copy()
+        columns *= np.reshape(ratio, (-1, 1, 1))
+        columns[..., 0] += np.reshape((location - units.location) / units.scale, (-1, 1))
+        rows[..., 0] *= np.median(ratio)
+        columns = columns.astype(self.columns.dtype)
+        return self._replace(units=ColumnUnits(), rows=rows, columns=columns)
 
     def entries_of(self, rows):
         """Return rows of the matrix in full, of shape (m', n)."""
-        dtype = rows.dtype
-        out = self.factors_of(rows) @ self.factors_of(self.columns).T
-        out += (self.offset + self.biases_of(rows)).astype(dtype)[:, np.newaxis]
-        out += self.column_biases.astype(dtype)
+        n_samples, dtype = self.n_samples, rows.dtype
+        U, V = _side_by_side(rows), _side_by_side(self.columns)
+        out = U @ (V / dtype.type(n_samples)).T
+        out += rows[..., 0].mean(axis=1)[:, np.newaxis]
+        out += self.columns[..., 0].mean(axis=1)
+        location, scale = self.units
+        out *= np.asarray(self.shrunk * scale, dtype)
+        out += np.asarray(location, dtype)
         return out
 
     def fill(self, X, *, n_jobs=None):
@@ -177,22 +229,32 @@ class LowRankModel(NamedTuple):
         From a QR factor of V and a Gram matrix of U: values below the square root of
         rounding, relative to the largest, are not accurate.
         """
-        # In the units of the model, where squares are in range.
-        U, V = self._replace(scale=1.0).factors()
-        Q, R = np.linalg.qr(V.astype(np.float64))
+        # In units where squares are in range: those of the largest column.
+        unit = float(np.max(self.units.scale))
+        U = self._left(self.rows)
+        V = self._right().T * (self.units.scale / unit)
+        Q, R = np.linalg.qr(V.T.astype(np.float64))
         gram = R @ (U.T @ U).astype(np.float64) @ R.T
         squares, E = np.linalg.eigh(gram)
         E = E[:, ::-1][:, :rank]
         rotation, components = svd_flip(R.T @ E, (Q @ E).T, u_based_decision=False)
-        values = self.scale * np.sqrt(np.maximum(squares[::-1][:rank], 0))
-        rotation *= np.sqrt(self.scale)
-        dtype = V.dtype
+        share = self.shrunk / self.n_samples
+        values = unit * share * np.sqrt(np.maximum(squares[::-1][:rank], 0))
+        # U has the other part of the unit.
+        rotation *= np.sqrt(share) * unit / np.sqrt(self._unit)
+        dtype = self.columns.dtype
         return held(values, dtype), components.astype(dtype), rotation.astype(dtype)
 
     def standardised(self, observed):
         """Return observed entries in the units of the model."""
-        values = (observed.values - self.offset) / self.scale
+        values = self.units.take(observed.indices, observed.values)
         return observed.with_values(values.astype(self.columns.dtype, copy=False))
+
+
+def _side_by_side(vectors):
+    """Return the factors of all samples, concatenated along columns."""
+    n, n_samples, d = vectors.shape
+    return vectors[..., 1:].reshape(n, n_samples * (d - 1))
 
 
 def fold_in(model, observed):
@@ -209,7 +271,7 @@ def fold_in(model, observed):
     rows : ndarray of shape (m', n_samples, d)
     noise : ndarray of shape (m',)
         Variance of an entry of each row about the model, where the factor of its column
-        is one, in units of ``scale ** 2``.
+        is one, in units of the squared scales.
 
     Notes
     -----
@@ -237,8 +299,9 @@ def fold_in(model, observed):
             prior.freedom[s],
             1 if robust else 0,
             prior.normal[s],
-            rows[:, s],
-            noise[:, s],
+            s,
+            rows,
+            noise,
         )
     return rows, noise.mean(axis=1)
 
@@ -264,8 +327,7 @@ def model_of_columns(observed, biases, V, penalties, power=0.0):
     """
     columns = np.column_stack([biases.columns, V]).astype(observed.dtype)[:, np.newaxis]
     model = LowRankModel(
-        offset=biases.offset,
-        scale=1.0,
+        units=ColumnUnits(location=biases.offset),
         rows=None,
         columns=columns,
         prior=RowPrior.ridge(len(V), biases.row_penalty, penalties, power),
@@ -292,7 +354,7 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     Returns
     -------
     mean, variance : ndarray of shape (n_pairs,)
-        float64, the variance in units of ``scale ** 2``.
+        float64, the variance in units of the squared scales.
     """
     from ..._kernels.rows import predict_pairs
 
@@ -313,4 +375,5 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     if len(rows):
         for _ in run_lanes(run, split(len(rows), _PAIRS), n_jobs):
             pass
-    return model.offset + model.scale * mean, variance
+    location, scale = model.units.at(columns)
+    return location + scale * (model.shrunk * mean), model.shrunk**2 * variance

@@ -31,8 +31,6 @@ class Neighbors(NamedTuple):
         scale standardise the columns.
     reference : ndarray of shape (n_reference, p)
         Standardised rows, filled; float32.
-    half_norms : ndarray of shape (n_reference,)
-        Half their squared norms.
     missing : ndarray of bool of shape (n_reference, p)
         Their entries that were missing.
     residuals : ndarray of shape (n_reference, p)
@@ -43,14 +41,23 @@ class Neighbors(NamedTuple):
 
     gaussian: GaussianRows
     reference: np.ndarray
-    half_norms: np.ndarray
     missing: np.ndarray
     residuals: np.ndarray
     weights: np.ndarray
 
-    def times(self, unit):
-        """Return those of rows `unit` times as large."""
-        return self._replace(gaussian=self.gaussian.times(unit))
+    def parts_of_distances(self):
+        """Return what half squared distances are inner products with, and a floor of them.
+
+        Returns
+        -------
+        parts : ndarray of shape (n_reference, 2 p)
+            Half the squares of the reference's entries, and minus these.
+        floor : float
+        """
+        half_squares = np.square(self.reference) / 2
+        # Of standardised columns; where all are constant, anything will do.
+        floor = _FLOOR * (float(half_squares.sum(axis=1).mean()) or 1.0)
+        return np.hstack([half_squares, -self.reference]), floor
 
     def fill(self, X, *, n_jobs=None):
         """Return rows with corrected conditional means for their missing entries.
@@ -83,23 +90,26 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
 
     Returns
     -------
-    Neighbors or None
+    neighbors : Neighbors or None
         None where they take less than 1 % off the error of the entries that were hidden
         from the first steps of the model, or none was.
+    errors : HeldOutErrors
+        Of these entries, corrected by neighbours if there are any.
 
     Notes
     -----
     An entry is the linear prediction x, and ``w_1 (v - x) + w_2 r``, where v and r average
     the neighbours' values and their residuals, which the linear prediction of an entry that
     they have leaves; where few have it, v is near x and r near zero. Neighbours of a row
-    are near in all columns, filled ones included. The two weights are least squares over
+    are near in the columns where it has entries: a filled one would look for what the
+    linear prediction says. The two weights are least squares over
     hidden entries, with Huber's weights for large errors, and not negative. At most 16384
     rows, drawn at random, are neighbours.
     """
     held_out, gaussian = result.held_out, result.gaussian
     n = len(X)
     if held_out is None or n <= 2:
-        return None
+        return None, result.errors(X)
     rows = np.arange(n) if n <= _ROWS else np.sort(rng.choice(n, _ROWS, replace=False))
     own = np.full(n, -1)
     own[rows] = np.arange(len(rows))
@@ -108,16 +118,18 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     neighbors = Neighbors(
         gaussian=gaussian,
         reference=reference,
-        half_norms=np.einsum("ij,ij->i", reference, reference) / 2,
         missing=np.isnan(X[rows]),
         residuals=gaussian.residuals(filled).astype(np.float32),
         weights=np.zeros(2),
     )
     hidden = held_out.hidden
     shifts = np.zeros((2, *hidden.shape))
-    _averages(neighbors, held_out.filled, hidden, own[held_out.rows], shifts, n_jobs)
+    unknown = hidden | np.isnan(X[held_out.rows])
+    own = own[held_out.rows]
+    _averages(neighbors, held_out.filled, unknown, hidden, own, shifts, n_jobs)
     A = shifts[:, hidden].T
-    errors = ((X[held_out.rows] - held_out.filled) / gaussian.scale)[hidden]
+    scale = np.broadcast_to(gaussian.scale, hidden.shape)[hidden]
+    errors = (X[held_out.rows] - held_out.filled)[hidden] / scale
     magnitudes = np.abs(errors)
     # Where most entries of a column are equal, the others have huge errors.
     w = 1 / np.sqrt(np.maximum(1, magnitudes / max(2 * magnitudes.mean(), 1e-300)))
@@ -125,8 +137,11 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     # Two weights fit so much even of nothing.
     gain = _GAIN + len(weights) / len(errors)
     if left >= (1 - gain) * np.linalg.norm(w * errors):
-        return None
-    return neighbors._replace(weights=weights)
+        return None, result.errors(X)
+    # What the weights were chosen by is fitted better than what they were not.
+    corrected = result.errors(X, scale * (A @ weights))
+    enlarged = np.sqrt(1 + 2 * len(weights) / len(errors)) * corrected.values
+    return neighbors._replace(weights=weights), corrected._replace(values=enlarged)
 
 
 def refine(neighbors, X, filled, *, n_jobs=None):
@@ -151,12 +166,14 @@ def refine(neighbors, X, filled, *, n_jobs=None):
     rows = np.flatnonzero(missing.any(axis=1))
     # A row that is its own neighbour lacks the same entries, and so tells nothing of them.
     nobody = np.full(len(rows), -1)
+    parts = neighbors.parts_of_distances()
 
     def run(block):
         part = rows[block]
         wanted, queries = missing[part], filled[part]
         shifts = np.zeros((2, *wanted.shape))
-        _average_block(neighbors, queries, wanted, nobody[block], shifts)
+        own = nobody[block]
+        _average_block(neighbors, parts, queries, wanted, wanted, own, shifts)
         shift = neighbors.gaussian.scale * np.tensordot(neighbors.weights, shifts, 1)
         refined[part] = np.where(wanted, queries + shift, queries)
 
@@ -169,23 +186,29 @@ def _blocks(m, neighbors):
     return split(m, max(1, _BLOCK // len(neighbors.reference)))
 
 
-def _averages(neighbors, filled, wanted, own, shifts, n_jobs):
+def _averages(neighbors, filled, unknown, wanted, own, shifts, n_jobs):
     """Set `shifts` to the averages that the weights are for, where wanted."""
+    parts = neighbors.parts_of_distances()
 
     def run(rows):
-        _average_block(neighbors, filled[rows], wanted[rows], own[rows], shifts[:, rows])
+        part = filled[rows], unknown[rows], wanted[rows], own[rows], shifts[:, rows]
+        _average_block(neighbors, parts, *part)
 
     for _ in run_lanes(run, _blocks(len(filled), neighbors), kernel_jobs(n_jobs)):
         pass
 
 
-def _average_block(neighbors, filled, wanted, own, shifts):
+def _average_block(neighbors, parts_of_distances, filled, unknown, wanted, own, shifts):
     """Set `shifts` for a block of rows.
 
     Parameters
     ----------
     neighbors : Neighbors
+    parts_of_distances : tuple
+        Its own.
     filled : ndarray of shape (m, p)
+    unknown : ndarray of bool of shape (m, p)
+        Entries that distances do not count.
     wanted : ndarray of bool of shape (m, p)
         Entries to average for.
     own : ndarray of int of shape (m,)
@@ -199,12 +222,14 @@ def _average_block(neighbors, filled, wanted, own, shifts):
     queries = neighbors.gaussian.standardised(filled)
     count = min(_COUNT, len(reference) - 1)
     found = np.empty((len(queries), count), np.int32)
-    nearest(queries @ reference.T, neighbors.half_norms, own, found)
-    # Of standardised columns; where all are constant, anything will do.
-    floor = _FLOOR * (float(neighbors.half_norms.mean()) or 1.0)
+    known = (~unknown).astype(np.float32)
+    parts, floor = parts_of_distances
+    halves = np.hstack([known, known * queries]) @ parts.T
+    nearest(halves, own, found)
     average(
         found,
         queries,
+        known,
         wanted,
         reference,
         neighbors.missing,

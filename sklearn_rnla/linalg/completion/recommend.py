@@ -101,7 +101,7 @@ def largest_entries(model, rows, n, *, exclude=None, n_jobs=None):
     """
     indices, scores = top_n(
         model.factors_of(rows),
-        model.factors_of(model.columns),
+        model.column_factors,
         n,
         column_scores=model.column_biases,
         exclude=exclude,

@@ -182,3 +182,9 @@ def test_a_report_can_stop_it():
     found = fit(observed, 4, report=report, tol=0.0)
     assert len(seen) == found.n_iter == len(found.history) == 3
     assert not found.converged
+
+
+def test_nothing_left_in_single_precision_has_finite_factors():
+    found = fit(Observed.from_dense(np.zeros((6, 3), np.float32)), 2, 0)
+    assert np.isfinite(found.U).all()
+    assert not found.U.any()

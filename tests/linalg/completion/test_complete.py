@@ -37,8 +37,13 @@ def test_what_is_found_has_the_unit_of_the_entries(solver, dtype, unit):
     np.testing.assert_allclose(entries[0] / unit, entries[1], atol=tol)
     filled = [each.fill(A) for each, A in ((found, data.astype(dtype)), (expected, X))]
     np.testing.assert_allclose(filled[0].astype(float) / unit, filled[1], atol=tol)
-    errors = found.error_estimate / unit, expected.error_estimate
-    np.testing.assert_allclose(*errors, atol=tol)
+    for name in ("error_estimate", "held_out_error"):
+        values = [getattr(each, name) for each in (found, expected)]
+        np.testing.assert_allclose(*values, atol=tol)
+    last = found.history[-1], expected.history[-1]
+    np.testing.assert_allclose(*last, rtol=tol, atol=tol)
+    of_columns = found.column_errors / unit, expected.column_errors
+    np.testing.assert_allclose(*of_columns, atol=tol)
     assert found.score(Observed.from_dense(data), 0.2) > 0.999
     for each in found.model.svd(2):
         assert np.isfinite(each).all()
@@ -57,12 +62,33 @@ def test_the_smallest_numbers_are_completed_by_some(solver, dtype, unit):
     assert np.isfinite(found.predict_rows(Observed.from_dense(data))).all()
 
 
-def test_a_given_penalty_has_the_unit_of_the_entries():
+def of_entries(X, solver, **options):
+    options = CompletionOptions(**{"rank": 3, "solver": solver, **options})
+    observed = Observed.from_dense(X, n_jobs=1)
+    return complete(observed, options, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("unit", [2.0**-600, 2.0**600])
+def test_what_entries_of_one_unit_have_in_common_has_that_unit(solver, unit):
+    penalty = {"als": 0.5, "softimpute": 0.05}.get(solver)
+    scale = unit if solver == "als" else 1
+    expected = of_entries(X, solver, alpha=penalty)
+    found = of_entries(X * unit, solver, alpha=penalty and penalty * scale)
+    assert found.alpha == (expected.alpha and expected.alpha * scale)
+    np.testing.assert_allclose(found.fill(X * unit) / unit, expected.fill(X))
+    for name in ("error_estimate", "held_out_error", "column_errors"):
+        values = [getattr(each, name) for each in (found, expected)]
+        np.testing.assert_allclose(values[0] / unit, values[1], atol=1e-12)
+    scale = unit if solver in ("als", "gibbs") else 1
+    np.testing.assert_allclose(found.history / scale, expected.history, atol=1e-12)
+
+
+def test_a_penalty_of_standardised_entries_has_no_unit():
     expected = completed(X, "als", alpha=0.5)
-    found = completed(X * 2.0**400, "als", alpha=0.5 * 2.0**400)
-    assert found.alpha == expected.alpha * 2.0**400
+    found = completed(X * 2.0**400, "als", alpha=0.5)
+    assert found.alpha == expected.alpha
     np.testing.assert_allclose(found.fill(X * 2.0**400) / 2.0**400, expected.fill(X))
-    np.testing.assert_allclose(found.history / 2.0**400, expected.history)
 
 
 @pytest.mark.parametrize("solver", ["em", "gibbs", "als"])

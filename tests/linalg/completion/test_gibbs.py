@@ -43,7 +43,7 @@ def test_intervals_cover_as_often_as_they_say(sampled):
     rows, columns = rows[some], columns[some]
     mean, variance = predict_entries(result.model, rows, columns)
     std = np.sqrt(variance + result.row_noise[rows] * result.column_noise[columns])
-    std *= result.model.scale
+    std *= result.model.units.scale
     inside = np.count_nonzero(np.abs(X[rows, columns] - mean) <= 1.645 * std)
     # Errors of a row are not independent: as if each fifth were.
     low, high = binom(1000, 0.9).ppf([1e-4, 1 - 1e-4])
@@ -55,7 +55,7 @@ def test_the_error_estimate_is_that_of_entries_not_seen(sampled):
     filled = result.model.entries_of(result.model.rows)
     error = np.sqrt(np.mean((filled - X)[hide] ** 2))
     # From 600 entries, five standard deviations; and some for a chain still short.
-    assert abs(result.error_estimate / error - 1) < 5 / np.sqrt(2 * 600) + 0.1
+    assert abs(result.held_out.rms / error - 1) < 5 / np.sqrt(2 * 600) + 0.1
 
 
 def test_folding_in_a_row_of_the_data_gives_its_vectors(sampled):

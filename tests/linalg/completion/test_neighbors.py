@@ -20,7 +20,7 @@ def _clusters(n=600, p=12, n_clusters=15, share=0.3, seed=0, dtype=np.float64):
 def _fit(X, seed=0, n_jobs=None):
     rng = np.random.default_rng(seed)
     result = ppca(X, rng=rng, n_jobs=n_jobs)
-    return result, fit_neighbors(X, result, rng=rng, n_jobs=n_jobs)
+    return result, fit_neighbors(X, result, rng=rng, n_jobs=n_jobs)[0]
 
 
 def _rms(errors):
@@ -80,7 +80,7 @@ def test_a_row_tells_itself_nothing():
     without = neighbors._replace(
         **{
             name: getattr(neighbors, name)[1:]
-            for name in ("reference", "half_norms", "missing", "residuals")
+            for name in ("reference", "missing", "residuals")
         }
     )
     one, other = (refine(n, X[:1], result.filled[:1]) for n in (neighbors, without))
@@ -95,7 +95,7 @@ def test_nearest_rows_are_those_of_all_distances():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 5))
     found = np.empty((50, 7), np.int32)
-    nearest(X @ X.T, np.square(X).sum(axis=1) / 2, np.arange(50), found)
+    nearest(np.square(X).sum(axis=1) / 2 - X @ X.T, np.arange(50), found)
     distances = np.linalg.norm(X[:, np.newaxis] - X, axis=2)
     np.fill_diagonal(distances, np.inf)
     np.testing.assert_array_equal(found, np.argsort(distances, axis=1)[:, :7])
@@ -110,7 +110,9 @@ def test_an_average_leaves_out_what_neighbors_do_not_have():
     residuals = np.array([[3.0, 9.0], [0.0, 9.0], [0.0, 9.0]])
     values, of_residuals = np.empty((1, 2)), np.empty((1, 2))
     found = np.array([[0, 2]])
-    average(found, query, wanted, reference, missing, residuals, 0.0, values, of_residuals)
+    known = np.ones((1, 2))
+    settings = reference, missing, residuals, 0.0, values, of_residuals
+    average(found, query, known, wanted, *settings)
     # Two of equal weight, and nothing as a third.
     np.testing.assert_allclose(values, [[1 / 3, 0]])
     np.testing.assert_allclose(of_residuals, [[1.0, 0]])

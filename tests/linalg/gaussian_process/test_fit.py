@@ -8,22 +8,25 @@ from sklearn_rnla.linalg.gaussian_process.problem import GaussianProcessProblem
 from sklearn_rnla.operators import as_row_matrix
 
 
-def test_a_start_with_little_noise_does_not_make_the_kernel_explain_less(seed):
+def test_a_start_with_little_noise_does_not_make_the_kernel_explain_less():
     # Thirty landmarks miss almost all of ten features that matter as much, and 0.05 is far
-    # less noise than that. Searches that end early stay below -300.
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((600, 10))
-    y = np.sin(2 * X[:, :1]) * (np.abs(X[:, 1:2]) < 1) + 3
-    problem = GaussianProcessProblem(
-        rows=as_row_matrix(X),
-        Y=y + 0.2 * rng.standard_normal((600, 1)),
-        alpha=1e-10,
-        method="variational",
-        k=30,
-        landmarks="rpcholesky",
-        rng=rng,
-        n_jobs=1,
-    )
-    start = 1.0 * RBF(np.full(10, 2.0)) + WhiteKernel(0.05)
-    found = fit_gaussian_process(problem, start, "fmin_l_bfgs_b", n_steps=100)
-    assert found.evidence.value > -200
+    # less noise than that. Searches that end early have -524 in all.
+    values = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((600, 10))
+        y = np.sin(2 * X[:, :1]) * (np.abs(X[:, 1:2]) < 1)
+        problem = GaussianProcessProblem(
+            rows=as_row_matrix(X),
+            Y=y + 0.2 * rng.standard_normal((600, 1)),
+            alpha=1e-10,
+            method="variational",
+            k=30,
+            landmarks="rpcholesky",
+            rng=rng,
+            n_jobs=1,
+        )
+        start = 1.0 * RBF(np.full(10, 2.0)) + WhiteKernel(0.05)
+        found = fit_gaussian_process(problem, start, "fmin_l_bfgs_b", n_steps=100)
+        values.append(found.evidence.value)
+    assert sum(values) > -490
