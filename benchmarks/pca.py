@@ -10,7 +10,7 @@ from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import randomized_svd
 from sklearn_rnla.linalg.singular.choice import block_width
 
-from . import accuracy, growth, out_of_core, sketching
+from . import accuracy, costs, growth, out_of_core, sketching
 from .harness import compare, race, rounds
 from .machine import gemm_peak
 from .matrices import documents, power_law, with_spectrum
@@ -195,4 +195,5 @@ TASKS = {
     "growth-dense": growth.dense,
     "growth-sparse": growth.sparse,
     "sketching": sketching.scaling,
+    "costs": costs.costs,
 }

@@ -473,14 +473,18 @@ class CenteredMatrix:
         Returns
         -------
         CenteredMatrix
-            Centred about their own mean.
+            Centred about the mean of all rows, if it is known, else about their own.
         """
         order = np.argsort(indices, kind="stable")
         rows = self.rows.take(indices[order])
         if factors is not None:
             weight = factors[order] * (1 if rows.weight is None else rows.weight)
             rows = rows.with_weight(weight.astype(self.dtype))
-        return CenteredMatrix(rows, center=self.center)
+        sample = CenteredMatrix(rows, center=self.center)
+        if self._moments is not None:
+            weight = float(len(order) if rows.weight is None else rows.weight.sum())
+            sample._moments = self._moments.for_weight(weight)
+        return sample
 
     def in_double(self) -> CenteredMatrix:
         """Return the same matrix in double precision.

@@ -155,6 +155,22 @@ class Moments:
         self.squares += other.squares
         return self
 
+    def for_weight(self, total_weight) -> Moments:
+        """Return the moments that rows of another total weight have, if they are alike.
+
+        Parameters
+        ----------
+        total_weight : float
+            Sum of their weights.
+
+        Returns
+        -------
+        Moments
+            Of the same mean and mean squares.
+        """
+        share = total_weight / self.total_weight if self.total_weight else 0.0
+        return Moments(total_weight, share * self.sums, share * self.squares, self.shift)
+
     def scaled(self, factor) -> Moments:
         """Return the moments of the rows times a factor.
 

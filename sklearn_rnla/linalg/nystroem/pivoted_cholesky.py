@@ -265,12 +265,12 @@ def complete_cholesky(A, *, candidates=None, weight=None, tol=0.0, report=None):
     K = A.submatrix(candidates)
     d = A.diagonal() if len(K) < n else np.diagonal(K)[np.argsort(candidates)]
     largest = np.abs(d).max(initial=0.0)
-    floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps * largest
+    floor = (_RECURSION_FLOOR if A.dtype == np.float64 else PRODUCT_FLOOR) * eps
     if not np.isfinite(K).all():
         raise ValueError("A contains NaN or infinity.")
     with one_blas_thread(A.n_jobs):
         F, order, rank, _ = scipy.linalg.lapack.dpstrf(
-            K, lower=True, tol=max(floor, np.finfo(np.float64).tiny)
+            K, lower=True, tol=max(floor * largest, np.finfo(np.float64).tiny)
         )
     # What is above the diagonal, and right of the rank, is no part of the factor.
     F = np.tril(F)[:, :rank]
@@ -286,7 +286,7 @@ def complete_cholesky(A, *, candidates=None, weight=None, tol=0.0, report=None):
     target = max(tol, _ROUNDING * eps) * trace
     rank = min(rank, np.count_nonzero(rest > target) + 1)
     factor = np.ascontiguousarray(factor[:, :rank])
-    d = _nonnegative(d - _column_squared_norms(factor.T), -INDEFINITE * largest)
+    d = _nonnegative(d - _column_squared_norms(factor.T), _lowest(floor, largest))
     d[order[:rank]] = 0.0
     if report is not None:
         report()
@@ -326,7 +326,7 @@ def _factor(A, k, pivots, *, candidates, weight, tol, floor, report):
     d = A.diagonal()
     if not np.isfinite(d).all():
         raise ValueError("The diagonal of A contains NaN or infinity.")
-    lowest = -max(INDEFINITE, 10 * floor) * np.abs(d).max(initial=0.0)
+    lowest = _lowest(floor, np.abs(d).max(initial=0.0))
     d = _nonnegative(d, lowest)
     trace = left = _weighted_sum(d, weight)
     eps = np.finfo(A.dtype).eps
@@ -388,6 +388,11 @@ def _factor(A, k, pivots, *, candidates, weight, tol, floor, report):
 def _weighted_sum(values, weight):
     """Return the sum of values of the rows, each times the weight of its row."""
     return float(values.sum() if weight is None else values @ weight)
+
+
+def _lowest(floor, largest):
+    """Return the least residual that is rounding, of pivots down to ``floor * largest``."""
+    return -max(INDEFINITE, 10 * floor) * largest
 
 
 def _nonnegative(d, lowest):

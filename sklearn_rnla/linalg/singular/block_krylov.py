@@ -35,8 +35,7 @@ _LOST_TOLERANCE = 0.2
 _NARROW_MULTIPLE = 8
 
 # Gains that fall as those of a spectrum without decay sum to this many times the geometric
-# series with the same ratio, see `_to_come`. Also what the sampled look-ahead cannot see,
-# measured on the spectra gallery.
+# series with the same ratio, see `_to_come`.
 _SAFETY = 1.5
 
 # Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
@@ -119,7 +118,7 @@ class _Ahead:
     """The next Rayleigh-Ritz step, taken on a row sample.
 
     On the rows of V the Gram matrix is known exactly, and so is its coupling to the next
-    block W; only its block on W is sampled, in two halves.
+    block W; only its block on W is sampled, in parts that tell how far it may be off.
 
     Parameters
     ----------
@@ -129,12 +128,14 @@ class _Ahead:
         The next block, orthonormal to V.
     k : int
         Number of singular vectors wanted.
-    sample : PairedSample
+    sample : SplitSample
 
     Attributes
     ----------
     gain : float
         Captured variance the step adds: what the present V lacks.
+    noise : float
+        Two standard deviations of the gain, as the parts of the sample differ.
     reliable : bool
         Whether the sample does not contradict what is known exactly.
     """
@@ -144,14 +145,20 @@ class _Ahead:
         self.basis = np.concatenate([V, W])
         self.k, self.sample, self._W = k, sample, W
         self._known, self._cross = np.diag(values), product64(self._images, W)
-        self._halves = sample.projected_grams(W)
-        self._H = self._matrix(sum(self._halves))
-        following, coefficients = descending_eigh(self._H)
-        self.values, self._coefficients = following[:k], coefficients[:k]
+        parts = [sample.scale * part for part in sample.projected_grams(W)]
+        # What each part would add to the whole, were it all of the sample.
+        self._errors = [len(parts) * part - sum(parts) for part in parts]
+        self._H = bordered(self._known, self._cross, sum(parts))
+        self._following, self._rotation = descending_eigh(self._H)
+        self.values, self._coefficients = self._following[:k], self._rotation[:k]
         captured = float(values[:k].sum())
         sampled, certain = self.values.sum() - captured, self._certain(values) - captured
         self.gain = max(0.0, float(sampled), float(certain))
         self.reliable = bool(certain <= sampled)
+        weights = self._coefficients[:, len(values) :]
+        weights = weights.T @ weights
+        gains = [float(np.sum(weights * error)) for error in self._errors]
+        self.noise = 2 * float(np.std(gains)) / len(parts) ** 0.5
 
     def _certain(self, values):
         """Return what the step captures at least, whatever rows the sample missed."""
@@ -161,9 +168,6 @@ class _Ahead:
         seen = (self._cross.T * inverse) @ self._cross
         H = bordered(self._known, self._cross, seen)
         return np.linalg.eigvalsh(H)[-self.k :].sum()
-
-    def _matrix(self, sampled):
-        return bordered(self._known, self._cross, self.sample.scale * sampled)
 
     def leading_directions(self, loss):
         """Return the fewest directions of the next block that gain all but `loss`.
@@ -190,14 +194,9 @@ class _Ahead:
     def take(self):
         """Return the Ritz vectors of the step, and what they in turn lack.
 
-        That is the loss from the sampling noise, of each half of the sample measured with
-        the whole, and the gain of one more step.
+        That is the loss from the sampling noise, and the gain of one more step.
         """
-        k, H, scale = self.k, self._H, self.sample.scale
-        lost = gain = 0.0
-        for half in self._halves:
-            _, c = descending_eigh(self._matrix(2 * half))
-            lost += (self.values.sum() - np.sum((c[:k] @ H) * c[:k])) / 2
+        k, scale, gain = self.k, self.sample.scale, 0.0
         coefficients = self._coefficients.astype(self.basis.dtype)
         vectors = coefficients @ self.basis
         images = scale * self.sample.image(self._W)
@@ -209,7 +208,24 @@ class _Ahead:
             sampled = scale * sum(self.sample.projected_grams(W))
             following = np.linalg.eigvalsh(bordered(np.diag(self.values), cross, sampled))
             gain = following[-k:].sum() - self.values.sum()
-        return vectors, max(0.0, float(lost)), max(0.0, float(gain))
+        return vectors, self._lost(), max(0.0, float(gain))
+
+    def _lost(self):
+        """Return what the step loses by the noise of the sample: its mean and twice its sd.
+
+        Noise turns each pair of a vector that is wanted and one that is not. The parts of
+        the sample differ by as much, so that each of them tells such a loss.
+        """
+        k, q, n_parts = self.k, len(self._known), len(self._errors)
+        wanted, others = self._rotation[:k, q:], self._rotation[k:, q:]
+        gaps = self.values[:, np.newaxis] - self._following[k:]
+        losses = []
+        for error in self._errors:
+            squares = (wanted @ error @ others.T) ** 2 * (4 / (n_parts - 1))
+            lengths = np.sqrt(gaps**2 + squares)
+            scale = lengths * (lengths + gaps)
+            losses.append(np.sum(gaps * squares / np.where(scale > 0, scale, 1.0)) / 2)
+        return float(np.mean(losses) + 2 * np.std(losses))
 
 
 class Energy:
@@ -293,7 +309,7 @@ def block_krylov(
         Excess Frobenius error, relative to that of the best rank k, at which to stop.
     max_passes : int
         Most passes to make.
-    sample : PairedSample, default=None
+    sample : SplitSample, default=None
         Row sample to look one step ahead on, drawn independently of `start`. Without it,
         the estimate is what the last pass gained: one pass late.
     subspace : bool, default=False
@@ -377,11 +393,12 @@ def _to_come(gain, before, n_passes, subspace=False) -> float:
     (Musco & Musco 2015): that is ``(n + 1)^2 / (2 n + 1)`` times the next gain. As many
     passes n as explain the ratio of this gain to the one before make it
     ``1.5 / (1 - ratio)`` times that, to 2 % from n = 2 on. That of subspace iteration falls
-    as the passes themselves, so that both are ``n + 1`` and ``2 / (1 - ratio)``.
+    as the passes themselves, but what falls fast hides at first what does not: over the
+    passes made, as their root, so that both are ``2 n + 1`` and ``3 / (1 - ratio)``.
     """
     factor, most = _SAFETY, (n_passes + 1) ** 2 / (2 * n_passes + 1)
     if subspace:
-        factor, most = 2.0, n_passes + 1
+        factor, most = 3.0, 2 * n_passes + 1
     share = 1 - gain / before if before > gain else 0.0
     return gain * factor / max(share, min(1.0, factor / most))
 
@@ -398,20 +415,21 @@ def _outlook(step, energy, gains, sample, narrower, subspace):
     n_passes = len(gains)
     # What the first pass gains says how good the start was, and no more.
     before, gained = [np.inf, np.inf, *gains[1:]][-2:]
-    if sample is None:
-        lacking = np.inf
-        if n_passes > 1:
+    lacking = np.inf
+    if n_passes > 1:
+        lacking = _to_come(gained, before, n_passes - 1, subspace)
+        if not subspace:
             # Without the last pass itself; but never less than it gained.
-            lacking = _to_come(gained, before, n_passes - 1, subspace) - gained
-            lacking = max(lacking, _SAFETY * gained)
+            lacking = max(lacking - gained, _SAFETY * gained)
+    if sample is None:
         return _Outlook(lacking / (2 * energy.tail), energy.tail)
     ahead = _Ahead(step.ritz, step.block, len(energy.leading), sample)
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
     # A block without the residuals that are rounding is narrower, and its step gains less.
-    # Subspace iteration goes on for so long that sampling noise is all the gain there is.
-    gain, n_passes = narrower * ahead.gain, 1 if subspace else n_passes
-    excess = _to_come(gain, gained, n_passes) / (2 * tail)
-    return _Outlook(excess, tail, ahead if ahead.reliable else None)
+    gain = narrower * (ahead.gain + ahead.noise)
+    # In the end sampling noise is all the gain there is, and the passes made tell more.
+    lacking = min(lacking, _to_come(gain, gained, n_passes, subspace))
+    return _Outlook(lacking / (2 * tail), tail, ahead if ahead.reliable else None)
 
 
 def _excess_in_rounding(energy, is_dropped):
@@ -440,7 +458,7 @@ def _sampled_step(outlook, tol, last, n_passes):
     if outlook.ahead is None or not tol < outlook.excess < _STEP_REACH * tol:
         return None
     vectors, lost, gain = outlook.ahead.take()
-    lacking = _SAFETY * lost + _to_come(gain, outlook.ahead.gain, n_passes + 1)
+    lacking = lost + _to_come(gain, outlook.ahead.gain, n_passes + 1)
     excess = lacking / (2 * outlook.tail)
     if excess <= tol or (last and excess < outlook.excess):
         return _Found(outlook.ahead.values, orthonormal_rows(vectors), excess)

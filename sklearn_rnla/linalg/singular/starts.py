@@ -17,6 +17,10 @@ _SAMPLE_ROWS = 20_000
 # Passes over the row sample that an iteration starts from.
 _SAMPLE_PASSES = 3
 
+# Parts of a sample that tell its error: so many that their standard deviation is known to
+# a quarter, and few enough that they cost no more than the sample.
+_PARTS = 8
+
 # Gaussian rows of a start.
 _RANDOM_ROWS = 4
 
@@ -86,45 +90,44 @@ def draw_rows(energies, n_rows, rng, weight=None) -> RowSample:
     return RowSample(candidates[chosen], factors)
 
 
-class PairedSample:
-    """Two row samples of a matrix: their sum, and their difference.
+class SplitSample:
+    """A row sample of a matrix, in parts.
 
-    The sum estimates products with the Gram matrix; the difference estimates its error.
-    They have no row in common but those that were certain to be drawn, of which each has
-    half the weight.
+    Their sum estimates products with the Gram matrix; their differences tell its error.
+    They have no row in common but those that were certain to be drawn, of which each part
+    has its share of the weight.
     """
 
     def __init__(self, A, sample, rng):
         self._A = A
         order = rng.permutation(len(sample.indices))
         if sample.factors is None:
-            parts = [(sample.indices[part], None) for part in np.array_split(order, 2)]
+            parts = np.array_split(order, _PARTS)
+            parts = [(sample.indices[part], None) for part in parts]
         else:
             certain = sample.factors == 1
-            halves = np.array_split(order[~certain[order]], 2)
-            parts = [np.concatenate([half, np.flatnonzero(certain)]) for half in halves]
-            factors = np.where(certain, 0.5, sample.factors)
+            parts = np.array_split(order[~certain[order]], _PARTS)
+            parts = [np.concatenate([part, np.flatnonzero(certain)]) for part in parts]
+            factors = np.where(certain, 1 / _PARTS, sample.factors)
             parts = [(sample.indices[part], factors[part]) for part in parts]
         self._is_weighted = sample.factors is not None
-        self.halves = [A.take(*part) for part in parts]
+        self.parts = [A.take(*part) for part in parts]
 
     @property
     def scale(self):
         """What a sum over the sample is multiplied by to estimate that over all rows."""
         if self._is_weighted:
             return 1.0
-        sampled = sum(half.moments.total_weight for half in self.halves)
+        sampled = sum(part.moments.total_weight for part in self.parts)
         return self._A.moments.total_weight / sampled
 
     def projected_grams(self, V):
-        """Return ``V A^T A V^T`` on each of the halves."""
-        return [half.projected_gram(V) for half in self.halves]
+        """Return ``V A^T A V^T`` on each of the parts."""
+        return [part.projected_gram(V) for part in self.parts]
 
     def image(self, V):
-        """Return ``V A^T A`` on the two halves together."""
-        first, second = (half.gram_product(V).Z for half in self.halves)
-        first += second
-        return first
+        """Return ``V A^T A`` on all parts together."""
+        return sum(part.gram_product(V).Z for part in self.parts)
 
 
 def draw_start(A, width, k, sketch, *, n_rows, known, rng):
@@ -172,7 +175,7 @@ def draw_sample(A, width, *, n_rows, rng):
         return None
     sample = draw_rows(A.row_energies, n_rows, rng, A.rows.weight)
     # Fewer come where most weights are zero.
-    return PairedSample(A, sample, rng) if len(sample.indices) >= 4 * width else None
+    return SplitSample(A, sample, rng) if len(sample.indices) >= 4 * width else None
 
 
 def n_random(width, k) -> int:

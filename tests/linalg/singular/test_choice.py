@@ -11,7 +11,7 @@ from sklearn_rnla.linalg.singular.choice import Plan, Settings, right_svd
 from sklearn_rnla.linalg.singular.gram import gram_svd
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
 from sklearn_rnla.linalg.singular.row_gram import WideSparse
-from sklearn_rnla.linalg.singular.starts import PairedSample, draw_rows
+from sklearn_rnla.linalg.singular.starts import SplitSample, draw_rows
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
 from tests.matrices import coherent, deep, gallery, with_spectrum
@@ -131,7 +131,7 @@ def test_an_invariant_start_beside_a_huge_direction_ends_the_iteration(seed):
     s[0] = 3e6
     A = matrix(with_spectrum(s, n, n, seed=seed))
     start = np.linalg.svd(A.rows.in_memory())[2][:20]
-    sample = PairedSample(A, draw_rows(A.row_energies, 200, stream(seed)), stream(seed))
+    sample = SplitSample(A, draw_rows(A.row_energies, 200, stream(seed)), stream(seed))
     found = block_krylov(A, start, 12, tol=1e-3, max_passes=5, sample=sample)
     assert found.stalled
     assert found.error_estimate > 1e-3
@@ -202,6 +202,34 @@ def test_what_rounding_hides_of_wide_data_is_no_error_of_zero(make, algorithm):
     _, found = right_svd(matrix(make(A)), FixedRank(5), Settings(algorithm), rng=rng)
     V = np.linalg.qr(found.components[:5].T.astype(float))[0].T
     assert excess(A, V, 5, False) <= found.error_estimate
+
+
+@pytest.mark.parametrize("name", ["exp(-i^1/2)", "heavy tails"])
+def test_the_estimate_covers_what_the_noise_of_a_row_sample_loses(name):
+    # Few pairs of directions make up most of the loss, so that it varies as a sum of few
+    # squares does: a mean of such losses is exceeded too often. 95 % are to be covered.
+    if name == "heavy tails":
+        A = np.random.default_rng(0).standard_t(1, (2000, 100))
+    else:
+        A = with_spectrum(np.exp(-np.sqrt(np.arange(1.0, 101))), 2000, 100)
+    best, n_failed = np.sum(np.linalg.svd(A, compute_uv=False)[8:] ** 2), 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, found = right_svd(matrix(A), FixedRank(8), Settings("krylov"), rng=rng)
+        V = found.components[:8]
+        error = np.sqrt(np.sum((A - A @ V.T @ V) ** 2) / best) - 1
+        n_failed += error > found.error_estimate
+    assert n_failed <= 1
+
+
+def test_subspace_iteration_of_noise_ends_and_states_no_more_than_ten_times_its_error(seed):
+    # What a sample of the rows sees ahead is its own noise: the passes made tell more.
+    A = np.random.default_rng(seed).standard_normal((2000, 200))
+    settings = Settings("subspace", max_passes=40)
+    _, found = right_svd(matrix(A), FixedRank(8), settings, rng=np.random.default_rng(seed))
+    error = excess(A, found.components[:8], 8, False)
+    assert found.converged
+    assert error <= found.error_estimate <= 10 * error
 
 
 def test_single_precision_rows_that_are_wide_have_accurate_leading_values():
