@@ -30,7 +30,7 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
-from .linalg.nystroem.supervised import supervised_landmarks
+from .linalg.nystroem.supervised import MOST_SUPERVISED, supervised_landmarks
 from .operators.feature_map import predictions
 
 
@@ -185,8 +185,8 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
         if not (isinstance(self.landmarks, str) and self.landmarks == "auto"):
             return check_landmarks(self.landmarks, self.n_landmarks)
         landmarks, k, tol = check_landmarks("rpcholesky", self.n_landmarks)
-        counted = tol == 0 and k is not None and k < rows.shape[0]
-        if counted and not (self.exact or kernel.indefinite):
+        few = k is not None and k < rows.shape[0] and k <= MOST_SUPERVISED
+        if few and not (self.exact or kernel.indefinite):
             landmarks = supervised_landmarks(rows, kernel, k, Y, penalties.alphas, rng)
         return landmarks, k, tol
 
@@ -255,7 +255,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         - "auto": by the response. Of random candidates, two for each landmark, those are
           taken one after another that decrease the penalised squares most [4]_, on half of
           the samples or fewer. As "rpcholesky" with ``exact=True``, for an indefinite
-          kernel, or where `n_landmarks` is not an int below the number of samples;
+          kernel, or where `n_landmarks` is not an int up to 1000 and below the number of
+          samples;
         - otherwise as in `NystroemKernel`, where the response plays no part.
 
     exact : bool, default=False
@@ -318,8 +319,8 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     "direct" costs ``2 n m^2`` flops, or half of that where the choice of landmarks left
     its factor behind. Choosing landmarks by the response costs some ``40 m^3``, whatever n
     is. "cg" evaluates ``n m`` kernel values in each iteration. Both sum in float64 and in
-    the basis of the features, because the normal equations of the kernel
-    itself break down in single precision.
+    the basis of the features, because the normal equations of the kernel itself break down
+    in single precision.
 
     References
     ----------

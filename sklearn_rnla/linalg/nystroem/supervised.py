@@ -9,6 +9,10 @@ from ...operators.tiles import consecutive
 from ..dense.ritz import descending_eigh
 from .landmarks import inverse_root
 
+# More landmarks would take longer to choose than the regression on them takes up to some
+# ten thousand rows, and which they are matters less.
+MOST_SUPERVISED = 1000
+
 # Candidates for each landmark, and at least so many. Twice as many gain little more.
 _CANDIDATES, _FEWEST_CANDIDATES = 2, 256
 
