@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import randomized_svd
 
-from . import completion_coverage
+from . import completion_coverage, kernel_coverage
 from .least_squares_coverage import least_squares_coverage
 
 K, TOL = 8, 1e-3
@@ -226,4 +226,5 @@ TASKS = {
     "coverage": coverage,
     "least_squares": least_squares_coverage,
     **completion_coverage.TASKS,
+    **kernel_coverage.TASKS,
 }

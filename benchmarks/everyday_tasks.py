@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.cluster import SpectralClustering
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
@@ -352,6 +353,13 @@ def fixed_cost(sets, quick):
         (rnla.NystroemKernel(n_components=20), Nystroem(n_components=20), X, None),
         (rnla.SketchedRidge(), Ridge(), X, y),
         (rnla.NystroemRidge(alpha=1.0), KernelRidge(kernel="rbf"), X, y),
+        (
+            rnla.NystroemRidgeClassifier(alpha=1.0, n_landmarks=20),
+            make_pipeline(Nystroem(n_components=20), RidgeClassifierCV()),
+            X,
+            y > 0,
+        ),
+        (rnla.CURSelector(2), SelectKBest(f_regression, k=2), X, y),
         (
             rnla.NystroemGaussianProcessRegressor(kernel),
             GaussianProcessRegressor(kernel),

@@ -143,8 +143,9 @@ class Identifiers:
         kind, known = _kind(values, name), _kind(self.distinct, name)
         if kind != known:
             raise ValueError(
-                f"{name} has identifiers of the kind {kind!r}, but they were of the kind "
-                f"{known!r} in fit: give the same type."
+                f"{name} has identifiers of the kind {kind!r}, of dtype {values.dtype}. In "
+                f"fit they were of the kind {known!r}, of dtype {self.distinct.dtype}: "
+                "give the same type."
             )
         ours, theirs = self.distinct.dtype, values.dtype
         if ours.kind != "O" and (ours == theirs or ours.kind == theirs.kind in "SU"):

@@ -106,8 +106,9 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
     is one more pass; some 15 to 30 are needed, whatever the condition. "direct" takes
     ``n p^2`` flops and one step of refinement, and no sketch where there are few features;
     where the condition number exceeds about 1e6, it takes three times as many. Memory is
-    that of two sketches of at most ``8 p`` rows for each thread, and of a few blocks. Sums
-    are in float64, whatever the data.
+    that of two sketches of at most ``8 p`` rows for each thread, and of a few blocks; of
+    sparse data, no more than ``max(1024, 2 p)`` rows are dense at a time. Sums are in
+    float64, whatever the data.
 
     References
     ----------

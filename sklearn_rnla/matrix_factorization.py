@@ -380,6 +380,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # Identifiers do not tell what the numbers of a table do.
+        # Where scikit-learn wants half of the variance told, all numbers are different. As
+        # identifiers they come once, and the mean is all there is to say of a new pair.
         tags.regressor_tags.poor_score = True
         return tags

@@ -60,8 +60,6 @@ KINDS = {
     "empty column": lambda r, s: np.where(np.arange(s[1]) == 0, np.nan, r.random(s)),
     "all NaN": lambda r, s: np.full(s, np.nan),
 }
-# Those whose squares are in range.
-IN_RANGE = [kind for kind in KINDS if kind not in ("huge", "largest", "tiny", "denormal")]
 DTYPES = ["f8", "f4", "f2", "i8", "u1", "?", "O", "U", "M8[s]", "c16", ">f8", "g"]
 
 

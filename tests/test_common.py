@@ -92,7 +92,9 @@ ESTIMATORS += [
 
 
 @pytest.mark.filterwarnings("ignore:.*What the entries do not determine:UserWarning")
-# A check sets alpha, and none has a matrix of rank 1.
+# A check sets alpha, and none has a matrix of rank 1. Where the solver has no penalty, that
+# is a warning and no error, as in scikit-learn for what another parameter turns off: a grid
+# of solvers and penalties can be searched.
 @pytest.mark.filterwarnings("ignore:alpha=.* has no effect:UserWarning")
 @pytest.mark.filterwarnings("ignore:The solver .* stopped")
 @parametrize_with_checks(ESTIMATORS)

@@ -35,6 +35,21 @@ def test_loops_are_compiled_where_there_is_no_place_for_files(source, monkeypatc
     assert not list(source.parent.rglob("*.nb?"))
 
 
+def test_the_log_says_what_is_compiled_and_where_it_is_kept(source, monkeypatch, caplog):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    caplog.set_level("INFO", "sklearn_rnla")
+    # Numba reads its environment anew only when it compiles.
+    for _ in range(2):
+        loaded(source)(3)
+    assert "Compiling double" in caplog.messages[-1]
+    said = len(caplog.messages)
+    loaded(source)(3)
+    assert len(caplog.messages) == said
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    loaded(source)(3)
+    assert "double is compiled in each process" in caplog.messages[-1]
+
+
 @pytest.mark.parametrize("damaged", ["*.nbi", "*.nbc"])
 @pytest.mark.parametrize("content", [b"", b"garbage", None], ids=["empty", "other", "cut"])
 def test_damaged_files_are_made_again(source, damaged, content, monkeypatch):

@@ -180,7 +180,9 @@ def test_integer_weights_equal_repeated_rows(params, fit_intercept, seed):
 @pytest.mark.parametrize("alpha", [1e-3, 0.1, 10])
 def test_an_intercept_is_not_penalised(alpha, solver, weight, seed):
     params = {"gamma": 0.3, "random_state": seed}
-    ours = NystroemRidge(alpha, solver=solver, tol=1e-12, n_landmarks=40, **params)
+    ours = NystroemRidge(
+        alpha, solver=solver, tol=1e-12, n_landmarks=40, landmarks="rpcholesky", **params
+    )
     ours.fit(X, Y, weight)
     features = NystroemKernel(landmarks=ours.component_indices_, **params).fit(X)
     theirs = Ridge(alpha).fit(features.transform(X), Y, weight)

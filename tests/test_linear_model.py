@@ -508,6 +508,21 @@ def test_the_estimate_without_a_preconditioner_is_honest(alpha, power, max_iter,
         assert f"Increase max_iter (now {max_iter or 5000})" in str(caught[0].message)
 
 
+@pytest.mark.parametrize("options", [{"solver": "direct"}, {"alphas": [0.1, 1.0]}], ids=str)
+def test_few_rows_of_sparse_data_are_dense_at_a_time(options):
+    n, p = 60_000, 300
+    rows = sp.random(n, p, 0.01, format="csr", random_state=0)
+    y = np.random.default_rng(0).random(n)
+    ridge = SketchedRidge(**options, n_jobs=1, random_state=0)
+    ridge.fit(rows[:1000], y[:1000])  # compiles
+    tracemalloc.start()
+    ridge.fit(rows, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Less than the two sketches of other solvers; the data would be 144 MB.
+    assert peak <= 2 * (8 * p * p * 8) + 8e6
+
+
 def test_a_sketch_of_sparse_data_is_in_memory_at_most_twice():
     n, p = 20_000, 500
     rng = np.random.default_rng(0)

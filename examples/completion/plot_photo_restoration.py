@@ -54,10 +54,11 @@ plt.show()
 # %%
 # Without a penalty, the rank is to be chosen: 16 fits the known pixels better than 4 does,
 # and the others much worse. With a prior, a larger rank than the pixels determine does
-# no harm. `error_estimate_` says which is which, from pixels that were held out for a
-# while: it needs no original.
+# no harm. `held_out_error_` says which is which, from pixels that were held out for a
+# while: it needs no original. Errors are relative to the spread of a column.
 
+spread = np.nanstd(pixels, axis=0)
 for name, completer in completers.items():
-    truth = np.sqrt(np.mean((images[name] - photo)[~known] ** 2))
-    estimate = completer.error_estimate_
-    print(f"{name:23} RMSE {truth:.3f}, estimated {estimate:.3f}")
+    error = ((images[name] - photo) / spread)[~known]
+    truth, estimate = np.sqrt(np.mean(error**2)), completer.held_out_error_
+    print(f"{name:23} relative error {truth:.2f}, estimated {estimate:.2f}")

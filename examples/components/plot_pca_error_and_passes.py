@@ -71,7 +71,7 @@ axes[0].set_ylabel("excess error")
 fig.suptitle(
     "RandomizedPCA, 20 components of 4000 x 500, by the fall of the singular values"
 )
-axes[0].legend(loc="lower right")
+axes[2].legend(loc="lower left")
 plt.show()
 
 # %%

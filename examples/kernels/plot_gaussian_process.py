@@ -134,5 +134,5 @@ ax.set(
     xlim=(0, 365),
     ylim=(-3.2, 4.6),
 )
-ax.legend(ncols=3, loc="upper center")
+ax.legend(ncols=3, loc="upper left")
 plt.show()

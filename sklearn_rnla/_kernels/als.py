@@ -60,7 +60,9 @@ def half_step(start, stop, indptr, indices, values, V, ridge, max_cg, tol, U, ob
             U[i, :] = 0
             objective[i] = 0
             continue
-        u[:k] = U[i]
+        # Not ``u[:k] = U[i]``: numba compiles an error for other lengths, for seconds.
+        for a in range(k):
+            u[a] = U[i, a]
         residual[:] = 0
         loss = 0.0
         for p in range(first, last, chunk):
@@ -102,7 +104,8 @@ def half_step(start, stop, indptr, indices, values, V, ridge, max_cg, tol, U, ob
             for a in range(width):
                 direction[a] = residual[a] + turn * direction[a]
             rho = new
-        U[i] = u[:k]
+        for a in range(k):
+            U[i, a] = u[a]
         objective[i] = loss
 
 

@@ -347,6 +347,7 @@ class CenteredMatrix:
         (moments,) = self.uncopied(lambda shift: self.fold(passes.fold_gram, shift))
         return self.set_moments(moments).squares
 
+    @np.errstate(invalid="ignore", over="ignore")
     def uncopied(self, fold):
         """Return the state of a fold that brings squares, about the origin if that is near.
 

@@ -22,6 +22,7 @@ from .._refusals import (
 )
 from .lanes import MAX_LANES, check_jobs, run_lanes, split
 from .stacking import stack_rows
+from .tiles import consecutive
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.
@@ -172,6 +173,12 @@ class Block:
     start: int
     values: object
     weight: np.ndarray | None = None
+
+    def pieces(self, size):
+        """Yield the rows as blocks of `size` rows each; the last may have fewer."""
+        for part in consecutive(self.values.shape[0], size):
+            weight = None if self.weight is None else self.weight[part]
+            yield Block(self.start + part.start, self.values[part], weight)
 
 
 def map_block(function, values, *args, resident=False):

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...operators import CenteredMatrix, passes
+from ...operators.feature_map import gram_rows
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
 from ...operators.tiles import consecutive
@@ -204,9 +205,22 @@ def fold_sums(state, block):
 def fold_normal_equations(state, block, W, shift, Y):
     """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
 
-    W is None for the rows themselves. Sparse blocks are made dense, one at a time. State:
-    ``[moments of F, F^T Y]``, with the Gram matrix, and about the shift of F.
+    W is None for the rows themselves. Sparse rows are made dense, as many at a time as pay
+    for adding a Gram matrix. State: ``[moments of F, F^T Y]``, with the Gram matrix, and
+    about the shift of F.
     """
+    for piece in _dense_pieces(block):
+        state = _add_normal_equations(state, piece, W, shift, Y)
+    return state
+
+
+def _dense_pieces(block):
+    """Return blocks that may be made dense: of sparse rows, a few at a time."""
+    n, p = block.values.shape
+    return block.pieces(n if isinstance(block.values, np.ndarray) else gram_rows(p))
+
+
+def _add_normal_equations(state, block, W, shift, Y):
     F = shift_rows(passes.dense_rows(block.values), shift).astype(np.float64, copy=False)
     root = passes.root_weight(block)
     Y = Y[block.start : block.start + len(F)]
@@ -221,10 +235,12 @@ def fold_normal_equations(state, block, W, shift, Y):
 
 def fold_left_out(state, block, loo, Y):
     """Fold the squared leave-one-out errors of a block: ``[sums for each penalty]``."""
-    A = passes.dense_rows(block.values).astype(np.float64, copy=False)
-    weight = None if block.weight is None else block.weight.astype(np.float64)
-    squares = loo.squares(A, Y[block.start : block.start + len(A)], weight)
-    return add_states(state, [squares])
+    for piece in _dense_pieces(block):
+        A = passes.dense_rows(piece.values).astype(np.float64, copy=False)
+        weight = None if piece.weight is None else piece.weight.astype(np.float64)
+        squares = loo.squares(A, Y[piece.start : piece.start + len(A)], weight)
+        state = add_states(state, [squares])
+    return state
 
 
 def fold_gradient(state, block, C, offset, shift, Y):

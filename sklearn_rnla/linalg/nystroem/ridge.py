@@ -28,6 +28,9 @@ _ROWS_PER_LANDMARK = 4
 # Evaluating and using a kernel value takes as long as this many flops of a product.
 _FUNCTION_FLOPS = 400
 
+# Features of rows with up to so many entries are kept where they are needed twice.
+_KEPT_ENTRIES = 2**27
+
 # The Gram matrix of a factor is summed over this many rows at a time.
 _GRAM_ROWS = 8192
 
@@ -194,7 +197,10 @@ def kernel_ridge(
         columns = nystroem.feature_map.columns
         if solver == "auto":
             solver = cheaper_solver(rows, nystroem, Y.shape[1], penalties)
-    F = features_of_rows(rows, nystroem) if exact else None
+    is_small = rows.shape[0] * nystroem.feature_map.shape[0] <= _KEPT_ENTRIES
+    # Penalties are compared by a second look at the features.
+    is_kept = exact or (penalties.choose and is_small and not rows.lazy)
+    F = features_of_rows(rows, nystroem) if is_kept else None
     normal = None
     if solver == "direct" or penalties.choose:
         normal = normal_equations(rows, nystroem, targets, fit_intercept, penalties, F)

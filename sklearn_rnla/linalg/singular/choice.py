@@ -71,13 +71,12 @@ def pass_cost(rows, width, filtered=False) -> float:
         )
         dense = (12 * side + 3 * other) * width**2 + 100 * width**3
         return _PASS_OVERHEAD / 2 + _sparse_product(rows, width) + dense
-    if rows.sparse:
-        # Bound by memory: a few per cent of peak. Orthogonalisation is what many features
-        # cost: twice against three blocks, and the Ritz vectors, at two thirds of peak.
-        orthogonal = 60 * rows.shape[0 if iterates_on_rows(rows) else 1] * width**2
-        return _PASS_OVERHEAD + 4 * rows.nnz * width * 30 + orthogonal
-    efficiency = width / (width + 48)
-    return _PASS_OVERHEAD + 4 * rows.shape[0] * rows.shape[1] * width / efficiency
+    # Orthogonalisation is what many features cost: twice against three blocks, and the
+    # Ritz vectors, at two thirds of peak.
+    orthogonal = 60 * rows.shape[0 if iterates_on_rows(rows) else 1] * width**2
+    # Sparse products are bound by memory: a few per cent of peak.
+    factor = 30 if rows.sparse else (width + 48) / width
+    return _PASS_OVERHEAD + 4 * rows.nnz * width * factor + orthogonal
 
 
 def _sparse_product(rows, width):
@@ -113,9 +112,10 @@ def pass_budget(A, k, width, filtered=False) -> float:
     limit = _most_values(A)
     if limit > _LARGEST_GRAM or not _fits_gram(A):
         return np.inf
-    budget = math.ceil(gram_cost(A.rows, k) / pass_cost(A.rows, width, filtered))
-    fewest = 4 if filtered else 3
-    return 0 if budget <= fewest or width > limit // 2 else budget
+    budget = gram_cost(A.rows, k) / pass_cost(A.rows, width, filtered)
+    # What an iteration takes at least, with its start.
+    fewest = 4 if filtered else 2.25
+    return 0 if budget <= fewest or width > limit // 2 else math.ceil(budget)
 
 
 class Settings(NamedTuple):

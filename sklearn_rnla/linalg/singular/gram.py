@@ -72,13 +72,9 @@ def gram_svd(A, k, *, rng):
     """
     n_rows, n_features = A.shape
     wide = n_rows is not None and n_rows < n_features and hasattr(A.rows, "values")
-    if wide:
-        # What is not finite shows in the moments, before it spoils the Gram matrix.
-        total = A.moments.squared_norm
-        s, V = (_wide_sparse if A.rows.sparse else _wide)(A, k)
-    else:
-        s, V = _tall(A, k)
-        total = A.moments.squared_norm
+    solve = (_wide_sparse if A.rows.sparse else _wide) if wide else _tall
+    s, V = solve(A, k)
+    total = A.moments.squared_norm
     if len(V) < k:
         V = complete_rows(V.astype(A.dtype), k, rng)
         s = np.concatenate([s, np.zeros(k - len(s))])
@@ -149,14 +145,16 @@ def _rows_and_gram(A):
     where the rows differ from the centred ones.
     """
 
+    # What is not finite shows in the moments.
+    @np.errstate(invalid="ignore", over="ignore")
     def fold(shift):
-        A.n_passes += 1
         B, weight = shift_rows(A.rows.in_memory(), shift), A.rows.weight
         root = np.ones(len(B)) if weight is None else np.sqrt(weight)
         root = root.astype(A.dtype, copy=False)
         B = B if weight is None else B * root[:, np.newaxis]
         H, sums = _row_gram(B), (root @ B).astype(np.float64)
         total = float(np.sum(root**2, dtype=np.float64))
+        A.count_pass()
         return [B, H, root, Moments(total, sums, float(np.trace(H)), shift)]
 
     B, H, root, moments = A.uncopied(fold)

@@ -341,6 +341,8 @@ def _refuse_overflow(space, q, k, scale):
     """Raise ValueError where scores, the products of queries and keys, may overflow."""
     if space.traced:
         return
+    # Torch warns of numbers taken from what has a gradient.
+    q, k = (x.detach() if is_tensor(x) else x for x in (q, k))
     q_most, k_most = (max(float(x.max()), -float(x.min())) for x in (q, k))
     most = float(space.xp.finfo(q.dtype).max)
     if q_most * k_most * max(scale, 1.0) * q.shape[-1] > most:

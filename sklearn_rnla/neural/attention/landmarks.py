@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._random import stream
-from ...linalg.nystroem.landmarks import choose_landmarks
+from ...linalg.nystroem.pivoted_cholesky import ElectedPivots, pivoted_cholesky
 from ...operators import Kernel, KernelMatrix
 from ..arrays import is_tensor, to_numpy
 
@@ -247,8 +247,9 @@ def _pivots(space, x, tokens, m, scale, rng):
             rng.bit_generator.state = state
             X = np.ascontiguousarray(rows[matrix][candidates])
             A = KernelMatrix(Kernel("rbf", {"gamma": scale / 2}), X)
-            chosen = candidates[choose_landmarks(A, X, m, "rpcholesky", rng=rng).indices]
-            chosen = np.sort(chosen)
+            # In the order of the tokens: small changes of them change no choice.
+            chosen = pivoted_cholesky(A, m, partial(ElectedPivots, rng)).pivots
+            chosen = np.sort(candidates[chosen])
             places = np.arange(len(chosen))
         indices[matrix][places] = chosen
         valid[matrix][places] = True

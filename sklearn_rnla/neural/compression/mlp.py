@@ -135,6 +135,19 @@ class FactoredMLPRegressor(_Factored, MLPRegressor):
     See Also
     --------
     compress_mlp : Makes it from a trained network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> from sklearn_rnla import compress_mlp
+    >>> X = np.random.default_rng(0).standard_normal((200, 10))
+    >>> network = MLPRegressor(
+    ...     hidden_layer_sizes=50, max_iter=20, random_state=0, tol=10.0
+    ... )
+    >>> small = compress_mlp(network.fit(X, X[:, 0]), 0.5, X)
+    >>> [len(matrices) for matrices in small.factors_]
+    [2, 1]
     """
 
 
