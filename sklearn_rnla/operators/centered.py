@@ -373,7 +373,8 @@ class CenteredMatrix:
             means = moments.sums * moments.offset
             means = means if np.ndim(squares) else means.sum()
             # A few rows can be unlike the others, so they are not trusted.
-            if not np.any(means > _NEAR * np.maximum(squares - means, 0.0)):
+            # That they are more than so many variances, without a difference of infinities.
+            if not np.any((1 + _NEAR) * means > _NEAR * squares):
                 return state
         return self.first(lambda: fold(self.shift))
 

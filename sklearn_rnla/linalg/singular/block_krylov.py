@@ -38,6 +38,10 @@ _NARROW_MULTIPLE = 8
 # series with the same ratio, see `_to_come`.
 _SAFETY = 1.5
 
+# Passes after which their gains tell those to come: the first says how good the start was,
+# and of the others there are two ratios.
+_TELLING_PASSES = 4
+
 # Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
 _MOST_NARROWER = 2
 
@@ -427,8 +431,9 @@ def _outlook(step, energy, gains, sample, narrower, subspace):
     tail = max(energy.tail - ahead.gain, energy.eps * energy.total)
     # A block without the residuals that are rounding is narrower, and its step gains less.
     gain = narrower * (ahead.gain + ahead.noise)
+    ahead_lacking = _to_come(gain, gained, n_passes, subspace)
     # In the end sampling noise is all the gain there is, and the passes made tell more.
-    lacking = min(lacking, _to_come(gain, gained, n_passes, subspace))
+    lacking = min(lacking, ahead_lacking) if n_passes >= _TELLING_PASSES else ahead_lacking
     return _Outlook(lacking / (2 * tail), tail, ahead if ahead.reliable else None)
 
 

@@ -16,7 +16,7 @@ from .starts import coarse_rows, n_random
 # What is lacking is at least this share of the last gain, and this many times what it
 # would be if gains fell by a constant factor.
 _LEAST_SHARE = 0.05
-_SAFETY = 3.5
+_SAFETY = 2.5
 
 # Rows whose norms are found at a time.
 _ROWS = 1024
