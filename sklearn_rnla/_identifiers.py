@@ -1,7 +1,5 @@
 """Identifiers of rows and columns: exact in any type, and each column by itself."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from functools import cached_property

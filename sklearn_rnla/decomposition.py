@@ -1,7 +1,5 @@
 """Principal component analysis by randomized passes over row blocks."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Selection of real columns, and real rows, that span the data."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Gaussian process regression at large n."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np

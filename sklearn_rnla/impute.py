@@ -1,7 +1,5 @@
 """Completion of matrices of which only some entries are known."""
 
-from __future__ import annotations
-
 from numbers import Real
 from typing import NamedTuple
 

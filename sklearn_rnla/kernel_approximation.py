@@ -1,7 +1,5 @@
 """Kernel feature maps on landmarks that are chosen well."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Kernel ridge regression and classification at large n."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 
 import numpy as np

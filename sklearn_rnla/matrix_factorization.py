@@ -1,7 +1,5 @@
 """Regression on pairs of identifiers, by a matrix of low rank."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning

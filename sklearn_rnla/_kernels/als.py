@@ -4,8 +4,6 @@ An observed matrix comes as in ``observed.py``, with a range of rows ``start`` t
 ``stop``: of these alone the results are written, so that threads can share the output.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiling import njit

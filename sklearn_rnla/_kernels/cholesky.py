@@ -4,8 +4,6 @@ Of a matrix of shape (d, d) or larger, the leading d rows and columns count, and
 triangle. The diagonal of a factor is kept inverted: no loop divides.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiling import njit

@@ -1,7 +1,5 @@
 """Nearest rows of a table, and averages over them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiling import njit

@@ -5,8 +5,6 @@ An observed matrix comes as ``indptr`` and ``indices`` of its rows, and a range 
 the output.
 """
 
-from __future__ import annotations
-
 from .compiling import njit
 
 # Sums may be reordered into vector instructions, but NaN and infinity stay what they are.

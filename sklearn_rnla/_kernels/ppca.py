@@ -1,7 +1,5 @@
 """The missing entries of rows of a Gaussian distribution, given those observed."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .cholesky import INLINE, factor, solve, solve_transposed

@@ -4,8 +4,6 @@ The pattern and the range of rows come as in ``observed.py``. What is one small 
 factor a row is an array of shape (m, k, k).
 """
 
-from __future__ import annotations
-
 from .compiling import njit
 from .observed import FAST
 

@@ -5,8 +5,6 @@ Row i of the model is a vector u, with its bias first, and an entry in column j 
 Gaussian prior for u and noise of precision ``noise scale[i] column_scale[j]``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .cholesky import INLINE, factor, solve, solve_transposed

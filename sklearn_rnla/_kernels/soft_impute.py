@@ -1,7 +1,5 @@
 """Loops of the search along a line of two factors."""
 
-from __future__ import annotations
-
 from .compiling import njit
 from .observed import FAST
 

@@ -1,7 +1,5 @@
 """The largest scores of each row of a block."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiling import njit

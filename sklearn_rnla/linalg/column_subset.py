@@ -1,7 +1,5 @@
 """Driver: columns that span a matrix, chosen from a sketch of its rows."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 

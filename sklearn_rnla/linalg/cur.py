@@ -1,7 +1,5 @@
 """Driver: the CUR decomposition, of real columns and real rows."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 from .._random import draw_seed, stream

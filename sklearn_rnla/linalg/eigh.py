@@ -1,7 +1,5 @@
 """Driver: leading eigenpairs of a symmetric matrix."""
 
-from __future__ import annotations
-
 from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Drivers on positive semidefinite matrices known by diagonal and columns."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Driver: an orthonormal basis of the range, and how much of the matrix it misses."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Drivers: the truncated singular value decomposition."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 

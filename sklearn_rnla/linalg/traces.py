@@ -1,7 +1,5 @@
 """Drivers: trace, diagonal and log-determinant of a matrix known by its products."""
 
-from __future__ import annotations
-
 from numbers import Integral, Real
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Rows of a dask array: every pass is a graph, only its small state comes back."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from functools import cached_property
 

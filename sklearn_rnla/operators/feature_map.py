@@ -1,7 +1,5 @@
 """Passes of kernel features: a tile of kernel values at a time, consumed in cache."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .rows import add_states

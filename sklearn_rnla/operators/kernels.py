@@ -1,7 +1,5 @@
 """Kernel functions, evaluated tile by tile: one product, then the function in place."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Threads over pieces of work, and how the work is cut into pieces."""
 
-from __future__ import annotations
-
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext

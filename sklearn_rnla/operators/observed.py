@@ -1,7 +1,5 @@
 """The observed entries of a matrix, by rows and by columns, and passes over them."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from itertools import pairwise
 

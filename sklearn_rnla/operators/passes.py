@@ -5,8 +5,6 @@ Vectors in feature space are stored as rows, like ``components_``: ``V`` has sha
 and leave their product in the same layout.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Positive semidefinite matrices known by their diagonal and chosen columns."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from copy import copy
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Units: powers of two by which numbers are divided so that they can be squared."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .passes import fold_largest, larger, squared_norm

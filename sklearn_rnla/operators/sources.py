@@ -1,7 +1,5 @@
 """Sources of row blocks: what may stand behind a row matrix, and how it is told."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

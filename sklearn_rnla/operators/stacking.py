@@ -1,7 +1,5 @@
 """Blocks of rows, dense or sparse, stacked to one."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 

@@ -1,7 +1,5 @@
 """Rows of an iterator: read once, in the order they come."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

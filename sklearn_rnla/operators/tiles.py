@@ -1,7 +1,5 @@
 """Tiles: so few rows at a time that what is made of them stays in cache."""
 
-from __future__ import annotations
-
 # Bytes of a tile of kernel values: it stays in cache between the product that makes it,
 # the function applied to it, and the product that consumes it.
 TILE_BYTES = 2 * 2**20

@@ -1,7 +1,5 @@
 """What chosen columns span of the data, and how far that is from all of it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Choosing columns from a sketch of the rows."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Factors of observed entries by alternating least squares."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An offset and a bias of each row and of each column."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Units of the columns of a matrix: solvers see entries near one."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

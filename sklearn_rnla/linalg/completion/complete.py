@@ -1,7 +1,5 @@
 """Driver: a low-rank matrix from some of its entries, by the solver asked for."""
 
-from __future__ import annotations
-
 from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple

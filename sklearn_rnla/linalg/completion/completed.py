@@ -1,7 +1,5 @@
 """A completed matrix: what the estimators of completion keep, and ask for entries."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

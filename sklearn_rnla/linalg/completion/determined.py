@@ -1,7 +1,5 @@
 """Which rows and columns of a low-rank matrix follow from observed entries, by counting."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Probabilistic principal components of a table with missing entries."""
 
-from __future__ import annotations
-
 from copy import copy
 from functools import reduce
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Exact recovery of a matrix of low rank from few of its entries."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A Gaussian distribution of the rows of a table, and what it says of missing entries."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Bayesian matrix factorisation by Gibbs sampling."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Choices by entries that are held out: of a rank, or of a penalty."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .biases import without_biases

@@ -1,7 +1,5 @@
 """The columns of a table that a model is fitted to, and the way back to all of them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

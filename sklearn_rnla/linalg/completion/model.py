@@ -1,7 +1,5 @@
 """The model of all completion: a low-rank matrix and biases, or an average of them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Missing entries by the nearest rows of a table that a linear model has filled."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The largest entries of each row of a product, without the product."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...operators.lanes import run_lanes

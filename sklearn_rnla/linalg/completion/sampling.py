@@ -1,7 +1,5 @@
 """Whether the places of observed entries allow a low-rank matrix to be recovered."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

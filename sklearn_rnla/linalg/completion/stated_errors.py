@@ -1,7 +1,5 @@
 """What errors of held-out entries say of the missing ones: bounds that cover."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Minimisation within bounds, of few variables and expensive functions."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The penalty of a ridge regression, by exact leave-one-out errors."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

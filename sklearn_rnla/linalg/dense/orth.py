@@ -1,7 +1,5 @@
 """Orthonormal bases by Cholesky QR, with Householder QR where that breaks down."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 from sklearn.utils.validation import check_array

@@ -1,7 +1,5 @@
 """Preconditioned conjugate gradients for several right-hand sides."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pivots: columns of a small dense matrix, chosen one after another, and exchanged."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

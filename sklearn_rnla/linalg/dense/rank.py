@@ -1,7 +1,5 @@
 """Numerical rank: how many directions of a matrix are more than rounding errors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 # Margin over the errors expected: LAPACK's own are a few times those of one rounding.

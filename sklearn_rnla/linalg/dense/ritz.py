@@ -1,7 +1,5 @@
 """Block Krylov iteration: Rayleigh-Ritz on an orthonormal basis that grows by blocks."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import NamedTuple
 

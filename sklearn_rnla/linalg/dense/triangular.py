@@ -4,8 +4,6 @@ scipy comes with a BLAS of its own, whose threads go on spinning for a while aft
 call and slow the products of numpy's that follow.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -1,7 +1,5 @@
 """How many landmarks a Gaussian process can afford, by counted work."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .moving_landmarks import ROWS_PER_LANDMARK

@@ -1,7 +1,5 @@
 """Sparse Gaussian process regression: the evidence, its gradient, the posterior."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

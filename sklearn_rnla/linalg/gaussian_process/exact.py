@@ -1,7 +1,5 @@
 """The exact marginal likelihood of a Gaussian process, where every row is a landmark."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.linalg import lapack
 

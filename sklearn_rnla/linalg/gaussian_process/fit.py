@@ -1,7 +1,5 @@
 """Hyper-parameters and landmarks of a sparse Gaussian process, from coarse to fine."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Landmarks of a sparse Gaussian process, moved along the gradient of the evidence."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...operators.covariance import covariance

@@ -5,8 +5,6 @@ the inverse of the Cholesky factor of ``k(Z, Z)``; row i has the variance ``lamb
 the diagonal that is added to ``F F^T``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

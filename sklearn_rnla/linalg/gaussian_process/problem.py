@@ -1,7 +1,5 @@
 """The data, landmarks and starting kernel that a Gaussian process is fitted with."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

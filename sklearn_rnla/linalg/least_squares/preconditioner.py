@@ -1,7 +1,5 @@
 """What a sketch or a Gram matrix tells of a matrix: its right singular vectors, roughly."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

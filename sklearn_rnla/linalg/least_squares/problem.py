@@ -1,7 +1,5 @@
 """A penalised least squares problem, read in passes over the rows."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

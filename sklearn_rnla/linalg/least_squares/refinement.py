@@ -1,7 +1,5 @@
 """Conjugate gradients on normal equations, restarted with the true residual."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...operators import passes

@@ -1,7 +1,5 @@
 """Penalised least squares: the solvers, and the choice between them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

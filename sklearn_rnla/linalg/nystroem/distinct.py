@@ -1,7 +1,5 @@
 """Distinct rows in an order of their own, so that copies of a row are as its weight."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.sparse as sp
 

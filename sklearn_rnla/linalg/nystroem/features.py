@@ -1,7 +1,5 @@
 """Nystroem approximation: features of rows, made from the kernel at landmarks."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Choice of landmarks, and the root of their kernel matrix."""
 
-from __future__ import annotations
-
 import warnings
 from contextlib import suppress
 from functools import partial

@@ -1,7 +1,5 @@
 """Partial Cholesky factorisation, its pivots chosen at random, greedily or beforehand."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

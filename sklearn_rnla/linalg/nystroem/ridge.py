@@ -1,7 +1,5 @@
 """Kernel ridge regression on landmarks, or on all rows."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

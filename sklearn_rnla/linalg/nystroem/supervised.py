@@ -1,7 +1,5 @@
 """Landmarks for a regression: forward selection by the response, among random rows."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...operators.feature_map import add_gram

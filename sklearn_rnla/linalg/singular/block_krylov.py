@@ -4,8 +4,6 @@ Its start is drawn in ``starts.py``. After each pass, `_outlook` estimates the e
 `_is_last` decides whether there is another one.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Leading singular vectors: which algorithm, how many, how wide a block."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Singular vectors whose values are lost in the rounding of the first ones' squares."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...operators.moments import shift_rows

@@ -1,7 +1,5 @@
 """Subspace iteration filtered by Chebyshev polynomials, for products that are cheap."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -1,7 +1,5 @@
 """Exact right singular vectors from a Gram matrix, on the smaller side."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -1,7 +1,5 @@
 """Block Krylov iteration on the inverse of a semidefinite matrix: its last eigenvectors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..dense.orth import complete_rows, orthonormal_rows

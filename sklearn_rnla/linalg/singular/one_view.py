@@ -1,7 +1,5 @@
 """One-view SVD: what is kept of a matrix that is read once, block by block."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -1,7 +1,5 @@
 """Principal components: right singular vectors, and the variances along them."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

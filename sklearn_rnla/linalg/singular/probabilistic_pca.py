@@ -1,7 +1,5 @@
 """The Gaussian model behind principal components."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

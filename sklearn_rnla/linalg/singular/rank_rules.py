@@ -1,7 +1,5 @@
 """Rules that choose how many singular values to keep."""
 
-from __future__ import annotations
-
 from numbers import Integral
 
 import numpy as np

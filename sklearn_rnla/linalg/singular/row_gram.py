@@ -1,7 +1,5 @@
 """Wide sparse matrices, on the side of their rows, and never made dense."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

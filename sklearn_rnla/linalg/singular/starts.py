@@ -1,7 +1,5 @@
 """Where an iteration starts, and the row sample it looks ahead on."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

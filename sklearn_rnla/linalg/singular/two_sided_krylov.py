@@ -1,7 +1,5 @@
 """Block Krylov iteration on both sides of a matrix in memory."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ scikit-learn's kernels give gradients of square matrices alone, an array of shap
 ``sum_ij W_ij dK_ij / dtheta``.
 """
 
-from __future__ import annotations
-
 from functools import singledispatch
 
 import numpy as np

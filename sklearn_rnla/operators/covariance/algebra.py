@@ -1,7 +1,5 @@
 """Sums, products and powers of covariance functions."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .nodes import Covariance, PlacedColumns, ZeroColumns

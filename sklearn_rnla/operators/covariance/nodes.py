@@ -1,7 +1,5 @@
 """Covariance functions and their gradients: what all have, and those of one part."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..passes import row_squared_norms

@@ -1,7 +1,5 @@
 """Functions of squared scaled distances, and their derivatives, in place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

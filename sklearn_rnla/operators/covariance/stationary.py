@@ -1,7 +1,5 @@
 """Covariances that are functions of scaled distances: one product forward, one back."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

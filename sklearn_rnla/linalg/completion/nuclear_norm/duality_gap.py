@@ -1,7 +1,5 @@
 """How far an objective with a nuclear norm is from its minimum."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

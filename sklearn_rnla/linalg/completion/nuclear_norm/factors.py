@@ -1,7 +1,5 @@
 """Balanced factors, and conjugate gradients on them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 

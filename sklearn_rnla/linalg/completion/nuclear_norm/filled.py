@@ -1,7 +1,5 @@
 """Completion by steps on the whole matrix, filled in."""
 
-from __future__ import annotations
-
 import numpy as np
 import scipy.linalg
 

@@ -1,7 +1,5 @@
 """A low-rank matrix fitted to entries, and when its objective has settled."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

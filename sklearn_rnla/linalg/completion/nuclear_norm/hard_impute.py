@@ -1,7 +1,5 @@
 """Completion of a matrix by one of given rank."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .duality_gap import leading_outside

@@ -1,7 +1,5 @@
 """Completion of a matrix with a penalty on the nuclear norm."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .duality_gap import leading_outside
