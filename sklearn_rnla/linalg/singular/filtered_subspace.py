@@ -14,7 +14,7 @@ from .block_krylov import NOISE, Energy, RightSVD, squaring_loses
 _ROOTS = tuple((1 + np.cos(np.pi * np.array([0.25, 0.75]))) / 2)
 
 # Estimates are multiplied by this: the error is what the residuals tell in the median, and
-# up to 1.45 times that, over 20 seeds of the 44 kinds of data of ``benchmarks coverage``.
+# up to 1.45 times that, over 20 seeds of the 34 kinds of data of ``benchmarks coverage``.
 _SAFETY = 1.4
 
 # And by this where less is known: of a step that is only known by its filter, and from a
