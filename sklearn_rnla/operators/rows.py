@@ -175,7 +175,17 @@ class Block:
     weight: np.ndarray | None = None
 
     def pieces(self, size):
-        """Yield the rows as blocks of `size` rows each; the last may have fewer."""
+        """Yield the rows as blocks of some rows each.
+
+        Parameters
+        ----------
+        size : int
+            Rows of each block but the last, which may have fewer.
+
+        Yields
+        ------
+        Block
+        """
         for part in consecutive(self.values.shape[0], size):
             weight = None if self.weight is None else self.weight[part]
             yield Block(self.start + part.start, self.values[part], weight)

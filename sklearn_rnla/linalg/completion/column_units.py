@@ -37,6 +37,7 @@ class ColumnMoments(NamedTuple):
         blocks = [table[i : i + _ROWS] for i in range(0, len(table), _ROWS)]
         for block in blocks:
             np.fmax(largest, np.fmax.reduce(np.abs(block)), out=largest)
+        _refuse_largest(largest.max(initial=0), table.dtype)
         # Powers of two: squares of what is left are in range.
         unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1073, 1023))
         for block in blocks:
@@ -119,10 +120,9 @@ class ColumnUnits(NamedTuple):
 
     def take(self, columns, values):
         """Return values of the columns of entries in these units, in float64 at least."""
+        _refuse_largest(np.abs(values).max(initial=0), values.dtype)
         location, scale = self.at(columns)
-        # The difference of the largest numbers is out of range.
-        half = 2.0 if np.abs(values).max(initial=0) > _DOUBLE.max / 4 else 1.0
-        return half * ((values / half - location / half) / scale)
+        return (values - location) / scale
 
     def standardised(self, observed):
         """Return entries in these units."""
@@ -135,6 +135,15 @@ class ColumnUnits(NamedTuple):
         """Return the units of entries, of which `inner` are those in these units."""
         return ColumnUnits(
             self.location + self.scale * inner.location, self.scale * inner.scale
+        )
+
+
+def _refuse_largest(largest, dtype):
+    """Raise ValueError where sums of a few of the largest entries are out of range."""
+    if largest > np.finfo(dtype).max / 8:
+        raise ValueError(
+            f"Entries are as large as {largest:.3g}, so that sums of them overflow in "
+            f"{dtype}: scale them down."
         )
 
 
