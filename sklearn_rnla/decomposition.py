@@ -475,8 +475,8 @@ class RandomizedPCA(
         if not found.converged:
             warn_user(
                 f"The estimated excess error is {found.error_estimate:.1e} after "
-                f"{A.n_passes} passes, above tol={self.tol}. Allow a larger max_passes="
-                f"{self.max_passes} or tol, or choose algorithm='gram', which is exact.",
+                f"{A.n_passes} passes, above tol={self.tol}. Increase max_passes (now "
+                f"{self.max_passes}) or tol, or choose algorithm='gram', which is exact.",
                 ConvergenceWarning,
             )
         self._set_results(found, A.rows, A.rows.shape[0], A.n_passes)

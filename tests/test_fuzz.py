@@ -137,7 +137,7 @@ def fitted(estimator):
     return [
         value
         for name, value in vars(estimator).items()
-        if name.endswith("_") and not name.startswith(("_", "error_estimate"))
+        if name.endswith("_") and not name.startswith("_") and "error" not in name
     ]
 
 

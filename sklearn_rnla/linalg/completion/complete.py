@@ -218,8 +218,9 @@ def why_not_converged(found, options):
     str
     """
     stopped = f"The solver {found.solver!r} stopped after {found.n_iter} iterations"
-    if found.n_iter >= (options.max_iter or _MAX_ITER[found.solver]):
-        return f"{stopped}. Allow a larger max_iter={options.max_iter}."
+    most = options.max_iter or _MAX_ITER[found.solver]
+    if found.n_iter >= most:
+        return f"{stopped}. Increase max_iter (now {most})."
     tol = _TOL[found.solver] if options.tol is None else options.tol
     return (
         f"{stopped}: it stalled above tol={tol}. There may be no matrix of rank "

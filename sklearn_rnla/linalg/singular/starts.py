@@ -109,6 +109,11 @@ class SplitSample:
             factors = np.where(certain, 1 / _PARTS, sample.factors)
             parts = [(sample.indices[part], factors[part]) for part in parts]
         self._is_weighted = sample.factors is not None
+        if not getattr(A.rows, "resident", False):
+            # Each look at lazy rows may read all of them.
+            drawn = np.sort(sample.indices)
+            A = A.take(drawn)
+            parts = [(np.searchsorted(drawn, part), factors) for part, factors in parts]
         self.parts = [A.take(*part) for part in parts]
 
     @property

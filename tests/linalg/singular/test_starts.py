@@ -7,9 +7,10 @@ import scipy.sparse as sp
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla._random import stream
 from sklearn_rnla.linalg import leverage_scores, randomized_svd
-from sklearn_rnla.linalg.singular.starts import draw_rows, draw_start
+from sklearn_rnla.linalg.singular.starts import draw_rows, draw_sample, draw_start
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import excess
+from tests.matrices import with_spectrum
 
 
 def lone(sizes, m, n, seed, *, noise=1.0):
@@ -85,3 +86,26 @@ def test_a_row_in_a_column_of_its_own_has_leverage_one(seed):
     pca = RandomizedPCA(5, with_mean=False, random_state=seed).fit(X)
     assert pca.singular_values_[0] == pytest.approx(5000)
     assert 0.99 < pca.explained_variance_ratio_.sum() <= 1 + 1e-12
+
+
+def test_a_sample_in_parts_is_read_once(seed):
+    class Counted:
+        """Rows on a slow disk."""
+
+        def __init__(self, X):
+            self.X, self.shape, self.dtype, self.n_read = X, X.shape, X.dtype, 0
+
+        def __getitem__(self, rows):
+            self.n_read += len(self.X[rows])
+            return self.X[rows]
+
+    X = with_spectrum(0.9 ** np.arange(30), 3000, 30)
+    source = Counted(X)
+    sample = {"n_rows": 300, "rng": np.random.default_rng(seed)}
+    drawn = draw_sample(CenteredMatrix(as_row_matrix(source)), 5, **sample)
+    # Once for the norms of the rows, once for the sample.
+    assert source.n_read <= 2.1 * len(X)
+    sample["rng"] = np.random.default_rng(seed)
+    same = draw_sample(CenteredMatrix(as_row_matrix(X)), 5, **sample)
+    for one, other in zip(drawn.parts, same.parts, strict=True):
+        np.testing.assert_array_equal(one.rows.in_memory(), other.rows.in_memory())
