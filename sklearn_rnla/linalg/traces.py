@@ -297,30 +297,38 @@ def diagonal(A, n_products=100, *, random_state=None):
         values = np.diag(A @ np.eye(n)) * A.unit
         return Diagonal(values, np.zeros(n), error_estimate=0.0, n_products=n)
     rng = stream(draw_seed(random_state))
-    estimates = _xdiag(A, m, rng)
-    values, errors = _mean_and_error(estimates)
-    error = float(np.linalg.norm(errors) / _quantile(estimates.shape[1]))
+    estimate, m = _xdiag(A, m, rng)
+    values, errors = estimate(np.arange(m)), _jackknife(estimate, m)
+    error = float(np.linalg.norm(errors) / _quantile(min(m, _GROUPS)))
     return Diagonal(
         values * A.unit, errors * A.unit, error * A.unit, n_products=A.n_products
     )
 
 
 def _xdiag(A, m, rng):
-    """Return an estimate of the diagonal for each of some test vectors, as columns."""
+    """Return a function that estimates the diagonal by some test vectors, and how many."""
     W = rng.choice([-1.0, 1.0], size=(A.n, m))
     Y = A @ W
     Q, R = np.linalg.qr(Y)
     S = _left_out(R)
-    QS = Q @ S
-    # What each test vector says of the part that the others do not see.
-    signed, rest = W * Y, W * QS * _column_dots(S, R)
+    # What each test vector says of all, and of the part that the others do not see.
+    signed, rest = W * Y, W * (Q @ S) * _column_dots(S, R)
     if 2 * rest.var(axis=1).sum() > signed.var(axis=1).sum():
         # As in `_xtrace`.
         W = rng.choice([-1.0, 1.0], size=(A.n, m))
-        return np.hstack([signed, W * (A @ W)])
+        signed = np.hstack([signed, W * (A @ W)])
+        return lambda kept: signed[:, kept].mean(axis=1), 2 * m
     image = A.transposed(Q)
-    rest += np.einsum("ij,ij->i", Q, image)[:, np.newaxis]
-    return rest - QS * (image @ S)
+
+    def estimate(kept):
+        B, left = np.linalg.qr(R[:, kept])
+        S = _left_out(left)
+        QB, IB = Q @ B, image @ B
+        QS = QB @ S
+        rest = W[:, kept] * QS * _column_dots(S, left) - QS * (IB @ S)
+        return rest.mean(axis=1) + np.einsum("ij,ij->i", QB, IB)
+
+    return estimate, m
 
 
 @validated(n_products=_N_PRODUCTS, tol=[Interval(Real, 0, None, closed="neither")])
@@ -510,7 +518,7 @@ def _jackknife(estimate, m):
     groups = np.array_split(np.arange(m), min(m, _GROUPS))
     left = [estimate(np.setdiff1d(np.arange(m), group)) for group in groups]
     g = len(groups)
-    return np.std(left) * np.sqrt(g - 1) * _quantile(g)
+    return np.std(left, axis=0) * np.sqrt(g - 1) * _quantile(g)
 
 
 def _mean_and_error(estimates):

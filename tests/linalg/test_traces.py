@@ -81,9 +81,9 @@ def test_diagonals_are_no_worse_than_plain_ones_and_errors_are_covered(name):
         ours.append(np.linalg.norm(wrong))
         W = rng.choice([-1.0, 1.0], size=(N, m))
         plain.append(np.linalg.norm(np.mean(W * (A @ W), axis=1) - exact))
-        assert 0.3 < (ours[-1] + 1e-12) / (found.error_estimate + 1e-12) < 3
+        assert 0.05 < (ours[-1] + 1e-12) / (found.error_estimate + 1e-12) < 1.5
     assert np.mean(ours) < 1.1 * np.mean(plain)
-    assert np.mean(covered) > 0.9
+    assert np.mean(covered) >= 0.94
 
 
 def test_matrices_that_are_not_symmetric_have_traces_and_diagonals():
