@@ -37,7 +37,7 @@ class ColumnMoments(NamedTuple):
         blocks = [table[i : i + _ROWS] for i in range(0, len(table), _ROWS)]
         for block in blocks:
             np.fmax(largest, np.fmax.reduce(np.abs(block)), out=largest)
-        _refuse_largest(largest.max(initial=0), table.dtype)
+        _refuse_largest(largest.max(initial=0))
         # Powers of two: squares of what is left are in range.
         unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1073, 1023))
         for block in blocks:
@@ -120,7 +120,7 @@ class ColumnUnits(NamedTuple):
 
     def take(self, columns, values):
         """Return values of the columns of entries in these units, in float64 at least."""
-        _refuse_largest(np.abs(values).max(initial=0), values.dtype)
+        _refuse_largest(np.abs(values).max(initial=0))
         location, scale = self.at(columns)
         return (values - location) / scale
 
@@ -138,12 +138,12 @@ class ColumnUnits(NamedTuple):
         )
 
 
-def _refuse_largest(largest, dtype):
+def _refuse_largest(largest):
     """Raise ValueError where sums of a few of the largest entries are out of range."""
-    if largest > np.finfo(dtype).max / 8:
+    if largest > _DOUBLE.max / 8:
         raise ValueError(
-            f"Entries are as large as {largest:.3g}, so that sums of them overflow in "
-            f"{dtype}: scale them down."
+            f"Entries are as large as {largest:.3g}, so that sums of them overflow: scale "
+            "them down."
         )
 
 

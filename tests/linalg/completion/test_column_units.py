@@ -68,9 +68,17 @@ def test_the_spread_of_a_constant_column_is_that_of_the_others():
     np.testing.assert_allclose(moments.usual_spread[2], usual)
 
 
+def test_numbers_that_cannot_be_added_are_refused():
+    X = np.full((50, 4), np.finfo(np.float64).max)
+    with pytest.raises(ValueError, match=r"as large as 1.8e\+308, so that sums"):
+        ColumnMoments.of(X)
+    with pytest.raises(ValueError, match="scale them down"):
+        ColumnUnits.common(X).take(np.arange(4), X[0])
+
+
 def test_moments_of_numbers_that_cannot_be_squared():
     X = np.random.default_rng(0).standard_normal((50, 4)) + 3
-    units = np.array([1e-300, 1e-200, 1.0, 1e307])
+    units = np.array([1e-300, 1e-200, 1.0, 1e306])
     moments = ColumnMoments.of(X * units)
     np.testing.assert_allclose(moments.mean / units, X.mean(axis=0))
     np.testing.assert_allclose(moments.spread / units, X.std(axis=0))
