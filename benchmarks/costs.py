@@ -62,7 +62,7 @@ def costs(report, quick):
             counted = _N_PASSES * pass_cost(A.rows, width, filtered=True)
             row["filtered pass"] = counted / (_seconds(filtered) * peak)
         exact = _seconds(partial(gram_svd, A, width // 2, rng=rng))
-        row["exact"] = gram_cost(A.rows) / (exact * peak)
+        row["exact"] = gram_cost(A.rows, width // 2) / (exact * peak)
         rows.append(row)
     report.note("Counted cost over measured cost")
     report.table(rows)
