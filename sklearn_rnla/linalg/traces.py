@@ -13,6 +13,7 @@ from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
 from ..operators.psd_matrix import check_psd
 from ..operators.scaling import scale_of
+from .dense.triangular import inverse_cholesky
 
 # Share of cases in which an error estimate is to cover the error.
 _CONFIDENCE = 0.95
@@ -221,12 +222,6 @@ def _xnystrace(A, m, rng):
     shift = np.finfo(A.dtype).eps * np.linalg.norm(Y)
     Y += shift * W
     R, core, gram = np.linalg.qr(Y, mode="r"), W.T @ Y, W.T @ W
-    try:
-        scipy.linalg.cholesky((core + core.T) / 2, lower=True)
-    except np.linalg.LinAlgError:
-        raise ValueError(
-            "A is not positive semidefinite, or not symmetric: use assume_a='gen'."
-        ) from None
 
     def estimate(kept):
         both = np.ix_(kept, kept)
@@ -238,8 +233,12 @@ def _xnystrace(A, m, rng):
 def _xnystrace_of(n, R, core, gram):
     """Estimate the trace, given A W = Q R, W^T A W and W^T W."""
     m = len(core)
-    L = scipy.linalg.cholesky((core + core.T) / 2, lower=True)
-    inverse = scipy.linalg.solve_triangular(L, np.eye(m), lower=True)
+    try:
+        inverse = inverse_cholesky((core + core.T) / 2)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "A is not positive semidefinite, or not symmetric: use assume_a='gen'."
+        ) from None
     F = R @ inverse.T
     # Without a vector, the approximation F F^T loses a matrix of rank one.
     K, pivots = F @ inverse, 1 / _column_dots(inverse, inverse)
@@ -460,7 +459,7 @@ class _Products:
 
     def __init__(self, A):
         self.A = check_psd(A)
-        self.n = A.shape[0] if hasattr(A, "shape") else self.A.shape[0]
+        self.n = self.A.shape[0]
         single = getattr(self.A, "dtype", None) == np.float32
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self.unit, self.n_products = None, 0
