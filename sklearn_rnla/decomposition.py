@@ -13,11 +13,11 @@ from ._refusals import refuse_read_once
 from ._sklearn import Interval, RealNotInt, StrOptions
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
-from .linalg.singular.choice import Settings
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
+from .linalg.singular.truncated_svd import Settings
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.scaling import held, safe_exponent
 

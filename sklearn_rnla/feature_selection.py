@@ -19,7 +19,7 @@ from .linalg.columns.gather import gather_columns
 from .linalg.columns.rows import choose_rows, row_weights
 from .linalg.columns.select import METHODS
 from .linalg.dense.pivoting import column_squared_norms
-from .linalg.singular.choice import leading_right
+from .linalg.singular.truncated_svd import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 from .operators.scaling import in_unit
 from .operators.sources import refuse_not_in_memory

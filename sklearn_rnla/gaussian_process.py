@@ -20,13 +20,12 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gaussian_process.budget import affordable_landmarks
-from .linalg.gaussian_process.fit import fit_gaussian_process
+from .linalg.gaussian_process.fit import affordable_landmarks, fit_gaussian_process
 from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
 from .operators.feature_map import BLOCK_ROWS
-from .operators.lanes import kernel_jobs
+from .operators.threads import kernel_jobs
 
 
 class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimator):

@@ -18,7 +18,9 @@ from ._sklearn import (
     _check_feature_names_in,
 )
 from ._validation import check_features, check_n_recommended, check_pairs
-from .linalg.completion.complete import (
+from .linalg.completion.kept_columns import KeptColumns
+from .linalg.completion.sampling import describe_sampling
+from .linalg.completion.solve import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
@@ -27,11 +29,9 @@ from .linalg.completion.complete import (
     why_arbitrary,
     why_not_converged,
 )
-from .linalg.completion.kept_columns import KeptColumns
-from .linalg.completion.sampling import describe_sampling
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 from .operators.sources import is_dask, is_row_sliceable
+from .operators.threads import kernel_jobs
 
 # Most columns that a warning names.
 _MOST_NAMED = 10

@@ -28,7 +28,7 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
-from .linalg.nystroem.supervised import MOST_SUPERVISED, supervised_landmarks
+from .linalg.nystroem.supervised_landmarks import MOST_SUPERVISED, supervised_landmarks
 from .operators.feature_map import predictions
 
 

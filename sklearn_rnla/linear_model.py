@@ -12,8 +12,8 @@ from ._random import draw_seed
 from ._sklearn import Interval, StrOptions
 from ._validation import FEW_ENTRIES, check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
-from .operators.lanes import kernel_jobs
 from .operators.passes import project
+from .operators.threads import kernel_jobs
 
 
 class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):

@@ -10,14 +10,14 @@ from ._identifiers import Identifiers, columns_of
 from ._random import draw_seed, stream
 from ._refusals import refuse_masked
 from ._validation import check_n_recommended, check_pairs, check_target
-from .linalg.completion.complete import (
+from .linalg.completion.solve import (
     CONSTRAINTS,
     CompletionOptions,
     complete,
     why_not_converged,
 )
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
+from .operators.threads import kernel_jobs
 
 
 class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):

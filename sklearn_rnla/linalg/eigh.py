@@ -18,7 +18,7 @@ from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
-from .singular.choice import block_width
+from .singular.truncated_svd import block_width
 
 # Residual norms within this many eps of the largest eigenvalue are rounding.
 _ROUNDING = 32

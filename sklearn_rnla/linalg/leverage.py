@@ -15,7 +15,7 @@ from ..sketching import Gaussian, SparseSign
 from .columns.select import double_sketch
 from .dense.pivoting import unit_columns
 from .dense.rank import numerical_rank
-from .singular.choice import leading_right
+from .singular.truncated_svd import leading_right
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4

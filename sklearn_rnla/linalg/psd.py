@@ -8,8 +8,8 @@ import numpy as np
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from ..operators.lanes import check_jobs
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
+from ..operators.threads import check_jobs
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
 from .nystroem.pivoted_cholesky import (

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 from scipy.ndimage import correlate1d
 
-from ...operators.lanes import kernel_jobs, run_lanes, split
+from ...operators.threads import kernel_jobs, run_lanes, split
 from ...operators.tiles import TILE_BYTES
 from ..arrays import all_finite, is_tensor, like, to_numpy
 

@@ -8,9 +8,9 @@ import scipy.optimize
 
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, validated
-from ...linalg.singular.choice import Settings, right_svd
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
+from ...linalg.singular.truncated_svd import Settings, right_svd
 from ...operators import CenteredMatrix
 from .activations import WIDEST, activation_rows, in_process, sample_gram
 from .joint_moments import is_constant, is_rounding

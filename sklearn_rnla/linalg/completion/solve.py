@@ -8,16 +8,18 @@ import numpy as np
 
 from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
-from ...operators.lanes import one_blas_thread
+from ...operators.threads import one_blas_thread
 from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
 from .column_units import ColumnMoments, ColumnUnits
-from .completed import Completion
+from .completed_matrix import Completion
 from .em import ppca
+from .error_bounds import HeldOutErrors
 from .exact import recover
 from .gibbs import gibbs
-from .held_out import (
+from .model import model_of_columns, negligible_penalties, predict_entries
+from .model_selection import (
     LARGEST_RANK,
     errors_of,
     follow_path,
@@ -25,12 +27,10 @@ from .held_out import (
     hold_out,
     split,
 )
-from .model import model_of_columns, negligible_penalties, predict_entries
 from .neighbors import fit_neighbors
 from .nuclear_norm.hard_impute import iterative_svd
 from .nuclear_norm.soft_impute import largest_penalty, soft_impute, soft_impute_path
 from .sampling import obstacles
-from .stated_errors import HeldOutErrors
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
 # Solvers that leave arbitrary what the entries do not determine.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_rnla.linalg.completion.complete import SOLVERS, CompletionOptions, complete
+from sklearn_rnla.linalg.completion.solve import SOLVERS, CompletionOptions, complete
 from sklearn_rnla.operators.observed import Observed
 
 EACH_SOLVER = pytest.mark.parametrize("solver", ["em", *SOLVERS])

@@ -8,10 +8,10 @@ from ..._random import stream
 from ...operators.observed import Observed
 from ...operators.scaling import scale_of
 from .em import GaussianRows
+from .error_bounds import HeldOutErrors, column_bounds, upper_bound
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
 from .recommend import largest_entries
-from .stated_errors import HeldOutErrors, column_bounds, upper_bound
 
 
 class Completion(NamedTuple):
