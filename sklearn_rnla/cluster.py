@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import Interval, StrOptions
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -246,7 +246,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
             )
         kernel = self._kernel(rows)
         landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         report = progress(self, "block of landmarks")
         nystroem = nystroem_features(
             rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report

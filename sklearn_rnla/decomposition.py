@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_read_once
 from ._sklearn import Interval, RealNotInt, StrOptions
 from ._validation import check_n_reduced, check_reduced, check_rows
@@ -470,7 +470,7 @@ class RandomizedPCA(
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
         )
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         found = principal_components(A, rule, settings, rng=rng)
         if not found.converged:
             warn_user(

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_target, refuse_unordered
 from ._sklearn import Interval, StrOptions, _check_y
 from ._validation import check_rank, check_reduced, check_rows
@@ -241,7 +241,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         rows, unit = in_unit(rows)
         # A column with a large mean is not, for that, one that predicts.
         A = CenteredMatrix(rows, center=self.method == "supervised")
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         gathered, c = gather_columns(
             A,
             k,

@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     StrOptions,
@@ -269,7 +269,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             method=self.method,
             k=min(k, rows.shape[0]),
             landmarks=landmarks,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             n_jobs=self.n_jobs,
             learn_mean=self.learn_mean and self.optimizer is not None,
         )

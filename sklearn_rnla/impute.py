@@ -11,7 +11,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
     StrOptions,
@@ -346,7 +346,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             options,
             table=X if dense else None,
             start=self._completion.model if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._dense = dense

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_masked
 from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.solve import (
@@ -227,7 +227,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
             observed,
             options,
             start=self._completion.known if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._completion = found.with_unseen()

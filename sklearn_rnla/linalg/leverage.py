@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 import scipy.linalg
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
@@ -83,7 +83,7 @@ def leverage_scores(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     rows, _ = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.
