@@ -21,8 +21,7 @@ from .._refusals import (
     refuse_not_finite,
 )
 from .stacking import stack_rows
-from .threads import MAX_LANES, check_jobs, run_lanes, split
-from .tiles import consecutive
+from .threads import MAX_LANES, check_jobs, consecutive, run_lanes, split
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.
