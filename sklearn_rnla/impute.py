@@ -357,9 +357,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         self.alpha_ = found.alpha
         svd = found.model.svd(found.rank)
         self.singular_values_, self.components_, self._rotation = svd
-        self.error_estimate_ = found.error_estimate
-        self.held_out_error_ = found.held_out_error
-        self.column_errors_ = found.column_errors
+        self.error_estimate_ = found.bounds.missing
+        self.held_out_error_ = found.bounds.held_out
+        self.column_errors_ = found.bounds.columns
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not self.keep_empty_features:

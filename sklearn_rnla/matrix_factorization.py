@@ -235,9 +235,9 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.rank_ = found.rank
         self.solver_ = found.solver
         self.alpha_ = found.alpha
-        self.error_estimate_ = found.error_estimate
-        self.new_error_estimate_ = found.new_error_estimate
-        self.held_out_error_ = found.held_out_error
+        self.error_estimate_ = found.bounds.missing
+        self.new_error_estimate_ = found.bounds.new
+        self.held_out_error_ = found.bounds.held_out
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not found.converged:

@@ -15,7 +15,7 @@ from .biases import without_biases
 from .column_units import ColumnMoments, ColumnUnits
 from .completed_matrix import Completion
 from .em import ppca
-from .error_bounds import HeldOutErrors
+from .error_bounds import HeldOutErrors, error_bounds
 from .exact import recover
 from .gibbs import gibbs
 from .model import model_of_columns, negligible_penalties, predict_entries
@@ -194,13 +194,19 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
                 units.standardised(observed), options, start=start, rng=rng, report=report
             )
             found = found.in_units(units)
-    if table is None:
-        found = found.with_stated_errors(observed)
-    else:
-        spread, missing = moments.usual_spread, np.isnan(table)
-        found = found.with_stated_errors(observed, spread, missing)
+    of_table = {}
+    if table is not None:
+        of_table = {"spread": moments.usual_spread, "missing": np.isnan(table)}
+    bounds = error_bounds(found.held_out, observed, likely=found.likely, **of_table)
     values = observed.values
-    return found._replace(seen=observed.places(), limits=(values.min(), values.max()))
+    return found._replace(
+        bounds=bounds,
+        # What tells the bounds need not be kept.
+        held_out=HeldOutErrors.nothing(),
+        likely=None,
+        seen=observed.places(),
+        limits=(values.min(), values.max()),
+    )
 
 
 def why_not_converged(found, options):
