@@ -111,7 +111,7 @@ def fold_products(state, block, Y):
 
 def sketch_size_of(k, method, refine) -> int:
     """Return the rows of the sketch from which to choose k columns."""
-    per_column = _ROWS_PER_COLUMN["lupp" if method == "lupp" else refine]
+    per_column = _ROWS_PER_COLUMN[refine or ("lupp" if method == "lupp" else None)]
     return per_column * k + _LEAST_ROWS
 
 
