@@ -300,15 +300,15 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         return self.n_components
 
     def _kernel(self, rows):
-        """Return the affinity asked for; raise where it is no function of two samples."""
+        """Return the affinity asked for; raise if it is not a function of two samples."""
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         if not isinstance(self.affinity, str):
             # As in scikit-learn, a callable sees none of these.
             parameters = {}
         elif self.affinity in _GRAPHS:
             raise ValueError(
-                f"affinity={self.affinity!r} is no function of two samples, as landmarks "
-                "need: use sklearn.cluster.SpectralClustering, or a kernel."
+                f"affinity={self.affinity!r} is not a function of two samples, which "
+                "landmarks need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
         return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 

@@ -488,7 +488,7 @@ class RandomizedPCA(
             return None
         if self.with_mean != self._with_mean:
             raise ValueError(
-                f"with_mean={self.with_mean} cannot go on from components found with "
+                f"with_mean={self.with_mean} cannot continue from components found with "
                 f"with_mean={self._with_mean}: call fit."
             )
         summary = self._summary or RowSummary.of_leading(

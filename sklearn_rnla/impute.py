@@ -299,7 +299,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
 
     @fitting
     def fit(self, X, y=None):
-        """Fit the model to the entries that are known.
+        """Fit the model to the known entries.
 
         Parameters
         ----------
@@ -337,7 +337,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X = self._kept.take(X)
         observed = self._entries(X)
         if not observed.nnz:
-            raise ValueError("X has no entry that is known: nothing to fit.")
+            raise ValueError("X has no known entry: nothing to fit.")
         warm = self.warm_start and hasattr(self, "_completion")
         options = CompletionOptions.of(self.get_params(deep=False))
         report = progress(self, "iteration")
@@ -410,7 +410,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     def predict(self, X):
         """Return what the model says of every entry of rows, observed or not.
 
-        Where `transform` of dense data keeps the entries that are known, and for "em" fills
+        Where `transform` of dense data keeps the known entries, and for "em" fills
         in the others with all that it knows, this is the low-rank model alone.
 
         Parameters
@@ -434,9 +434,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X, dense = self._check(X, reset=False)
         if not dense:
             raise TypeError(
-                "predict takes no sparse data, as what it returns is a dense matrix of the "
-                "same shape. Use predict_entries for some entries, recommend for the "
-                "largest in each row, or fold_in for factors."
+                "predict does not accept sparse data, because its result is a dense matrix "
+                "of the same shape. Use predict_entries for some entries, recommend for "
+                "the largest in each row, or fold_in for factors."
             )
         entries = self._entries(self._kept.take(X))
         entries = self._completion.predict_rows(entries, clip=self.clip)
@@ -493,7 +493,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         n : int, default=10
             Columns of each row.
         exclude_seen : bool, default=True
-            Whether to leave out the entries that are known.
+            Whether to leave out the known entries.
 
         Returns
         -------

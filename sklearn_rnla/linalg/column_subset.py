@@ -87,7 +87,7 @@ def column_subset(
         sketch.
     sketch_size : int, default=None
         Number of rows of the sketch. None means 8 for each column (16 with `refine`, one
-        with "lupp") and 10 more.
+        with "lupp" and no `refine`) and 10 more.
     block_size : int, default=None
         Number of rows of a block. None chooses by size.
     n_jobs : int, default=None

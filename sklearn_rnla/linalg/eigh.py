@@ -132,6 +132,7 @@ def randomized_eigh(
     start = orthonormal_rows(rng.standard_normal((width, n)).astype(dtype))
     _check_symmetric(A, start[:2])
     basis = RitzBasis(width, dtype, by_magnitude=which == "magnitude")
+    # The Rayleigh-Ritz of each step is algorithm 5.3: the eigenpairs of B = V A V^T.
     steps = krylov_steps(basis, start, partial(_projected_product, A))
     for n_products, step in enumerate(steps, 1):
         values, V, _ = step.ritz

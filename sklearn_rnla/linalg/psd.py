@@ -222,6 +222,8 @@ def _gaussian_factor(product, n, width, dtype, rng):
     if largest == 0:
         return Y, 0.0
     shift = np.sqrt(n) * np.finfo(dtype).eps * largest * float(np.linalg.norm(Y / largest))
+    # Algorithm 3 of the paper: Y + nu Omega, the Cholesky factor of its core, a triangular
+    # solve. The SVD of what comes out, and nu off its squares, are the caller's.
     Y = Y + shift * Omega
     B = (Omega.T @ Y).astype(np.float64)
     try:

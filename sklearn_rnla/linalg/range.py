@@ -162,6 +162,8 @@ def range_finder(
     # What Q misses of the images of vectors that it was not made from.
     rest = (images - Qt.T @ (Qt @ images)).astype(np.float64)
     squares = np.einsum("ij,ij->j", rest, rest)
+    # Of a Gaussian w, the mean of ||(A - Q Q^T A) w||^2 is the squared Frobenius norm, and
+    # the largest of n_probes lengths bounds the spectral norm (their equation 4.3).
     frobenius = float(np.sqrt(squares.mean()))
     bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
     unit = matrix.unit

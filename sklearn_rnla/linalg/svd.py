@@ -169,6 +169,8 @@ def randomized_svd(
 
 def _both_sides(A, right, k, rng):
     """Return U, s and V^T, given right singular vectors, by one more pass."""
+    # Halko et al., algorithm 5.1, with the sides exchanged: of an orthonormal basis V of
+    # the row space, decompose A V^T.
     V = right.components[:k]
     Y = A.project(V)
     # The singular values of A V^T, not the roots of its Gram matrix: squaring loses half

@@ -202,6 +202,7 @@ def _xtrace_of(n, R, H, T, P):
     m = R.shape[1]
     B, R = np.linalg.qr(R)
     H, T, P = B.T @ H @ B, B.T @ T, B.T @ P
+    # Q_i Q_i^T = Q (I - s_i s_i^T) Q^T: the basis without vector i, by a rank-one change.
     S = _left_out(R)
     # Of each vector, its part in the range of the products with the others.
     U = P - S * _column_dots(S, P)

@@ -201,7 +201,7 @@ class Completion(NamedTuple):
         """
         seen, hidden = observed.split(observed.part_of_each_row(share, stream(0)))
         if not hidden.nnz:
-            raise ValueError("score needs rows with at least two entries that are known.")
+            raise ValueError("score needs rows with at least two known entries.")
         places = hidden.rows, hidden.indices
         if table is not None:
             part = table.copy()
@@ -228,7 +228,7 @@ class Completion(NamedTuple):
         rows : ndarray of int of shape (n_rows,)
         n : int
         exclude_seen : bool, default=True
-            Whether to leave out the entries that are known.
+            Whether to leave out the known entries.
         n_jobs : int, default=None
 
         Returns

@@ -381,6 +381,8 @@ class _Fit:
         float
             Root mean square, over that of the standard deviations.
         """
+        # E step: of a row with o known and m missing, E[x_m] = mu_m + S_mo S_oo^-1 (x_o -
+        # mu_o), and `spread` sums the conditional covariances S_mm - S_mo S_oo^-1 S_om.
         gaussian, p = self.gaussian, len(self.mean)
 
         def run(rows):

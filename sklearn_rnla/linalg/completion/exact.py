@@ -364,6 +364,7 @@ def _anneal(observed, rank, rng, progress):
         U, before = U @ turn, before @ turn
         ahead = U + _MOMENTUM * (U - before)
         penalty *= _COOLING
+        # The weights of iteratively reweighted least squares.
         # From 1, where the penalty rules, to 0, where the entries do.
         weights = penalty / (penalty + density * s)
         if penalty < max(_COLDEST * density * s[-1], _FROZEN * top) or progress.over:
@@ -384,6 +385,7 @@ def _gauss_newton(observed, U, V, penalty, tol, progress):
         if len(sizes) > _PATIENCE and sizes[-1] > _STALLED * sizes[-1 - _PATIENCE]:
             break
         accuracy = np.clip(sizes[-1] / norm, _ACCURACY[1], _ACCURACY[0])
+        # GNMR: X - U V^T - dU V^T - U dV^T in least squares; dU dV^T is left out.
         dU, dV, predicted = _step(observed, U, V, left, penalty, accuracy)
         trial = _balance(U + dU, V + dV)
         trial_left = _residual(observed, *trial)

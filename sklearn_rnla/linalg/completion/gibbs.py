@@ -176,6 +176,8 @@ class _Side:
         """Draw mean and precision of the vectors given them (Normal and Wishart)."""
         X = self.vectors.astype(np.float64)
         n, d = X.shape
+        # The paper's Gauss-Wishart with mu_0 = 0, nu_0 = d, beta_0 = _MEAN_WEIGHT and
+        # W_0^-1 = d _COVARIANCE I.
         # Parameters of the posterior: the prior mean of the vectors is zero.
         mean, weight = X.mean(axis=0), _MEAN_WEIGHT
         C = X - mean
@@ -250,6 +252,8 @@ class _Chain:
 
         side.draw_prior(self.rng)
         normal = self.rng.standard_normal(side.vectors.shape, dtype=side.vectors.dtype)
+        # Of row i: precision P + noise scale_i sum_j scale_j v_j v_j^T over its entries,
+        # and precision times mean = shift + noise scale_i sum_j scale_j x_ij v_j.
         observed.over_rows(
             draw_rows,
             observed.values,

@@ -209,6 +209,8 @@ def _spectrum_and_solution(problem, A, Y, distortion):
 
 
 def _solution(problem, spectrum, UY):
+    # Of S A = U s V^T: X = V s (s^2 + alpha)^-1 U^T S Y, sketch and solve. It is only a
+    # start: its error is that of the sketch, whatever the precision.
     W = spectrum.preconditioner(problem.alphas)
     return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
 

@@ -517,6 +517,7 @@ def solve_cg(rows, nystroem, Y, alphas, iterate, rng):
         (out,) = rows.fold(fold_normal_product, columns, m, W.T @ V, targets, rows.dtype)
         return W @ out
 
+    # (F^T W F + alpha I) V, and F = K W^T is never formed: one evaluation of K serves both.
     def product(V):
         return alphas * V - fold(V, None)
 

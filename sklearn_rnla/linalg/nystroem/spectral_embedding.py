@@ -164,6 +164,8 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         G[isolated] = G[:, isolated] = 0.0
     else:
         isolated[:] = False
+    # Fowlkes et al. need A^-1/2 of the landmarks' affinities and a second eigenproblem to
+    # make the vectors orthogonal. F^T D^-1 F has both in one.
     values, V = descending_eigh(G)
     values = np.maximum(values, 0.0)
     rank = numerical_rank(values, G.shape, rows.dtype)

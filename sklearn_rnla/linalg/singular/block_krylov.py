@@ -265,6 +265,8 @@ def block_krylov(
     """
     basis = RitzBasis(len(start), A.dtype)
     captured, gains = 0.0, []
+    # Their K is [A W, (A A^T) A W, ...]. Here it is [W, (A^T A) W, ...] on the right side,
+    # of which each block costs one fused product V -> A^T (A V).
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
         # The first pass over the data brings their squared norm with it.
         energy = Energy(A, step.ritz.values[:k])

@@ -90,6 +90,8 @@ def one_view_right_svd(A, k, *, rng):
         Z -= np.outer(sums, moments.offset)
         H -= np.outer(sums, sums / moments.total_weight)
         probed -= ones * moments.offset
+    # Their algorithm 3 factors H + nu I by Cholesky, and takes the shift nu off again at
+    # the end. The spectral decomposition needs no shift.
     # Q = A R^T T is orthonormal; what squaring lost is left out, and so part of E.
     values, T = np.linalg.eigh(H)
     keep = slice(len(values) - numerical_rank(values, H.shape), None)
