@@ -1,6 +1,7 @@
 """Spectral clustering of many samples, with labels for new ones."""
 
 from numbers import Integral
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -10,6 +11,19 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import generator
 from ._sklearn import Interval, StrOptions
+from ._typing import (
+    Array,
+    ArrayAsX,
+    Float,
+    Indices,
+    Int,
+    KernelLike,
+    Landmarks,
+    MatrixLike,
+    OrNone,
+    Seed,
+    Tags,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel,
@@ -170,6 +184,15 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
     array([False,  True])
     """
 
+    labels_: Indices
+    eigenvalues_: Array
+    n_clusters_hint_: int
+    embedding_: Array
+    components_: ArrayAsX
+    component_indices_: Indices | OrNone
+    n_landmarks_: int
+    error_estimate_: float
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
@@ -187,21 +210,21 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: Int = 8,
         *,
-        n_components=None,
-        random_state=None,
-        n_init=10,
-        gamma=1.0,
-        affinity="rbf",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        n_landmarks=300,
-        landmarks="rpcholesky",
-        assign_labels="kmeans",
-        n_jobs=None,
-    ):
+        n_components: Int | None = None,
+        random_state: Seed = None,
+        n_init: Int = 10,
+        gamma: Float | Literal["scale"] | None = 1.0,
+        affinity: KernelLike = "rbf",
+        degree: Float = 3,
+        coef0: Float = 1,
+        kernel_params: dict[str, Any] | None = None,
+        n_landmarks: Int = 300,
+        landmarks: Landmarks = "rpcholesky",
+        assign_labels: Literal["kmeans", "discretize", "cluster_qr"] = "kmeans",
+        n_jobs: Int | None = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.n_components = n_components
         self.random_state = random_state
@@ -217,7 +240,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Cluster the samples.
 
         Parameters
@@ -270,7 +293,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         self._warn_of_doubts(n_lost, spectrum.n_alone, n_components)
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Indices:
         """Return the cluster of each sample.
 
         Parameters
@@ -348,7 +371,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
                 "rbf, increase gamma)."
             )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = self.affinity in ("chi2", "additive_chi2")
         tags.input_tags.sparse = not tags.input_tags.positive_only

@@ -1,6 +1,7 @@
 """Selection of real columns, and real rows, that span the data."""
 
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -13,6 +14,7 @@ from ._fitting import FittingMixin, fitting, warn_user
 from ._random import generator
 from ._refusals import refuse_target, refuse_unordered
 from ._sklearn import Interval, StrOptions, _check_y
+from ._typing import Array, ArrayAsX, ArrayLike, Float, Indices, Int, MatrixLike, Seed, Tags
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
 from .linalg.columns.gather import gather_columns
@@ -162,6 +164,18 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
     0.049
     """
 
+    column_indices_: Indices
+    n_components_: int
+    interpolation_: Array
+    error_estimate_: float
+    row_indices_: Indices
+    row_weights_: Array
+    C_: ArrayAsX
+    U_: Array
+    R_: ArrayAsX
+    leverage_scores_: Array
+    n_passes_: int
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         **CONSTRAINTS,
         "n_rows": [Interval(Integral, 1, None, closed="left"), None],
@@ -173,19 +187,21 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: Float | None = None,
         *,
-        n_rows=None,
-        tol=0.1,
-        method="cpqr",
-        refine=None,
-        mixing=0.5,
-        compute_leverage_scores=False,
-        sketch_size=None,
-        block_size=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        n_rows: Int | None = None,
+        tol: Float = 0.1,
+        method: Literal[
+            "cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top", "supervised"
+        ] = "cpqr",
+        refine: Literal["swap"] | None = None,
+        mixing: Float = 0.5,
+        compute_leverage_scores: bool = False,
+        sketch_size: Int | None = None,
+        block_size: Int | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.n_components = n_components
         self.n_rows = n_rows
         self.tol = tol
@@ -199,7 +215,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Select columns of X, and rows if asked for.
 
         Parameters
@@ -267,7 +283,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         self.n_passes_ = A.n_passes
         return self
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> ArrayAsX:
         """Keep the columns selected, in their order in X.
 
         Parameters
@@ -289,7 +305,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         indices = np.sort(self.column_indices_)
         return rows.map(passes.take_columns, indices, n_columns=len(indices))
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: MatrixLike) -> ArrayAsX:
         """Reconstruct all columns from those selected.
 
         Parameters
@@ -366,7 +382,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         mask[self.column_indices_] = True
         return mask
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.required = self.method == "supervised"
