@@ -65,6 +65,8 @@ class PenalisedSolution(NamedTuple):
         Most products allowed.
     alphas : ndarray of shape (n_targets,)
         The penalties.
+    singular_values : ndarray of shape (min(A.shape),) or None
+        Of A; None where no decomposition has told them.
     """
 
     coef: np.ndarray
@@ -76,6 +78,7 @@ class PenalisedSolution(NamedTuple):
     converged: bool
     max_iter: int
     alphas: np.ndarray | None = None
+    singular_values: np.ndarray | None = None
 
 
 def sketch_rows(shape):
@@ -146,7 +149,13 @@ def solve_least_squares(
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
-    return solution._replace(coef=coef / unit * units, alphas=of_targets), intercept
+    values = None
+    if spectrum is not None and solver != "iterative":
+        # Where the rank is lower, the others are zero.
+        values = np.zeros(min(problem.shape))
+        values[: len(spectrum.s)] = spectrum.s[: len(values)] * unit
+    solution = solution._replace(coef=coef / unit * units, alphas=of_targets)
+    return solution._replace(singular_values=values), intercept
 
 
 def _first_choice(problem):
