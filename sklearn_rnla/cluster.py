@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import Interval, StrOptions
 from ._typing import (
     Array,
@@ -269,7 +269,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
             )
         kernel = self._kernel(rows)
         landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         report = progress(self, "block of landmarks")
         nystroem = nystroem_features(
             rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
@@ -323,15 +323,15 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         return self.n_components
 
     def _kernel(self, rows):
-        """Return the affinity asked for; raise where it is no function of two samples."""
+        """Return the affinity asked for; raise if it is not a function of two samples."""
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         if not isinstance(self.affinity, str):
             # As in scikit-learn, a callable sees none of these.
             parameters = {}
         elif self.affinity in _GRAPHS:
             raise ValueError(
-                f"affinity={self.affinity!r} is no function of two samples, as landmarks "
-                "need: use sklearn.cluster.SpectralClustering, or a kernel."
+                f"affinity={self.affinity!r} is not a function of two samples, which "
+                "landmarks need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
         return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 

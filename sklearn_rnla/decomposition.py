@@ -9,17 +9,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_read_once
 from ._sklearn import Interval, RealNotInt, StrOptions
 from ._typing import Array, ArrayAsX, ArrayLike, Blocks, Float, Int, MatrixLike, Seed, Tags
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
-from .linalg.singular.choice import Settings
 from .linalg.singular.incremental import RowSummary
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
+from .linalg.singular.truncated_svd import Settings
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.scaling import held, safe_exponent
 
@@ -495,7 +495,7 @@ class RandomizedPCA(
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
         )
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         found = principal_components(A, rule, settings, rng=rng)
         if not found.converged:
             warn_user(
@@ -513,7 +513,7 @@ class RandomizedPCA(
             return None
         if self.with_mean != self._with_mean:
             raise ValueError(
-                f"with_mean={self.with_mean} cannot go on from components found with "
+                f"with_mean={self.with_mean} cannot continue from components found with "
                 f"with_mean={self._with_mean}: call fit."
             )
         summary = self._summary or RowSummary.of_leading(

@@ -11,7 +11,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     StrOptions,
@@ -37,13 +37,12 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gaussian_process.budget import affordable_landmarks
-from .linalg.gaussian_process.fit import fit_gaussian_process
+from .linalg.gaussian_process.fit import affordable_landmarks, fit_gaussian_process
 from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
 from .operators.feature_map import BLOCK_ROWS
-from .operators.lanes import kernel_jobs
+from .operators.threads import kernel_jobs
 
 
 class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimator):
@@ -299,7 +298,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             method=self.method,
             k=min(k, rows.shape[0]),
             landmarks=landmarks,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             n_jobs=self.n_jobs,
             learn_mean=self.learn_mean and self.optimizer is not None,
         )

@@ -11,7 +11,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
     StrOptions,
@@ -31,7 +31,9 @@ from ._typing import (
     Tags,
 )
 from ._validation import check_features, check_n_recommended, check_pairs
-from .linalg.completion.complete import (
+from .linalg.completion.kept_columns import KeptColumns
+from .linalg.completion.sampling import Sampling, describe_sampling
+from .linalg.completion.solve import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
@@ -40,11 +42,9 @@ from .linalg.completion.complete import (
     why_arbitrary,
     why_not_converged,
 )
-from .linalg.completion.kept_columns import KeptColumns
-from .linalg.completion.sampling import Sampling, describe_sampling
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 from .operators.sources import is_dask, is_row_sliceable
+from .operators.threads import kernel_jobs
 
 # Most columns that a warning names.
 _MOST_NAMED = 10
@@ -327,7 +327,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
 
     @fitting
     def fit(self, X: MatrixLike, y: object = None) -> Self:
-        """Fit the model to the entries that are known.
+        """Fit the model to the known entries.
 
         Parameters
         ----------
@@ -365,7 +365,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X = self._kept.take(X)
         observed = self._entries(X)
         if not observed.nnz:
-            raise ValueError("X has no entry that is known: nothing to fit.")
+            raise ValueError("X has no known entry: nothing to fit.")
         warm = self.warm_start and hasattr(self, "_completion")
         options = CompletionOptions.of(self.get_params(deep=False))
         report = progress(self, "iteration")
@@ -374,7 +374,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             options,
             table=X if dense else None,
             start=self._completion.model if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._dense = dense
@@ -385,9 +385,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         self.alpha_ = found.alpha
         svd = found.model.svd(found.rank)
         self.singular_values_, self.components_, self._rotation = svd
-        self.error_estimate_ = found.error_estimate
-        self.held_out_error_ = found.held_out_error
-        self.column_errors_ = found.column_errors
+        self.error_estimate_ = found.bounds.missing
+        self.held_out_error_ = found.bounds.held_out
+        self.column_errors_ = found.bounds.columns
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not self.keep_empty_features:
@@ -438,7 +438,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     def predict(self, X: MatrixLike) -> Array:
         """Return what the model says of every entry of rows, observed or not.
 
-        Where `transform` of dense data keeps the entries that are known, and for "em" fills
+        Where `transform` of dense data keeps the known entries, and for "em" fills
         in the others with all that it knows, this is the low-rank model alone.
 
         Parameters
@@ -462,9 +462,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X, dense = self._check(X, reset=False)
         if not dense:
             raise TypeError(
-                "predict takes no sparse data, as what it returns is a dense matrix of the "
-                "same shape. Use predict_entries for some entries, recommend for the "
-                "largest in each row, or fold_in for factors."
+                "predict does not accept sparse data, because its result is a dense matrix "
+                "of the same shape. Use predict_entries for some entries, recommend for "
+                "the largest in each row, or fold_in for factors."
             )
         entries = self._entries(self._kept.take(X))
         entries = self._completion.predict_rows(entries, clip=self.clip)
@@ -535,7 +535,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         n : int, default=10
             Columns of each row.
         exclude_seen : bool, default=True
-            Whether to leave out the entries that are known.
+            Whether to leave out the known entries.
 
         Returns
         -------

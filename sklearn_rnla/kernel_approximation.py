@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     RealNotInt,
@@ -290,7 +290,7 @@ class NystroemKernel(
             landmarks,
             tol=tol,
             n_jobs=self.n_jobs,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self.components_ = result.points

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     RealNotInt,
@@ -45,7 +45,7 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
-from .linalg.nystroem.supervised import MOST_SUPERVISED, supervised_landmarks
+from .linalg.nystroem.supervised_landmarks import MOST_SUPERVISED, supervised_landmarks
 from .operators.feature_map import predictions
 
 
@@ -155,7 +155,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             degree=self.degree,
             coef0=self.coef0,
         )
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         report = progress(self, "iteration")
         nystroem = nystroem_features(

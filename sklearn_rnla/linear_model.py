@@ -25,8 +25,8 @@ from ._typing import (
 )
 from ._validation import FEW_ENTRIES, check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
-from .operators.lanes import kernel_jobs
 from .operators.passes import project
+from .operators.threads import kernel_jobs
 
 
 class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):

@@ -9,18 +9,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_masked
 from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Seed, Tags
 from ._validation import check_n_recommended, check_pairs, check_target
-from .linalg.completion.complete import (
+from .linalg.completion.solve import (
     CONSTRAINTS,
     CompletionOptions,
     complete,
     why_not_converged,
 )
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
+from .operators.threads import kernel_jobs
 
 
 class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
@@ -242,7 +242,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
             observed,
             options,
             start=self._completion.known if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._completion = found.with_unseen()
@@ -250,9 +250,9 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.rank_ = found.rank
         self.solver_ = found.solver
         self.alpha_ = found.alpha
-        self.error_estimate_ = found.error_estimate
-        self.new_error_estimate_ = found.new_error_estimate
-        self.held_out_error_ = found.held_out_error
+        self.error_estimate_ = found.bounds.missing
+        self.new_error_estimate_ = found.bounds.new
+        self.held_out_error_ = found.bounds.held_out
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not found.converged:

@@ -82,8 +82,8 @@ class SpectrumDisplay:
         Raises
         ------
         ValueError
-            When there is no spectrum, two names are written alike, or eigenvalues are not
-            a vector.
+            When there is no spectrum, two names are the same as strings, or eigenvalues are
+            not a vector.
         TypeError
             When `spectra` is not a dict.
         NotFittedError
@@ -98,7 +98,7 @@ class SpectrumDisplay:
             raise ValueError("spectra is empty: nothing to plot.")
         named = {str(name): found for name, found in spectra.items()}
         if len(named) < len(spectra):
-            raise ValueError(f"Two names of {list(spectra)} are written alike.")
+            raise ValueError(f"Two names of {list(spectra)} are the same as strings.")
         values = {name: _eigenvalues(found) for name, found in named.items()}
         return cls(values, {name: _total(named[name], values[name]) for name in named})
 

@@ -181,7 +181,7 @@ class SketchProjection(
         n_samples, n_features = rows.shape
         if n_samples is None:
             raise ValueError(
-                "An iterator of blocks is used up by fit, which needs but the shape: "
+                "An iterator of blocks is used up by fit, which needs only the shape: "
                 "fit an array of that shape, and transform the iterator."
             )
         self.n_components_ = self._check_n_components(n_samples, n_features)

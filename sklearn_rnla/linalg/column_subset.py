@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, RealNotInt, StrOptions, validated
 from .._typing import Float, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
@@ -90,7 +90,7 @@ def column_subset(
         sketch.
     sketch_size : int, default=None
         Number of rows of the sketch. None means 8 for each column (16 with `refine`, one
-        with "lupp") and 10 more.
+        with "lupp" and no `refine`) and 10 more.
     block_size : int, default=None
         Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
@@ -137,7 +137,7 @@ def column_subset(
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        rng=stream(draw_seed(random_state)),
+        rng=generator(random_state),
     )
     return ColumnSubset(pivots.indices, float(root.estimates(pivots)[-1]))
 

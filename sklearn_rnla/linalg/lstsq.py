@@ -11,8 +11,8 @@ from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validated
 from .._typing import ArrayLike, Float, Int, MatrixLike, Seed
 from .._validation import check_matrix
-from ..operators.lanes import kernel_jobs
 from ..operators.sources import refuse_not_in_memory
+from ..operators.threads import kernel_jobs
 from .least_squares.solve import solve_least_squares
 
 

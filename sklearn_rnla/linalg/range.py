@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
 from .._typing import ArrayLike, Blocks, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
@@ -138,7 +138,7 @@ def range_finder(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     size = int(size)
     check_rank("size", size, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     n_columns = rows.shape[1]
     # The test matrix of algorithm 4.1, as rows.
     omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()
@@ -163,6 +163,8 @@ def range_finder(
     # What Q misses of the images of vectors that it was not made from.
     rest = (images - Qt.T @ (Qt @ images)).astype(np.float64)
     squares = np.einsum("ij,ij->j", rest, rest)
+    # Of a Gaussian w, the mean of ||(A - Q Q^T A) w||^2 is the squared Frobenius norm, and
+    # the largest of n_probes lengths bounds the spectral norm (their equation 4.3).
     frobenius = float(np.sqrt(squares.mean()))
     bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
     unit = matrix.unit

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._typing import Blocks, Float, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
@@ -13,9 +13,9 @@ from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
 from .singular.block_krylov import RightSVD
-from .singular.choice import Settings, right_svd, two_sided_svd
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
+from .singular.truncated_svd import Settings, right_svd, two_sided_svd
 
 
 class SVD(NamedTuple):
@@ -145,7 +145,7 @@ def randomized_svd(
     )
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     is_dense = not (rows.sparse or is_read_lazily(A))
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
@@ -171,6 +171,8 @@ def randomized_svd(
 
 def _both_sides(A, right, k, rng):
     """Return U, s and V^T, given right singular vectors, by one more pass."""
+    # Halko et al., algorithm 5.1, with the sides exchanged: of an orthonormal basis V of
+    # the row space, decompose A V^T.
     V = right.components[:k]
     Y = A.project(V)
     # The singular values of A V^T, not the roots of its Gram matrix: squaring loses half
@@ -253,7 +255,7 @@ def one_view_svd(
     k = int(n_components)
     check_rank("n_components", k, (rows.shape[0] or rows.shape[1], rows.shape[1]))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
+    result = one_view_right_svd(matrix, k, rng=generator(random_state))
     V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
     s = result.singular_values * matrix.unit
     return result._replace(singular_values=s, components=V)

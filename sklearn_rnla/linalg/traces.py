@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.special import stdtrit
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
 from .._typing import Float, Int, OperatorLike, Seed
@@ -171,7 +171,7 @@ def trace(
     if m >= n:
         value = np.trace(A @ np.eye(n)) * A.unit
         return Trace(float(value), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     if assume_a == "pos":
         estimate = _xnystrace(A, m, rng)
     else:
@@ -209,6 +209,7 @@ def _xtrace_of(n, R, H, T, P):
     m = R.shape[1]
     B, R = np.linalg.qr(R)
     H, T, P = B.T @ H @ B, B.T @ T, B.T @ P
+    # Q_i Q_i^T = Q (I - s_i s_i^T) Q^T: the basis without vector i, by a rank-one change.
     S = _left_out(R)
     # Of each vector, its part in the range of the products with the others.
     U = P - S * _column_dots(S, P)
@@ -304,7 +305,7 @@ def diagonal(
     if n_products >= n:
         values = np.diag(A @ np.eye(n)) * A.unit
         return Diagonal(values, np.zeros(n), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     estimate, m = _xdiag(A, m, rng)
     values, errors = estimate(np.arange(m)), _jackknife(estimate, m)
     error = float(np.linalg.norm(errors) / _quantile(min(m, _GROUPS)))
@@ -396,7 +397,7 @@ def log_det(
         if sign <= 0:
             raise ValueError("A is not positive definite: its determinant is not positive.")
         return LogDeterminant(float(value + n * np.log(A.unit)), 0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     # A first batch tells how many steps a vector needs.
     estimates = np.zeros(0)
     width = max(2, min(8, limit // 2))

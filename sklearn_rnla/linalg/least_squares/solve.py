@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
@@ -209,6 +209,8 @@ def _spectrum_and_solution(problem, A, Y, distortion):
 
 
 def _solution(problem, spectrum, UY):
+    # Of S A = U s V^T: X = V s (s^2 + alpha)^-1 U^T S Y, sketch and solve. It is only a
+    # start: its error is that of the sketch, whatever the precision.
     W = spectrum.preconditioner(problem.alphas)
     return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
 

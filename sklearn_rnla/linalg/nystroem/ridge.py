@@ -7,9 +7,8 @@ import numpy as np
 
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
-from ...operators.lanes import one_blas_thread
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive, tile_rows
+from ...operators.threads import consecutive, one_blas_thread, tile_rows
 from ..dense.leave_one_out import (
     LeaveOneOut,
     fold_leave_one_out,
@@ -518,6 +517,7 @@ def solve_cg(rows, nystroem, Y, alphas, iterate, rng):
         (out,) = rows.fold(fold_normal_product, columns, m, W.T @ V, targets, rows.dtype)
         return W @ out
 
+    # (F^T W F + alpha I) V, and F = K W^T is never formed: one evaluation of K serves both.
     def product(V):
         return alphas * V - fold(V, None)
 

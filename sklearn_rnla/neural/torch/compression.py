@@ -360,7 +360,9 @@ def _input_moments(model, layers, inputs):
     def add(name, layer, x):
         rows, width = _rows(layer, x), moments[name].width
         if rows.shape[1] != width:
-            raise ValueError(f"It is given width {rows.shape[1]}, but takes {width}.")
+            raise ValueError(
+                f"Its inputs have width {rows.shape[1]}, but it takes {width}."
+            )
         moments[name].add(rows)
 
     watch_inputs(model, layers, inputs, add)

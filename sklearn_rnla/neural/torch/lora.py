@@ -319,7 +319,7 @@ def _linear_layers(module, patterns):
     if missing or not patterns:
         adapted = _layers_of(module, LoraLinear)
         raise ValueError(
-            f"names={missing} fit none of the linear layers"
+            f"names={missing} match none of the linear layers"
             f"{' without an adapter' if adapted else ''}: {', '.join(layers) or 'none'}."
         )
     chosen = {name for found in fitting.values() for name in found}

@@ -339,7 +339,7 @@ def _named_pairs(model, pairs, own):
     for does, names in sides.items():
         for name, times in Counter(names).items():
             if times > 1:
-                raise ValueError(f"pairs has {name!r} as what {does} {times} times.")
+                raise ValueError(f"pairs has {times} entries in which {name!r} {does}.")
     return found
 
 

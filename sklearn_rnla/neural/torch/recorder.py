@@ -30,7 +30,7 @@ _LEAST_SKETCH = 8
 
 
 class ActivationRecorder:
-    """Accumulates statistics of what layers of a model put out, while it runs.
+    """Accumulates statistics of the outputs of layers while a model runs.
 
     A context manager. Inside of it, each forward pass of the model adds to the moments of
     the named layers; batches may have any size. On leaving, also by an exception, the
@@ -43,7 +43,7 @@ class ActivationRecorder:
     model : torch.nn.Module
         The model that will run.
     layers : str or sequence of str
-        Names of modules, as in ``model.named_modules()``. Each must put out a tensor, or a
+        Names of modules, as in ``model.named_modules()``. Each must return a tensor, or a
         tuple that starts with one.
     n_components : int, default=None
         None keeps all second moments of a layer: n_features x n_features numbers. An
@@ -170,7 +170,7 @@ class ActivationRecorder:
         self._begin()
 
     def spectrum(self, layer: str) -> RepresentationSpectrum:
-        """Return the spectrum of what a layer has put out so far.
+        """Return the spectrum of the outputs of a layer so far.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class ActivationRecorder:
             k = min(self.n_components, len(summary.mean))
             found = spectrum_of_summary(summary, k, center=self.center)
         else:
-            raise ValueError(f"Layer {layer!r} has not put out anything yet.")
+            raise ValueError(f"Layer {layer!r} has produced no output yet.")
         return times_unit(found, self._exponents.get(layer, 0))
 
     def spectra(self) -> dict[str, RepresentationSpectrum]:
@@ -273,7 +273,7 @@ class ActivationRecorder:
         x = output[0] if isinstance(output, tuple) else output
         if not isinstance(x, torch.Tensor):
             raise TypeError(
-                f"Layer {name!r} puts out {type(x).__name__}, but a tensor, or a tuple "
+                f"Layer {name!r} returns {type(x).__name__}, but a tensor, or a tuple "
                 "that starts with one, is expected."
             )
         mask = None if self.mask is None else torch.as_tensor(self.mask, device=x.device)
@@ -292,7 +292,7 @@ class ActivationRecorder:
             return torch.cat([_masked(part, None, name) for part in samples])
         if mask.ndim != 2 or len(mask) != len(samples):
             raise ValueError(
-                f"mask has shape {tuple(mask.shape)}, but layer {name!r} puts out nested "
+                f"mask has shape {tuple(mask.shape)}, but layer {name!r} returns nested "
                 f"tensors, for which ({len(samples)}, n_tokens) is expected."
             )
         pairs = zip(samples, mask, strict=True)
@@ -363,7 +363,7 @@ class _Group:
     def joint(self):
         """Return the moments of all the rows that came."""
         if self._state is None:
-            raise ValueError(f"Layers {self.names} have not put out anything yet.")
+            raise ValueError(f"Layers {self.names} have produced no output yet.")
         return JointMoments.of_state(
             self._state,
             widths=self._widths,
