@@ -2,6 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..._sklearn import (
     validate_parameter_constraints,
     validated,
 )
+from ..._typing import Array, ArrayLike, Float, Int, Seed, Tensor
 from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
@@ -40,6 +42,26 @@ _CONSTRAINTS = {
 }
 
 
+@overload
+def nystroem_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, return_error: Literal[True], **options: Any
+) -> tuple[Tensor, Array]: ...
+@overload
+def nystroem_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    n_landmarks: Int | None = None,
+    pinv: Literal["newton", "exact", "checkpoint"] = "newton",
+    landmarks: str | ArrayLike = "segment-means",
+    mask: Tensor | None = None,
+    residual_conv: Tensor | None = None,
+    scale: Float | None = None,
+    tol: Float | None = None,
+    return_error: bool = False,
+    random_state: Seed = None,
+) -> Tensor: ...
 def nystroem_attention(
     q,
     k,
@@ -243,8 +265,16 @@ def _inverse(space, pinv, tol, A):
     scale=[Interval(Real, 0, None, closed="neither"), None],
 )
 def attention_error(
-    out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None
-):
+    out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    n_samples: Int = 64,
+    mask: Tensor | None = None,
+    scale: Float | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Estimate how far an approximation is from exact attention.
 
     Parameters
