@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
@@ -210,8 +211,13 @@ def _spectrum_and_solution(problem, A, Y, distortion):
         # Of some rows after the others, which takes no copy of A.
         R = np.empty((0, p + Y.shape[1]))
         for part in consecutive(len(A), 2 * R.shape[1]):
-            rows = np.concatenate([A[part], Y[part]], axis=1)
-            R = np.linalg.qr(np.concatenate([R, rows]), mode="r")
+            stacked = np.empty((len(R) + len(A[part]), R.shape[1]), order="F")
+            stacked[: len(R)] = R
+            stacked[len(R) :, :p], stacked[len(R) :, p:] = A[part], Y[part]
+            # LAPACK takes it as it is, and overwrites it.
+            R = scipy.linalg.qr(stacked, overwrite_a=True, mode="raw", check_finite=False)[
+                1
+            ]
         A, Y = R[:p, :p], R[:p, p:]
     spectrum, U = spectrum_of_sketch(A, n, distortion)
     return spectrum, _solution(problem, spectrum, U.T @ Y)
