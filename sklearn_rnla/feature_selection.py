@@ -1,6 +1,7 @@
 """Selection of real columns, and real rows, that span the data."""
 
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -10,16 +11,17 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_target, refuse_unordered
 from ._sklearn import Interval, StrOptions, _check_y
+from ._typing import Array, ArrayAsX, ArrayLike, Float, Indices, Int, MatrixLike, Seed, Tags
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
 from .linalg.columns.gather import gather_columns
 from .linalg.columns.rows import choose_rows, row_weights
 from .linalg.columns.select import METHODS
 from .linalg.dense.pivoting import column_squared_norms
-from .linalg.singular.choice import leading_right
+from .linalg.singular.truncated_svd import leading_right
 from .operators import CenteredMatrix, is_read_lazily, passes
 from .operators.scaling import in_unit
 from .operators.sources import refuse_not_in_memory
@@ -163,6 +165,18 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
     0.049
     """
 
+    column_indices_: Indices
+    n_components_: int
+    interpolation_: Array
+    error_estimate_: float
+    row_indices_: Indices
+    row_weights_: Array
+    C_: ArrayAsX
+    U_: Array
+    R_: ArrayAsX
+    leverage_scores_: Array
+    n_passes_: int
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         **CONSTRAINTS,
         "n_rows": [Interval(Integral, 1, None, closed="left"), None],
@@ -174,19 +188,21 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=None,
+        n_components: Float | None = None,
         *,
-        n_rows=None,
-        tol=0.1,
-        method="cpqr",
-        refine=None,
-        mixing=0.5,
-        compute_leverage_scores=False,
-        sketch_size=None,
-        block_size=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        n_rows: Int | None = None,
+        tol: Float = 0.1,
+        method: Literal[
+            "cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top", "supervised"
+        ] = "cpqr",
+        refine: Literal["swap"] | None = None,
+        mixing: Float = 0.5,
+        compute_leverage_scores: bool = False,
+        sketch_size: Int | None = None,
+        block_size: Int | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.n_components = n_components
         self.n_rows = n_rows
         self.tol = tol
@@ -200,7 +216,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Select columns of X, and rows if asked for.
 
         Parameters
@@ -243,7 +259,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         rows, unit = in_unit(rows)
         # A column with a large mean is not, for that, one that predicts.
         A = CenteredMatrix(rows, center=self.method == "supervised")
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         gathered, c = gather_columns(
             A,
             k,
@@ -268,7 +284,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         self.n_passes_ = A.n_passes
         return self
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> ArrayAsX:
         """Keep the columns selected, in their order in X.
 
         Parameters
@@ -290,7 +306,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         indices = np.sort(self.column_indices_)
         return rows.map(passes.take_columns, indices, n_columns=len(indices))
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: MatrixLike) -> ArrayAsX:
         """Reconstruct all columns from those selected.
 
         Parameters
@@ -367,7 +383,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
         mask[self.column_indices_] = True
         return mask
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.required = self.method == "supervised"

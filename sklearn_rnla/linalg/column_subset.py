@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, RealNotInt, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
@@ -134,7 +134,7 @@ def column_subset(
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        rng=stream(draw_seed(random_state)),
+        rng=generator(random_state),
     )
     return ColumnSubset(pivots.indices, float(root.estimates(pivots)[-1]))
 

@@ -2,7 +2,7 @@
 
 from numbers import Integral
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
@@ -100,6 +100,6 @@ def cur(
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        rng=stream(draw_seed(random_state)),
+        rng=generator(random_state),
     )
     return choose_rows(matrix, gathered, c, n_rows or c).times(unit)

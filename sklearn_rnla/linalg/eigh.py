@@ -11,14 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 
 from .._fitting import warn_user
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
-from .singular.choice import block_width
+from .singular.truncated_svd import block_width
 
 # Residual norms within this many eps of the largest eigenvalue are rounding.
 _ROUNDING = 32
@@ -127,7 +127,7 @@ def randomized_eigh(
     k, n = int(n_components), A.shape[0]
     check_rank("n_components", k, A.shape)
     dtype = np.dtype(np.float32 if A.dtype == np.float32 else np.float64)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     width = block_width(k, n_oversamples, A.shape)
     start = orthonormal_rows(rng.standard_normal((width, n)).astype(dtype))
     _check_symmetric(A, start[:2])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_not_finite
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
@@ -118,7 +118,7 @@ def interpolative(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     matrix = CenteredMatrix(in_unit(rows)[0], center=False)
     if of == "rows":
         return _row_interpolation(matrix, k, refine, rng)

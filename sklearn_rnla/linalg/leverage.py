@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 import scipy.linalg
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
@@ -15,7 +15,7 @@ from ..sketching import Gaussian, SparseSign
 from .columns.select import double_sketch
 from .dense.pivoting import unit_columns
 from .dense.rank import numerical_rank
-from .singular.choice import leading_right
+from .singular.truncated_svd import leading_right
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4
@@ -83,7 +83,7 @@ def leverage_scores(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     rows, _ = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.

@@ -10,8 +10,8 @@ from .._random import draw_seed
 from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix
-from ..operators.lanes import kernel_jobs
 from ..operators.sources import refuse_not_in_memory
+from ..operators.threads import kernel_jobs
 from .least_squares.solve import solve_least_squares
 
 

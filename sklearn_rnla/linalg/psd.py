@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from ..operators.lanes import check_jobs
 from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
+from ..operators.threads import check_jobs
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
 from .nystroem.pivoted_cholesky import (
@@ -103,7 +103,7 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     >>> sorted(pivots.tolist()), error
     ([0, 1], 0.0)
     """
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     return pivoted_cholesky(
         as_psd_matrix(A, n_jobs=n_jobs),
         int(n_components),
@@ -180,7 +180,7 @@ def nystroem_eigh(
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")
     width = min(n, k + (k + 10 if n_oversamples is None else int(n_oversamples)))
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     if method == "auto":
         method = "columns" if isinstance(A, PSDMatrix) else "gaussian"
     if method == "columns":
@@ -292,7 +292,7 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     >>> ridge_leverage_scores(np.diag([3.0, 1.0]), 1.0, random_state=0)
     array([0.75, 0.5 ])
     """
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     psd = as_psd_matrix(A, n_jobs=n_jobs)
     k = psd.shape[0] if n_components is None else int(n_components)
     cholesky = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
@@ -137,7 +137,7 @@ def range_finder(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     size = int(size)
     check_rank("size", size, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     n_columns = rows.shape[1]
     # The test matrix of algorithm 4.1, as rows.
     omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()

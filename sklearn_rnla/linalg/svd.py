@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, svd_flip, validated
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.choice import Settings, right_svd, two_sided_svd
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
+from .singular.truncated_svd import Settings, right_svd, two_sided_svd
 
 
 class SVD(NamedTuple):
@@ -143,7 +143,7 @@ def randomized_svd(
     )
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     is_dense = not (rows.sparse or is_read_lazily(A))
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
@@ -247,7 +247,7 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     k = int(n_components)
     check_rank("n_components", k, (rows.shape[0] or rows.shape[1], rows.shape[1]))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
+    result = one_view_right_svd(matrix, k, rng=generator(random_state))
     V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
     s = result.singular_values * matrix.unit
     return result._replace(singular_values=s, components=V)

@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.special import stdtrit
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
 from ..operators.psd_matrix import check_psd
@@ -164,7 +164,7 @@ def trace(A, n_products=100, *, assume_a="gen", random_state=None):
     if m >= n:
         value = np.trace(A @ np.eye(n)) * A.unit
         return Trace(float(value), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     if assume_a == "pos":
         estimate = _xnystrace(A, m, rng)
     else:
@@ -296,7 +296,7 @@ def diagonal(A, n_products=100, *, random_state=None):
     if n_products >= n:
         values = np.diag(A @ np.eye(n)) * A.unit
         return Diagonal(values, np.zeros(n), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     estimate, m = _xdiag(A, m, rng)
     values, errors = estimate(np.arange(m)), _jackknife(estimate, m)
     error = float(np.linalg.norm(errors) / _quantile(min(m, _GROUPS)))
@@ -386,7 +386,7 @@ def log_det(A, n_products=1000, *, tol=1e-3, random_state=None):
         if sign <= 0:
             raise ValueError("A is not positive definite: its determinant is not positive.")
         return LogDeterminant(float(value + n * np.log(A.unit)), 0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     # A first batch tells how many steps a vector needs.
     estimates = np.zeros(0)
     width = max(2, min(8, limit // 2))

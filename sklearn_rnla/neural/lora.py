@@ -10,8 +10,8 @@ from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validated
 from .._validation import check_rank
 from ..linalg import randomized_svd
-from ..linalg.singular.choice import block_width
 from ..linalg.singular.inverse_krylov import inverse_krylov
+from ..linalg.singular.truncated_svd import block_width
 from ..linalg.singular.two_sided_krylov import two_sided_krylov
 from ..operators.scaling import unit_of
 from .arrays import like, to_numpy

@@ -42,14 +42,15 @@ def is_in_range(squares, dtype) -> bool:
 
 def safe_exponent(rows) -> int:
     """Return the exponent of a unit for rows, as a few of them tell; 0 for their own."""
-    values = _entries(rows.some_rows())
+    some = rows.some_rows()
+    values = _entries(some)
     largest = float(np.abs(values).max(initial=0.0))
     if not 0 < largest < np.inf:
         return 0
-    n_rows = rows.shape[0] or len(values)
     # In units of the largest: squares of the values may not be in range.
     squares = float(np.sum((values / largest).astype(np.float64) ** 2))
-    squares *= n_rows / max(1, rows.some_rows().shape[0])
+    n_some = max(1, some.shape[0])
+    squares *= (rows.shape[0] or n_some) / n_some
     with np.errstate(over="ignore"):
         fits = is_in_range(squares * np.float64(largest) ** 2, rows.dtype)
     return 0 if fits else exponent_of(largest)

@@ -16,7 +16,7 @@ from ..dense.pivoting import (
     swap_columns,
 )
 from ..dense.rank import numerical_rank, rounding_of
-from ..singular.choice import leading_right
+from ..singular.truncated_svd import leading_right
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .determined import Part, closure, core_of, determined_by, remainder
+from .completability import Part, closure, core_of, determined_by, remainder
 
 # The penalty: its first value relative to the top singular value of the zero-filled
 # matrix, its factor from a sweep to the next, and where alternating ends, relative to the
@@ -313,7 +313,7 @@ def _end(observed, U, V):
 
 def _gram_factors(observed, V, penalty):
     """Return the Cholesky factor of the normal equations of each row."""
-    from ..._kernels.recovery import gram_factors
+    from ..._kernels.exact import gram_factors
 
     k = V.shape[1]
     L = np.empty((observed.shape[0], k, k))
@@ -323,7 +323,7 @@ def _gram_factors(observed, V, penalty):
 
 def _row_solutions(observed, values, V, L):
     """Return the ridge regression of the values of each row on V, given its factor L."""
-    from ..._kernels.recovery import solve_rows
+    from ..._kernels.exact import solve_rows
 
     out = np.empty((observed.shape[0], V.shape[1]))
     observed.over_rows(solve_rows, values, V, L, out)
@@ -411,7 +411,7 @@ def _step(observed, U, V, left, penalty, accuracy):
     With dU eliminated, dV solves a system whose part of each column has the Cholesky
     factor C; conjugate gradients take unknowns and residuals in that basis.
     """
-    from ..._kernels.recovery import backward, forward, projected_product
+    from ..._kernels.exact import backward, forward, projected_product
 
     T, order = observed.T, observed.order
     L, C = _gram_factors(observed, V, penalty), _gram_factors(T, U, penalty)

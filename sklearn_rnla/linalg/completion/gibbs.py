@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from .column_units import ColumnUnits
+from .error_bounds import HeldOutErrors
 from .model import LowRankModel, RowPrior, fold_in
-from .stated_errors import HeldOutErrors
 
 # Samples kept for prediction, evenly spaced over the sweeps after burn-in.
 _N_SAMPLES = 24
@@ -248,7 +248,7 @@ class _Chain:
             With the side as rows.
         side, other : _Side
         """
-        from ..._kernels.rows import draw_rows
+        from ..._kernels.row_solves import draw_rows
 
         side.draw_prior(self.rng)
         normal = self.rng.standard_normal(side.vectors.shape, dtype=side.vectors.dtype)
@@ -268,7 +268,7 @@ class _Chain:
         )
 
     def _squared_errors(self, observed, side, other):
-        from ..._kernels.rows import squared_errors
+        from ..._kernels.row_solves import squared_errors
 
         out = np.empty((observed.shape[0], 2))
         observed.over_rows(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from ...operators.lanes import one_blas_thread
+from ...operators.threads import one_blas_thread
 
 # A round proposes this share of all pivots wanted, within these bounds. More proposals
 # mean larger products and fewer rounds, but more of them are rejected.

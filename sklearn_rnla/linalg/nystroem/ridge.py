@@ -7,9 +7,8 @@ import numpy as np
 
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
-from ...operators.lanes import one_blas_thread
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive, tile_rows
+from ...operators.threads import consecutive, one_blas_thread, tile_rows
 from ..dense.leave_one_out import (
     LeaveOneOut,
     fold_leave_one_out,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._refusals import refuse_not_finite
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
 from .affinity import (

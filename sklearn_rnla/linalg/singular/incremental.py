@@ -12,8 +12,7 @@ from ...operators import Moments, passes
 from ...operators.moments import full_and_far, shift_rows
 from ...operators.stacking import stack_rows
 from ..dense.orth import complete_rows, orthonormal_rows
-from .block_krylov import RightSVD, squaring_loses
-from .gram import leading_eigh
+from .gram import RightSVD, leading_eigh, squaring_loses
 from .rank_rules import FixedRank, VarianceFraction
 
 # Rows of a sparse batch taken at a time.

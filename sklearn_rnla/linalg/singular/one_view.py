@@ -9,7 +9,7 @@ from ...operators.rows import add_states
 from ...sketching import Gaussian, SparseSign
 from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
-from .block_krylov import RightSVD
+from .gram import RightSVD
 
 # Columns of a sketch over rows, whose number a stream does not tell in advance.
 _UNBOUNDED = 2**62

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from ..._random import draw_seed, stream
+from ..._random import draw_seed, generator
 from ..._sklearn import (
     Interval,
     StrOptions,
@@ -307,7 +307,7 @@ def attention_error(
     tokens = _tokens(space, mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
-    rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
+    rows, drawn = _sample(tokens, int(n_samples), generator(random_state))
     some = tokens | ~tokens.any(axis=-1, keepdims=True)
     exact = space.attend(space.take_rows(q, rows), k, v, scale, some)
     wrong = space.take_rows(out, rows) - exact

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..._random import draw_seed, stream
+from ..._random import generator
 from ..._sklearn import Interval, StrOptions, validated
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.pivoting import unit_columns
@@ -141,7 +141,7 @@ def linear_cka(
             "X or Y is an iterator, which can be read once, but a sketch takes three "
             "passes: pass method='exact', or an array, memmap or dask array."
         )
-    return _sketched(pair, sketch_size, eps, stream(draw_seed(random_state)))
+    return _sketched(pair, sketch_size, eps, generator(random_state))
 
 
 def _is_sketched(pair, method, sketch_size):
