@@ -12,7 +12,7 @@ from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.block_krylov import RightSVD
+from .singular.gram import RightSVD
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
 from .singular.truncated_svd import Settings, right_svd, two_sided_svd

@@ -1,4 +1,4 @@
-"""Rows of a dask array: every pass is a graph, only its small state comes back."""
+"""Rows of a dask array: states of its chunks are added up in a tree, on the workers."""
 
 from copy import deepcopy
 from functools import cached_property

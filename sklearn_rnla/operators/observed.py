@@ -1,4 +1,4 @@
-"""The observed entries of a matrix, by rows and by columns, and passes over them."""
+"""The observed entries of a matrix: what is NaN or not stored is missing."""
 
 from functools import cached_property
 from itertools import pairwise
