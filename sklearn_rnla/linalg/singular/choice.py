@@ -211,7 +211,7 @@ def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
     k : int
         How many to keep.
     RightSVD
-        Of k triplets or more.
+        Of k triplets or more; in float64 where rounding could be most of their error.
     """
     limit = _most_values(A)
     fixed = isinstance(rule, FixedRank)
@@ -243,6 +243,7 @@ def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
             return kept or k, found._replace(singular_values=s, components=V)
         # The rule wants more of them: go on from those found, twice as many.
         k = min(2 * k, limit)
+        found = found._replace(components=found.components.astype(A.dtype, copy=False))
     found = gram_svd(A, k if fixed else limit, rng=rng)
     shape = (A.rows.n_samples, A.shape[1])
     s = np.zeros(min(shape))

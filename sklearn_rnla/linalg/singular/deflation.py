@@ -43,7 +43,8 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     Returns
     -------
     RightSVD
-        Of k triplets or more, as far as they are above rounding.
+        Of k triplets or more, as far as they are above rounding; in float64. The estimate
+        is of vectors that are rounded once to the precision of A.
 
     Notes
     -----
@@ -72,8 +73,7 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     tail = tail if tail > least else 0.0
     excess = max(excess, storage_excess(s[:k], tail, A.dtype))
     s = s[: max(k, width)]
-    V = V[: len(s)].astype(A.dtype)
-    return RightSVD(s, V, error_estimate=excess, converged=bool(converged))
+    return RightSVD(s, V[: len(s)], error_estimate=excess, converged=bool(converged))
 
 
 def _polished(A, V, tol):

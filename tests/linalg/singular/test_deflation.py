@@ -60,6 +60,16 @@ def test_a_huge_row_hides_no_error(algorithm, factor, make, seed):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", [1e5, 1e7])
+def test_an_error_that_differences_of_values_lose_is_stated(algorithm, size):
+    X = np.random.default_rng(0).standard_normal((2000, 300)) / 62
+    X[5], X[:, 8] = 0, 0
+    X[5, 8] = size
+    pca = RandomizedPCA(1, algorithm=algorithm, random_state=0).fit(X)
+    assert excess(X, pca.components_, 1, True) <= max(pca.error_estimate_, 1e-10)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_no_error_is_stated_below_rounding(algorithm):
     X = np.random.default_rng(0).standard_normal((400, 3)) @ np.ones((3, 50))
     for dtype in (np.float32, np.float64):
