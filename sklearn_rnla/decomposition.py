@@ -73,7 +73,8 @@ class RandomizedPCA(
         0.1 %). The error of components V is ``||A - A V^T V||_F`` for the centred data A;
         the best possible error is that of the leading singular vectors.
     max_passes : int, default=20
-        Maximum number of passes of the iteration.
+        Maximum number of passes over the data, but with "gram". A warning says where fewer
+        than were needed are allowed.
     n_oversamples : int, default=None
         Number of vectors to iterate beyond those wanted. None means at least 8, and as many
         more as make matrix products fast.
@@ -503,6 +504,12 @@ class RandomizedPCA(
                 f"The estimated excess error is {found.error_estimate:.1e} after "
                 f"{A.n_passes} passes, above tol={self.tol}. Increase max_passes (now "
                 f"{self.max_passes}) or tol, or choose algorithm='gram', which is exact.",
+                ConvergenceWarning,
+            )
+        elif A.n_passes > self.max_passes and self.algorithm != "gram":
+            warn_user(
+                f"{A.n_passes} passes were made, max_passes={self.max_passes}: fewer do "
+                "not give these components. Increase max_passes.",
                 ConvergenceWarning,
             )
         self._set_results(found, A.rows, A.rows.shape[0], A.n_passes)

@@ -179,11 +179,12 @@ def _both_sides(A, right, k, rng):
     # of the digits.
     Qt = orthonormal_rows(Y.T)
     rotation, s, turn = np.linalg.svd(Qt.astype(np.float64) @ Y, full_matrices=False)
-    Ut = complete_rows(rotation.T.astype(A.dtype) @ Qt, k, rng)
+    Ut = complete_rows(rotation.T.astype(V.dtype) @ Qt, k, rng)
     s = np.concatenate([s, np.zeros(k - len(s))])
-    V = complete_rows(turn.astype(A.dtype) @ V, k, rng)
+    # In the precision of V: rounded before it is turned, V would be rounded twice.
+    V = complete_rows(turn.astype(V.dtype) @ V, k, rng)
     U, V = svd_flip(Ut.T, V, u_based_decision=False)
-    return U, s, V
+    return U.astype(A.dtype, copy=False), s, V.astype(A.dtype, copy=False)
 
 
 def _lazy_svd(A, right, k, rng):
@@ -193,7 +194,8 @@ def _lazy_svd(A, right, k, rng):
     """
     V = right.components[:k]
     _, s, rotation = np.linalg.svd(A.triangular_factor(V))
-    V = svd_flip(None, rotation.astype(A.dtype) @ V, u_based_decision=False)[1]
+    V = svd_flip(None, rotation.astype(V.dtype) @ V, u_based_decision=False)[1]
+    V = V.astype(A.dtype, copy=False)
     inverse = 1 / np.where(s > 0, s, np.inf)
     U = A.project(V * inverse.astype(A.dtype)[:, np.newaxis])
     return U, s, V

@@ -439,13 +439,15 @@ class CenteredMatrix:
         Returns
         -------
         ndarray of shape (n_rows, l)
-            Rows are not weighted; a lazy array where the source is lazy.
+            In the precision of V. Rows are not weighted; a lazy array where the source is
+            lazy.
         """
-        Vt = np.ascontiguousarray(V.T, dtype=self.dtype)
+        Vt = np.ascontiguousarray(V.T)
         shift, rest = self.center_by(self.moments)
-        offset = (rest @ V.T.astype(np.float64)).astype(self.dtype)
+        offset = (rest @ V.T.astype(np.float64)).astype(V.dtype)
         self.count_pass()
-        return self.rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
+        rows = self.rows.with_dtype(V.dtype)
+        return rows.map(passes.project, Vt, offset, shift, n_columns=len(V))
 
     def dense(self) -> np.ndarray:
         """Return the matrix itself, for small ones in memory.

@@ -110,11 +110,11 @@ def in_unit(rows, penalty=0.0):
     Returns
     -------
     rows : RowMatrix
-        As they came where squares of the first few are in range, or where rows are lazy: no
-        pass is made to find that out, unless the first are zero. Else a view of them.
+        As they came where squares of a few are in range: no pass is made to find that out,
+        unless those are zero. Else a view of them.
     unit : float
     """
-    head = _entries(rows.some_rows()) if not rows.lazy else np.ones(1)
+    head = _entries(rows.some_rows())
     if head.any() and unit_of(head, 1) == 1:
         return rows, 1.0
     largest = np.array(rows.fold(fold_largest, combine=larger), rows.dtype)

@@ -10,7 +10,7 @@ from sklearn_rnla.linalg import (
     projection_error,
     randomized_svd,
 )
-from tests.invariants import assert_close_to_scale, assert_orthonormal_rows
+from tests.invariants import assert_close_to_scale, assert_orthonormal_rows, excess
 from tests.matrices import gallery, with_spectrum
 
 
@@ -102,6 +102,17 @@ def test_one_huge_direction_hides_no_error(first, algorithm):
     assert excess <= 2 * found.error_estimate + 1e-3 * (algorithm == "auto")
     if algorithm == "auto":
         np.testing.assert_allclose(found.singular_values[:6], s[:6], rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_right_vectors_are_rounded_once(make, seed):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((500, 60)).astype(np.float32) / 30
+    A[7] *= 1e9 / np.linalg.norm(A[7])
+    found = randomized_svd(make(A), 8, algorithm="krylov", random_state=seed)
+    V = np.linalg.qr(found.Vt.T.astype(np.float64))[0].T
+    assert excess(A.astype(np.float64), V, 8, False) <= found.error_estimate
+    assert found.U.dtype == found.Vt.dtype == np.float32
 
 
 @pytest.mark.parametrize(

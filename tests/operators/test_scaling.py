@@ -97,6 +97,16 @@ def test_a_selector_has_attributes_in_the_unit_of_the_data(method, make, dtype, 
     np.testing.assert_allclose(selector.row_weights_, weights, rtol=1e-3)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_lazy_arrays_are_in_any_unit(unit):
+    X = da.from_array(A * unit, chunks=(len(A) // 3, A.shape[1]))
+    expected = CURSelector(6, random_state=0).fit(A).column_indices_
+    assert set(CURSelector(6, random_state=0).fit(X).column_indices_) == set(expected)
+    for k in (None, 4):
+        scores = np.asarray(leverage_scores(X, k, random_state=0))
+        np.testing.assert_allclose(scores.sum(), k or A.shape[1], rtol=1e-6)
+
+
 def test_files_in_a_tiny_unit_are_read_as_others(tmp_path):
     expected = column_subset(A, 6, random_state=0)
     for X in (on_disk(A * 2.0**-565, tmp_path), da.from_array(A, chunks=(100, 30))):

@@ -172,6 +172,8 @@ class Energy:
         Whether that is a difference of rounding errors.
     noise : float
         The norm of residuals that are rounding.
+    unseen : float
+        The excess error that is lost in the differences of Ritz values.
     eps : float
         Relative rounding error of the data.
     """
@@ -184,6 +186,8 @@ class Energy:
         self.tail = max(0.0, self.total - self.captured)
         self.tail_is_lost = self.tail <= _TAIL_LIMIT * self.eps * self.total
         self.noise = NOISE * self.eps * float(leading[0])
+        rounding = np.finfo(leading.dtype).eps * self.captured
+        self.unseen = rounding / (2 * self.tail) if self.tail > 0 else np.inf
 
 
 class _Outlook(NamedTuple):
@@ -299,7 +303,8 @@ def block_krylov(
         found = _Found(step.ritz.values, step.ritz.vectors, outlook.excess)
     s, V = accurate_values(A, found.values, found.vectors, k)
     excess = max(float(found.excess), hidden, energy.eps)
-    return RightSVD(s, V, error_estimate=excess, converged=excess <= tol)
+    stated = max(excess, energy.unseen)
+    return RightSVD(s, V, error_estimate=stated, converged=excess <= tol)
 
 
 def _above_rounding(ritz, energy, excess):

@@ -37,13 +37,14 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     tol : float
         What more passes may be expected to add, as a share of the last square wanted.
     max_passes : int
-        Most passes to make.
+        Most passes to make; a few are made in any case.
     rng : Generator
 
     Returns
     -------
     RightSVD
-        Of k triplets or more, as far as they are above rounding.
+        Of k triplets or more, as far as they are above rounding; in float64. The estimate
+        is of vectors that are rounded once to the precision of A.
 
     Notes
     -----
@@ -54,41 +55,49 @@ def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
     as in the worst case, where gains fall as the square of the passes (Musco & Musco 2015).
     """
     double = A.in_double()
-    V, rest = _polished(double, orthonormal_rows(locked.astype(np.float64)), tol)
+    # The last one is for the values.
+    most, V = max_passes - 1, orthonormal_rows(locked.astype(np.float64))
+    V, rest, is_polished = _polished(double, V, tol, most - 1)
     total = double.moments.squared_norm
     # What is rounding in double precision.
     least = (_ROUNDING * np.finfo(np.float64).eps) ** 2 * total
     lacking, tail = 0.0, rest
     if rest > least and len(V) < A.shape[1]:
-        found, lacking = _iterate(double, V, k, width, tol, max_passes, rng)
+        left = max(1, most - double.n_passes)
+        found, lacking = _iterate(double, V, k, width, tol, left, rng)
         V = np.concatenate([V, found.vectors])
         tail = max(0.0, rest - float(found.values.sum()))
     s, V = refine_values(double, V) if len(V) else (np.zeros(0), V)
     A.n_passes += double.n_passes
     tail += float(np.sum(s[k:] ** 2))
     excess = lacking / (2 * tail) if tail > least else 0.0
+    # Where passes were too few to tell.
+    excess = excess if is_polished else np.inf
     converged = excess <= tol
     # Of a matrix that is captured but for rounding, rounding is all that can be seen.
     tail = tail if tail > least else 0.0
     excess = max(excess, storage_excess(s[:k], tail, A.dtype))
     s = s[: max(k, width)]
-    V = V[: len(s)].astype(A.dtype)
-    return RightSVD(s, V, error_estimate=excess, converged=bool(converged))
+    return RightSVD(s, V[: len(s)], error_estimate=excess, converged=bool(converged))
 
 
-def _polished(A, V, tol):
-    """Return rows whose span has converged, and the squared norm of what they leave.
+def _polished(A, V, tol, max_passes):
+    """Return rows whose span has converged, what they leave, and whether it has.
+
+    What is left is a squared norm; `max_passes` may be too few.
 
     What the rows above rounding lack of the leading ones would hide the others. Subspace
     iteration, which here falls fast, until what is left falls no more.
     """
     rest = residual_energy(A, V)
     for _ in range(_MOST_STEPS * (len(V) > 0)):
+        if A.n_passes + 2 > max_passes:
+            return V, rest, False
         V = orthonormal_rows(A.gram_product(V).Z)
         before, rest = rest, residual_energy(A, V)
         if rest >= (1 - tol) * before:
             break
-    return V, rest
+    return V, rest, True
 
 
 def _iterate(A, locked, k, width, tol, max_passes, rng):

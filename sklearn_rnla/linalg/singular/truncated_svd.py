@@ -211,14 +211,14 @@ def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
     k : int
         How many to keep.
     RightSVD
-        Of k triplets or more.
+        Of k triplets or more; in float64 where rounding could be most of their error.
     """
     limit = _most_values(A)
     fixed = isinstance(rule, FixedRank)
     # A fixed rank may exceed the rows, where weights stand for repetitions.
     k = rule.first_guess if fixed else min(rule.first_guess, limit)
     found = space = None
-    while (plan := choose(A, k, settings)).n_passes:
+    while (plan := choose(A, k, _left(settings, A))).n_passes:
         space = space or _space(A, plan)
         found = _iterated(A, space, k, plan, settings, found, rng)
         gives_up = plan.abandons(converged=found.converged, stalled=found.stalled)
@@ -226,7 +226,8 @@ def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
             # The Gram matrix of few rows is cheap, and exact.
             break
         if found.lost and not (found.stalled and gives_up):
-            options = {"tol": settings.tol, "max_passes": plan.max_passes, "rng": rng}
+            options = {"tol": settings.tol, "rng": rng}
+            options["max_passes"] = settings.max_passes - A.n_passes
             found = deflated_svd(A, found.components, k, plan.width, **options)
             gives_up = plan.abandons(converged=found.converged, stalled=True)
         if gives_up:
@@ -243,11 +244,17 @@ def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
             return kept or k, found._replace(singular_values=s, components=V)
         # The rule wants more of them: go on from those found, twice as many.
         k = min(2 * k, limit)
+        found = found._replace(components=found.components.astype(A.dtype, copy=False))
     found = gram_svd(A, k if fixed else limit, rng=rng)
     shape = (A.rows.n_samples, A.shape[1])
     s = np.zeros(min(shape))
     s[: len(found.singular_values)] = found.singular_values[: len(s)]
     return rule(s, A.moments.squared_norm, shape), found
+
+
+def _left(settings, A):
+    """Return the settings with as many passes as are left, at least one."""
+    return settings._replace(max_passes=max(1, settings.max_passes - A.n_passes))
 
 
 def _space(A, plan):
@@ -264,8 +271,8 @@ def _iterated(A, space, k, plan, settings, known, rng):
     -------
     RightSVD
     """
-    width, sample = plan.width, None
-    options = {"tol": settings.tol, "max_passes": plan.n_passes}
+    width, sample, most = plan.width, None, plan.n_passes + A.n_passes
+    options = {"tol": settings.tol}
     samples = space is A and (not plan.filtered or _sample_is_cheap(A.rows, width))
     if samples:
         n_rows = sample_rows(A.shape[0], width)
@@ -273,21 +280,20 @@ def _iterated(A, space, k, plan, settings, known, rng):
         drawn = {"n_rows": n_rows, "known": known, "rng": rng}
         start = draw_start(A, width, k, settings.sketch, **drawn)
     elif plan.filtered:
-        start = power_start(space, width, known, rng)
-        options["max_passes"] -= 1
+        start = complete_rows(power_start(space, width, known, rng), k, rng)
     else:
         start = np.zeros((0, A.shape[0])) if known is None else known.components[:width]
         start = complete_rows(start, width, rng)
     if plan.filtered:
-        before = A.n_passes
+        options["max_passes"] = max(1, most - A.n_passes)
         # A sample may have less of some directions than a random start.
         found, start = filtered_subspace(space, start, k, even=not samples, **options)
         if found is not None:
             return found
         start = complete_rows(start, width, rng)
-        options["max_passes"] = max(1, options["max_passes"] - (A.n_passes - before))
     elif samples:
         sample = draw_sample(A, width, n_rows=n_rows, rng=rng)
+    options["max_passes"] = max(1, most - A.n_passes)
     subspace = settings.algorithm == "subspace"
     return block_krylov(space, start, k, sample=sample, subspace=subspace, **options)
 

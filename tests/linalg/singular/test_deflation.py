@@ -60,6 +60,16 @@ def test_a_huge_row_hides_no_error(algorithm, factor, make, seed):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("size", [1e5, 1e7])
+def test_an_error_that_differences_of_values_lose_is_stated(algorithm, size):
+    X = np.random.default_rng(0).standard_normal((2000, 300)) / 62
+    X[5], X[:, 8] = 0, 0
+    X[5, 8] = size
+    pca = RandomizedPCA(1, algorithm=algorithm, random_state=0).fit(X)
+    assert excess(X, pca.components_, 1, True) <= max(pca.error_estimate_, 1e-10)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_no_error_is_stated_below_rounding(algorithm):
     X = np.random.default_rng(0).standard_normal((400, 3)) @ np.ones((3, 50))
     for dtype in (np.float32, np.float64):
@@ -72,3 +82,22 @@ def test_a_tolerance_of_zero_is_met_by_rounding():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RandomizedPCA(3, algorithm="krylov", tol=0, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "krylov", "subspace"])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("max_passes", [1, 3, 20])
+def test_passes_beyond_the_limit_are_never_silent(algorithm, make, max_passes):
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((300, 900))
+    huge = noise.T.astype(np.float32)
+    huge[7] *= 1e9
+    spectra = rng.dirichlet(np.ones(3), 300) @ np.abs(noise[:3])
+    rounded = spectra.astype(np.float32).astype(np.float64)
+    for X in (noise, huge, spectra, rounded, 0.5 ** np.arange(900) * noise, 0 * noise):
+        pca = RandomizedPCA(12, algorithm=algorithm, max_passes=max_passes, random_state=0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pca.fit(make(X))
+        assert pca.n_passes_ <= max_passes or "max_passes" in str(caught[0].message)
+        assert not caught or max_passes < 20 or not np.isfinite(pca.error_estimate_)
