@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from .lanes import run_lanes
+from .threads import run_lanes
 
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
 _LANES = 32

@@ -125,6 +125,8 @@ def als(
     objectives = np.empty(len(U)), np.empty(len(V))
     best, best_V, idle, history, converged = np.inf, V, 0, [], False
     while len(history) < max_iter and not converged:
+        # Columns first, as rows are fitted to them already. Each is a ridge regression with
+        # penalty * c^reg_power: with 1, the weighted lambda of Zhou et al.
         for s in (1, 0):
             sides[s].over_rows(
                 half_step,

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...operators.lanes import kernel_jobs, run_lanes, split
+from ...operators.threads import kernel_jobs, run_lanes, split
 from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior
 
@@ -155,7 +155,7 @@ class GaussianRows:
         float
             Sum of the log determinants of the precisions of what is missing in a row.
         """
-        from ..._kernels.ppca import fill_rows
+        from ..._kernels.em import fill_rows
 
         D[missing] = 0
         P = self.precision

@@ -7,7 +7,7 @@ import scipy.linalg
 
 from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
@@ -66,6 +66,8 @@ class PenalisedSolution(NamedTuple):
         Most products allowed.
     alphas : ndarray of shape (n_targets,)
         The penalties.
+    singular_values : ndarray of shape (min(A.shape),) or None
+        Of A; None where no decomposition has told them.
     """
 
     coef: np.ndarray
@@ -77,6 +79,7 @@ class PenalisedSolution(NamedTuple):
     converged: bool
     max_iter: int
     alphas: np.ndarray | None = None
+    singular_values: np.ndarray | None = None
 
 
 def sketch_rows(shape):
@@ -147,7 +150,13 @@ def solve_least_squares(
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
-    return solution._replace(coef=coef / unit * units, alphas=of_targets), intercept
+    values = None
+    if spectrum is not None and solver != "iterative":
+        # Where the rank is lower, the others are zero.
+        values = np.zeros(min(problem.shape))
+        values[: len(spectrum.s)] = spectrum.s[: len(values)] * unit
+    solution = solution._replace(coef=coef / unit * units, alphas=of_targets)
+    return solution._replace(singular_values=values), intercept
 
 
 def _first_choice(problem):
@@ -215,6 +224,8 @@ def _spectrum_and_solution(problem, A, Y, distortion):
 
 
 def _solution(problem, spectrum, UY):
+    # Of S A = U s V^T: X = V s (s^2 + alpha)^-1 U^T S Y, sketch and solve. It is only a
+    # start: its error is that of the sketch, whatever the precision.
     W = spectrum.preconditioner(problem.alphas)
     return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
 

@@ -150,5 +150,7 @@ def relative_gap(penalty, norm, square, total, through):
     if objective == 0:
         return 0.0
     shrunk = min(1.0, penalty / norm) if norm > 0 else 1.0
+    # Primal less dual, max <Y, X> - ||Y||^2 / 2 over spectral norms up to the penalty, at Y
+    # = shrunk R. Terms are joined so that none cancels.
     gap = 0.5 * (1 - shrunk) ** 2 * square + penalty * total - shrunk * through
     return float(max(gap, 0.0) / objective)

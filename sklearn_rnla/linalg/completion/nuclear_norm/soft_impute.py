@@ -87,6 +87,8 @@ def soft_impute(
     history = [search.point.objective]
     fresh, stuck, last = 0, False, False
     while True:
+        # Optimal are factors whose residual R has R V = penalty U, R^T U = penalty V and,
+        # outside of them, no singular value above the penalty.
         outside = search.point.outside(tol, max(_BLOCK, fresh), rng)
         gap = search.point.gap(outside.bound)
         if last or len(history) > max_iter or gap <= tol:
