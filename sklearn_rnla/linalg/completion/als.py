@@ -79,8 +79,8 @@ def als(
     max_iter : int, default=50
         Most sweeps.
     tol : float, default=1e-4
-        Gain of a sweep, relative to what was reached, at which to stop: of the root mean
-        square error of held-out entries, else of the objective.
+        Gain of a sweep at which to stop: of the root mean square error of held-out
+        entries, relative to it; else of the objective, relative to the squared residual.
     n_cg : int, default=3
         Steps of conjugate gradients.
     start : ndarray of shape (n, k), default=None
@@ -139,13 +139,20 @@ def als(
                 objectives[s],
             )
         if held_out is None:
-            norms = np.einsum("ij,ij->i", V, V, dtype=np.float64)
-            reached = float(objectives[0].sum() + ridges[1] @ norms)
+            of_rows, of_columns = (
+                ridge @ np.einsum("ij,ij->i", F, F, dtype=np.float64)
+                for ridge, F in zip(ridges, factors, strict=True)
+            )
+            reached = float(objectives[0].sum() + of_columns)
+            # Where there is little noise, most of the objective is penalties, of which
+            # gains that fit the entries are a small part. A gain is of second order: one of
+            # tol^2 of the whole is a change of tol in the factors: enough without noise.
+            scale = max(reached - of_rows - of_columns, tol * reached)
         else:
             left = held_out.values - held_out.sampled_product(U, V)
-            reached = float(np.sqrt(np.square(left, dtype=np.float64).mean()))
+            scale = reached = float(np.sqrt(np.square(left, dtype=np.float64).mean()))
         history.append(reached)
-        idle = 0 if reached < best * (1 - tol) else idle + 1
+        idle = 0 if best - reached > tol * scale else idle + 1
         if reached < best:
             best = reached
             if held_out is not None:

@@ -7,6 +7,9 @@ from .error_bounds import HeldOutErrors
 
 # Largest rank that is tried.
 LARGEST_RANK = 128
+# Where fewer are held out than tell how heavy the tails of errors are, all entries are in
+# turn, in so many folds: of so few, a fit takes no time.
+FEW_FOR_TAILS, _FOLDS = 2**10, 10
 # Gain of the error that is worth twice the rank.
 _GAIN = 5e-3
 # So many penalties in a row that are worse than the best end a path.
@@ -54,6 +57,32 @@ def errors_of(hidden, U, V):
     """Return the errors of ``U V^T`` on entries."""
     product = hidden.sampled_product(U, V) if U.shape[1] else 0
     return HeldOutErrors.at(hidden, hidden.values - product)
+
+
+def errors_in_folds(observed, fit, center, rng):
+    """Return the errors of all entries, each predicted by a fit that did not see it.
+
+    Parameters
+    ----------
+    observed : Observed
+        At least two entries.
+    fit : callable
+        From entries without biases to factors U and V.
+    center : bool
+        Whether there are biases.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    HeldOutErrors
+    """
+    fold, found = rng.permutation(observed.nnz) % _FOLDS, []
+    for number in range(min(_FOLDS, observed.nnz)):
+        seen, hidden = observed.split(fold == number)
+        biases, residual = without_biases(seen, center)
+        left = biases.residual(hidden) if center else hidden
+        found.append(errors_of(left, *fit(residual)))
+    return HeldOutErrors(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def grow_rank(error_of_rank, *, first, most, penalised=False):

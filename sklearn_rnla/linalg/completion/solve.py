@@ -20,7 +20,9 @@ from .exact import recover
 from .gibbs import gibbs
 from .model import model_of_columns, negligible_penalties, predict_entries
 from .model_selection import (
+    FEW_FOR_TAILS,
     LARGEST_RANK,
+    errors_in_folds,
     errors_of,
     follow_path,
     grow_rank,
@@ -403,6 +405,14 @@ def _als(observed, options, *, start, rng, report):
     residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, max_iter=max_iter, start=V)
+    if 0 < len(errors.values) < FEW_FOR_TAILS:
+        sweeps = n_iter + max_iter if options.early_stopping else max_iter
+
+        def factors(residual):
+            found = fit(residual, rank, max_iter=sweeps, report=None)
+            return found.U, found.V
+
+        errors = errors_in_folds(observed, factors, options.center, rng)
     penalties = np.full(rank, result.penalty)
     model = model_of_columns(observed, biases, result.V, penalties, options.reg_power)
     return Completion(
@@ -524,6 +534,11 @@ def _iterative_svd(observed, options, *, start, rng, report):
     residual = left = None
     biases, residual = without_biases(observed, options.center)
     result = fit(residual, rank, report=report)
+    held_out = errors.get(rank, HeldOutErrors.nothing())
+    if 0 < len(held_out.values) < FEW_FOR_TAILS:
+        held_out = errors_in_folds(
+            observed, lambda residual: fit(residual, rank).balanced(), options.center, rng
+        )
     _, V = result.balanced()
     model = model_of_columns(observed, biases, V, negligible_penalties(V))
     history = _relative(result.history[1:], residual, 2)
@@ -532,7 +547,7 @@ def _iterative_svd(observed, options, *, start, rng, report):
         seen=observed,
         solver="iterative_svd",
         rank=rank,
-        held_out=errors.get(rank, HeldOutErrors.nothing()),
+        held_out=held_out,
         n_iter=result.n_iter,
         converged=result.converged,
         history=history,
