@@ -6,7 +6,6 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, DTypeLike, NDArray  # noqa: F401
-from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import Tags  # noqa: F401 - for the estimators.
 
 # What functions return: numbers in single or double precision, places, or anything.
@@ -34,13 +33,22 @@ class RowSliceable(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+class LinearOperator(Protocol):
+    """What need only be multiplied by: that of scipy, pylops and others."""
+
+    @property
+    def shape(self) -> Any: ...
+    @property
+    def dtype(self) -> Any: ...
+    def matvec(self, x: Any, /) -> Any: ...
+
+
 # A decorated function has the signature that it had before.
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Data frames are among what numpy takes for arrays.
 InMemory: TypeAlias = ArrayLike | SparseMatrix
 MatrixLike: TypeAlias = InMemory | RowSliceable
-# What need only be multiplied by.
 OperatorLike: TypeAlias = MatrixLike | LinearOperator
 # Read once, a block of rows after another.
 Blocks: TypeAlias = Iterator[InMemory]
@@ -53,4 +61,4 @@ Seed: TypeAlias = Int | np.random.RandomState | np.random.Generator | None
 KernelLike: TypeAlias = str | Callable[..., Any]
 Landmarks: TypeAlias = str | InMemory
 # Arrays of numpy or of torch.
-Tensor: TypeAlias = Any
+Tensor: TypeAlias = Array | Any

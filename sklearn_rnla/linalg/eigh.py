@@ -2,7 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +14,7 @@ from .._fitting import warn_user
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
+from .._typing import Float, Int, OperatorLike, Seed
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
@@ -66,15 +67,15 @@ class Eigh(NamedTuple):
     n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
 )
 def randomized_eigh(
-    A,
-    n_components,
+    A: OperatorLike,
+    n_components: Int,
     *,
-    which="magnitude",
-    tol=1e-4,
-    max_products=50,
-    n_oversamples=None,
-    random_state=None,
-):
+    which: Literal["magnitude", "algebraic"] = "magnitude",
+    tol: Float = 1e-4,
+    max_products: Int = 50,
+    n_oversamples: Int | None = None,
+    random_state: Seed = None,
+) -> Eigh:
     """Compute leading eigenpairs of a symmetric matrix by block Krylov iteration.
 
     Parameters

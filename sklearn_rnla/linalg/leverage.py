@@ -2,12 +2,14 @@
 
 import math
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
 
 from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Array, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -31,8 +33,14 @@ _PROBES = 8
     n_jobs=[Integral, None],
 )
 def leverage_scores(
-    A, n_components=None, *, of="rows", method="exact", n_jobs=None, random_state=None
-):
+    A: MatrixLike,
+    n_components: Int | None = None,
+    *,
+    of: Literal["rows", "columns"] = "rows",
+    method: Literal["exact", "sketched"] = "exact",
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Compute the leverage scores of the rows or of the columns of a matrix.
 
     Parameters

@@ -1,19 +1,21 @@
 """Drivers on positive semidefinite matrices known by diagonal and columns."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
+from .._typing import Array, Float, Int, OperatorLike, Seed
+from ..operators.psd_matrix import KernelMatrix, PSDMatrix, as_psd_matrix, check_psd
 from ..operators.threads import check_jobs
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
 from .nystroem.pivoted_cholesky import (
     NotPositiveSemidefiniteError,
+    PivotedCholesky,
     RandomPivots,
     pivoted_cholesky,
 )
@@ -57,7 +59,14 @@ class NystroemEigh(NamedTuple):
     tol=[Interval(Real, 0, 1, closed="left")],
     n_jobs=[Integral, None],
 )
-def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
+def rpcholesky(
+    A: KernelMatrix | OperatorLike,
+    n_components: Int,
+    *,
+    tol: Float = 0.0,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> PivotedCholesky:
     """Factor a positive semidefinite matrix by randomly pivoted Cholesky.
 
     Parameters
@@ -119,8 +128,14 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     n_jobs=[Integral, None],
 )
 def nystroem_eigh(
-    A, n_components, *, method="auto", n_oversamples=None, n_jobs=None, random_state=None
-):
+    A: KernelMatrix | OperatorLike,
+    n_components: Int,
+    *,
+    method: Literal["auto", "columns", "gaussian"] = "auto",
+    n_oversamples: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> NystroemEigh:
     """Compute leading eigenpairs of a positive semidefinite matrix in a single pass.
 
     Parameters
@@ -249,7 +264,14 @@ def _trace(A, product, rng):
     n_components=[*_N_COMPONENTS, None],
     n_jobs=[Integral, None],
 )
-def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_state=None):
+def ridge_leverage_scores(
+    A: KernelMatrix | OperatorLike,
+    alpha: Float,
+    *,
+    n_components: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Compute ridge leverage scores, the diagonal of ``A (A + alpha I)^-1``.
 
     Parameters

@@ -2,13 +2,14 @@
 
 import math
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
 from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import ArrayLike, Blocks, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.scaling import is_in_range
@@ -81,15 +82,15 @@ class ProjectionError(NamedTuple):
     n_jobs=[Integral, None],
 )
 def range_finder(
-    A,
-    size,
+    A: MatrixLike,
+    size: Int,
     *,
-    n_power_iterations=0,
-    sketch="gaussian",
-    n_probes=10,
-    n_jobs=None,
-    random_state=None,
-):
+    n_power_iterations: Int = 0,
+    sketch: Literal["gaussian", "sparse_sign", "srtt"] = "gaussian",
+    n_probes: Int = 10,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Range:
     """Find an orthonormal basis that captures the range of a matrix.
 
     Parameters
@@ -179,7 +180,9 @@ def _image(A, V):
 
 
 @validated(n_jobs=[Integral, None])
-def projection_error(A, V, *, n_jobs=None):
+def projection_error(
+    A: MatrixLike | Blocks, V: ArrayLike, *, n_jobs: Int | None = None
+) -> ProjectionError:
     """Return the error of projecting the rows of A on those of V.
 
     Parameters

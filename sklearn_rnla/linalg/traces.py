@@ -1,7 +1,7 @@
 """Drivers: trace, diagonal and log-determinant of a matrix known by its products."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Float, Int, OperatorLike, Seed
 from ..operators.psd_matrix import check_psd
 from ..operators.scaling import scale_of
 from .dense.triangular import inverse_cholesky
@@ -105,7 +106,13 @@ class LogDeterminant(NamedTuple):
 
 
 @validated(n_products=_N_PRODUCTS, assume_a=[StrOptions({"gen", "pos"})])
-def trace(A, n_products=100, *, assume_a="gen", random_state=None):
+def trace(
+    A: OperatorLike,
+    n_products: Int = 100,
+    *,
+    assume_a: Literal["gen", "pos"] = "gen",
+    random_state: Seed = None,
+) -> Trace:
     """Estimate the trace of a matrix by a few of its products.
 
     Parameters
@@ -249,7 +256,9 @@ def _xnystrace_of(n, R, core, gram):
 
 
 @validated(n_products=_N_PRODUCTS)
-def diagonal(A, n_products=100, *, random_state=None):
+def diagonal(
+    A: OperatorLike, n_products: Int = 100, *, random_state: Seed = None
+) -> Diagonal:
     """Estimate the diagonal of a matrix by a few of its products.
 
     Parameters
@@ -332,7 +341,9 @@ def _xdiag(A, m, rng):
 
 
 @validated(n_products=_N_PRODUCTS, tol=[Interval(Real, 0, None, closed="neither")])
-def log_det(A, n_products=1000, *, tol=1e-3, random_state=None):
+def log_det(
+    A: OperatorLike, n_products: Int = 1000, *, tol: Float = 1e-3, random_state: Seed = None
+) -> LogDeterminant:
     """Estimate the logarithm of the determinant of a positive definite matrix.
 
     Parameters

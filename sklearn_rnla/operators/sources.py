@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._refusals import refuse_containers, refuse_masked, refuse_read_once
+from .._typing import Blocks, Int, MatrixLike
 from .rows import (
     BLOCK_BYTES,
     FEW_ROWS,
@@ -55,7 +56,7 @@ def is_row_sliceable(X) -> bool:
     return True
 
 
-def is_read_lazily(X) -> bool:
+def is_read_lazily(X: object) -> bool:
     """Whether `X` is read a block at a time, and so not checked or copied whole.
 
     Parameters
@@ -244,7 +245,12 @@ def _within(indices, rows):
     return indices[first:last] - rows.start
 
 
-def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
+def as_row_matrix(
+    X: RowMatrix | MatrixLike | Blocks,
+    *,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+) -> RowMatrix:
     """Return `X` as a row matrix.
 
     Parameters

@@ -8,6 +8,7 @@ import scipy.optimize
 
 from ..._random import generator
 from ..._sklearn import Interval, validated
+from ..._typing import Blocks, Float, Int, MatrixLike, Seed
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
 from ...linalg.singular.truncated_svd import Settings, right_svd
@@ -123,15 +124,15 @@ class RepresentationSpectrum(NamedTuple):
     n_jobs=[Integral, None],
 )
 def representation_spectrum(
-    X,
-    n_components=None,
+    X: MatrixLike | Blocks,
+    n_components: Int | None = None,
     *,
-    center=True,
-    tol=1e-3,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    center: bool = True,
+    tol: Float = 1e-3,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> RepresentationSpectrum:
     """Compute the spectrum of a representation, and its effective dimensions.
 
     Parameters

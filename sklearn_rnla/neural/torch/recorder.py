@@ -3,18 +3,22 @@
 from contextlib import ExitStack
 from functools import partial
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, validated
+from ..._typing import Array, Int, Seed
 from ...operators import as_row_matrix
 from ...operators.rows import in_unit
 from ...operators.scaling import safe_exponent
 from ..arrays import to_numpy
 from ..representation.joint_moments import JointMoments, fold_joint
 from ..representation.spectrum import (
+    RepresentationSpectrum,
     spectrum_of_gram,
     spectrum_of_summary,
     summary_of,
@@ -100,16 +104,16 @@ class ActivationRecorder:
     )
     def __init__(
         self,
-        model,
-        layers,
+        model: nn.Module,
+        layers: Any,
         *,
-        n_components=None,
-        similarity=False,
-        sketch_size=None,
-        center=True,
-        feature_axis=-1,
-        random_state=None,
-    ):
+        n_components: Int | None = None,
+        similarity: bool = False,
+        sketch_size: Int | None = None,
+        center: bool = True,
+        feature_axis: Any = -1,
+        random_state: Seed = None,
+    ) -> None:
         self.layers = _layer_names(model, layers)
         if sketch_size is not None and not similarity:
             raise ValueError(
@@ -139,7 +143,7 @@ class ActivationRecorder:
         else:
             self._moments = {name: _Group([name]) for name in self.layers}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self._recording is not None:
             raise RuntimeError(
                 "The recorder is recording already, so that everything would count twice."
@@ -160,12 +164,12 @@ class ActivationRecorder:
         self._recording = recording
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self._recording.close()
         self._recording = None
         self._begin()
 
-    def spectrum(self, layer):
+    def spectrum(self, layer: str) -> RepresentationSpectrum:
         """Return the spectrum of the outputs of a layer so far.
 
         Parameters
@@ -197,7 +201,7 @@ class ActivationRecorder:
             raise ValueError(f"Layer {layer!r} has produced no output yet.")
         return times_unit(found, self._exponents.get(layer, 0))
 
-    def spectra(self):
+    def spectra(self) -> dict[str, RepresentationSpectrum]:
         """Return the spectra of all layers.
 
         Returns
@@ -207,7 +211,7 @@ class ActivationRecorder:
         """
         return {name: self.spectrum(name) for name in self.layers}
 
-    def cka(self, *, debiased=False):
+    def cka(self, *, debiased: bool = False) -> Array:
         """Return the centred kernel alignment of all pairs of layers.
 
         Parameters
