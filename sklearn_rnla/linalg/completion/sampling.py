@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..dense.rank import numerical_rank
-from .determined import components
+from .completability import components
 
 
 class Sampling(NamedTuple):
