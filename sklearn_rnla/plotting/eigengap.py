@@ -1,10 +1,18 @@
 """The eigenvalues that tell the number of clusters."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import ArrayLike
 from ..linalg.nystroem.spectral_embedding import DISCONNECTED
 from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Eigenvalues shown beyond those of the clusters.
 _MORE = 8
@@ -55,13 +63,15 @@ class EigengapDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, eigenvalues, n_clusters_hint, *, n_clusters=None):
+    def __init__(
+        self, eigenvalues: ArrayLike, n_clusters_hint: int, *, n_clusters: int | None = None
+    ) -> None:
         self.eigenvalues = eigenvalues
         self.n_clusters_hint = n_clusters_hint
         self.n_clusters = n_clusters
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> EigengapDisplay:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -86,7 +96,14 @@ class EigengapDisplay:
             n_clusters=estimator.n_clusters,
         )
 
-    def plot(self, ax=None, *, n_eigenvalues=None, scale="log", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        n_eigenvalues: int | None = None,
+        scale: Literal["log", "linear"] = "log",
+        **kwargs: Any,
+    ) -> EigengapDisplay:
         """Draw the eigenvalues.
 
         Parameters

@@ -1,11 +1,20 @@
 """Where landmarks lie, and what each of them adds."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_array, check_is_fitted, check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._random import generator
+from .._typing import AnyArray, InMemory, Seed
 from ..linalg.nystroem.landmarks import inverse_root
 from .axes import MUTED, PALETTE, axes_of, check_kind, integer_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Samples that are shown, and that errors are estimated from.
 _MOST_SAMPLES = 2000
@@ -58,14 +67,23 @@ class LandmarksDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, samples, landmarks, errors, *, names=("component 1", "component 2")):
+    def __init__(
+        self,
+        samples: AnyArray,
+        landmarks: AnyArray,
+        errors: AnyArray | None,
+        *,
+        names: tuple[str, ...] = ("component 1", "component 2"),
+    ) -> None:
         self.samples = samples
         self.landmarks = landmarks
         self.errors = errors
         self.names = names
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, random_state=0):
+    def from_estimator(
+        cls, estimator: Any, X: InMemory, *, random_state: Seed = 0
+    ) -> LandmarksDisplay:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -77,7 +95,7 @@ class LandmarksDisplay:
             Samples, such as those fitted. Of more than 2000, as many are drawn. They are
             shown in the plane of their two principal components, or in that of the
             features where there are two.
-        random_state : int, RandomState instance or None, default=0
+        random_state : int, RandomState instance, Generator or None, default=0
             Draws them.
 
         Returns
@@ -103,7 +121,7 @@ class LandmarksDisplay:
                 f"X has {X.shape[1]} features, but the landmarks have {points.shape[1]}."
             )
         if X.shape[0] > _MOST_SAMPLES:
-            rng = check_random_state(random_state)
+            rng = generator(random_state)
             X = X[np.sort(rng.choice(X.shape[0], _MOST_SAMPLES, replace=False))]
         names = tuple(getattr(estimator, "feature_names_in_", ("feature 1", "feature 2")))
         if X.shape[1] == 2:
@@ -113,10 +131,16 @@ class LandmarksDisplay:
             pca = PCA(min(2, *X.shape), svd_solver="arpack" if min(X.shape) > 2 else "auto")
             pca.fit(X)
             plane = [pca.transform(X), pca.transform(points)]
-        plane = [_two_columns(part) for part in plane]
-        return cls(*plane, _errors(kernel, points, X), names=names)
+        samples, landmarks = map(_two_columns, plane)
+        return cls(samples, landmarks, _errors(kernel, points, X), names=names)
 
-    def plot(self, ax=None, *, kind="map", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["map", "error"] = "map",
+        **kwargs: Any,
+    ) -> LandmarksDisplay:
         """Draw the landmarks, or the errors.
 
         Parameters
@@ -139,19 +163,10 @@ class LandmarksDisplay:
             When `kind` is none of the above, or there are no errors.
         """
         check_kind(kind, ("map", "error"))
-        if kind == "error" and self.errors is None:
-            raise ValueError(
-                "The kernel has negative eigenvalues: its trace error means nothing."
-            )
-        self.ax_, self.figure_ = axes_of(ax)
         self.samples_ = self.landmarks_ = self.line_ = None
         if kind == "error":
-            errors = np.where(self.errors > 0, self.errors, np.nan)
-            options = {"color": PALETTE[0]} | kwargs
-            (self.line_,) = self.ax_.plot(np.arange(len(errors)), errors, **options)
-            self.ax_.set(xlabel="landmarks", ylabel="relative trace error", yscale="log")
-            integer_ticks(self.ax_)
-            return self
+            return self._plot_errors(ax, **kwargs)
+        self.ax_, self.figure_ = axes_of(ax)
         self.samples_ = self.ax_.scatter(
             *self.samples.T, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
         )
@@ -160,6 +175,19 @@ class LandmarksDisplay:
         self.landmarks_ = self.ax_.scatter(*self.landmarks.T, label=label, **options)
         self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
         self.ax_.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        return self
+
+    def _plot_errors(self, ax, **kwargs):
+        if self.errors is None:
+            raise ValueError(
+                "The kernel has negative eigenvalues: its trace error means nothing."
+            )
+        self.ax_, self.figure_ = axes_of(ax)
+        errors = np.where(self.errors > 0, self.errors, np.nan)
+        options = {"color": PALETTE[0]} | kwargs
+        (self.line_,) = self.ax_.plot(np.arange(len(errors)), errors, **options)
+        self.ax_.set(xlabel="landmarks", ylabel="relative trace error", yscale="log")
+        integer_ticks(self.ax_)
         return self
 
 

@@ -1,9 +1,18 @@
 """Spectra of several layers or estimators."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import AnyArray
 from .axes import PALETTE, axes_of, check_kind, named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class SpectrumDisplay:
@@ -38,12 +47,14 @@ class SpectrumDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, spectra, totals=None):
+    def __init__(
+        self, spectra: dict[str, AnyArray], totals: dict[str, float] | None = None
+    ) -> None:
         self.spectra = spectra
         self.totals = totals
 
     @classmethod
-    def from_spectra(cls, spectra):
+    def from_spectra(cls, spectra: Mapping[Any, Any]) -> SpectrumDisplay:
         """Make a display of results, and do not plot it yet.
 
         Parameters
@@ -73,7 +84,7 @@ class SpectrumDisplay:
         return cls(values, {name: total_of(found[name], values[name]) for name in found})
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None):
+    def from_estimator(cls, estimator: Any, *, name: str | None = None) -> SpectrumDisplay:
         """Make a display of the variances of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -95,7 +106,13 @@ class SpectrumDisplay:
         """
         return cls.from_spectra({name or type(estimator).__name__: estimator})
 
-    def plot(self, ax=None, *, kind="share", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        **kwargs: Any,
+    ) -> SpectrumDisplay:
         """Draw the lines.
 
         Parameters
