@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,7 +12,10 @@ from ..linalg.nystroem.spectral_embedding import DISCONNECTED
 from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 # Eigenvalues shown beyond those of the clusters.
 _MORE = 8
@@ -63,6 +66,12 @@ class EigengapDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    gap_: Artist
+    n_clusters_line_: Line2D | None
+
     def __init__(
         self, eigenvalues: ArrayLike, n_clusters_hint: int, *, n_clusters: int | None = None
     ) -> None:
@@ -71,7 +80,7 @@ class EigengapDisplay:
         self.n_clusters = n_clusters
 
     @classmethod
-    def from_estimator(cls, estimator: Any) -> EigengapDisplay:
+    def from_estimator(cls, estimator: Any) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -103,7 +112,7 @@ class EigengapDisplay:
         n_eigenvalues: int | None = None,
         scale: Literal["log", "linear"] = "log",
         **kwargs: Any,
-    ) -> EigengapDisplay:
+    ) -> Self:
         """Draw the eigenvalues.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -15,7 +15,10 @@ from .axes import MUTED, PALETTE, add_legend, axes_of, check_kind, integer_ticks
 from .spectrum import eigenvalues_of, total_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 _RULES = ("gavish-donoho", "mle")
 
@@ -67,6 +70,12 @@ class ExplainedVarianceDisplay:
     >>> display.plot(kind="cumulative")  # doctest: +SKIP
     """
 
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    band_: Artist | None
+    threshold_lines_: dict[str, Line2D]
+
     def __init__(
         self,
         explained_variance: ArrayLike,
@@ -83,7 +92,7 @@ class ExplainedVarianceDisplay:
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, thresholds: Sequence[float | str] = ()
-    ) -> ExplainedVarianceDisplay:
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -134,7 +143,7 @@ class ExplainedVarianceDisplay:
         kind: Literal["share", "variance", "cumulative"] = "share",
         scale: Literal["log", "linear"] | None = None,
         **kwargs: Any,
-    ) -> ExplainedVarianceDisplay:
+    ) -> Self:
         """Draw the variances.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -15,6 +15,9 @@ from .axes import MUTED, PALETTE, axes_of, check_kind, integer_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 # Samples that are shown, and that errors are estimated from.
 _MOST_SAMPLES = 2000
@@ -67,6 +70,12 @@ class LandmarksDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
+    ax_: Axes
+    figure_: Figure | SubFigure
+    samples_: PathCollection | None
+    landmarks_: PathCollection | None
+    line_: Line2D | None
+
     def __init__(
         self,
         samples: AnyArray,
@@ -81,9 +90,7 @@ class LandmarksDisplay:
         self.names = names
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: InMemory, *, random_state: Seed = 0
-    ) -> LandmarksDisplay:
+    def from_estimator(cls, estimator: Any, X: InMemory, *, random_state: Seed = 0) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -140,7 +147,7 @@ class LandmarksDisplay:
         *,
         kind: Literal["map", "error"] = "map",
         **kwargs: Any,
-    ) -> LandmarksDisplay:
+    ) -> Self:
         """Draw the landmarks, or the errors.
 
         Parameters
@@ -167,12 +174,14 @@ class LandmarksDisplay:
         if kind == "error":
             return self._plot_errors(ax, **kwargs)
         self.ax_, self.figure_ = axes_of(ax)
+        x, y = self.samples.T
         self.samples_ = self.ax_.scatter(
-            *self.samples.T, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
+            x, y, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
         )
-        options = {"s": 18, "color": PALETTE[1], "linewidths": 0} | kwargs
         label = f"{len(self.landmarks)} landmarks"
-        self.landmarks_ = self.ax_.scatter(*self.landmarks.T, label=label, **options)
+        options: dict[str, Any] = {"s": 18, "color": PALETTE[1], "linewidths": 0}
+        x, y = self.landmarks.T
+        self.landmarks_ = self.ax_.scatter(x, y, **({"label": label} | options | kwargs))
         self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
         self.ax_.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -13,6 +13,8 @@ from .axes import PALETTE, add_legend, axes_of, integer_ticks, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 
 class ReconstructionErrorDisplay:
@@ -55,13 +57,17 @@ class ReconstructionErrorDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
+
     def __init__(self, errors: dict[str, AnyArray]) -> None:
         self.errors = errors
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: ArrayLike, *, name: str | None = None
-    ) -> ReconstructionErrorDisplay:
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -81,9 +87,7 @@ class ReconstructionErrorDisplay:
         return cls.from_estimators({name or type(estimator).__name__: estimator}, X)
 
     @classmethod
-    def from_estimators(
-        cls, estimators: Mapping[str, Any], X: ArrayLike
-    ) -> ReconstructionErrorDisplay:
+    def from_estimators(cls, estimators: Mapping[str, Any], X: ArrayLike) -> Self:
         """Make a display of several fitted estimators, and do not plot it yet.
 
         Parameters
@@ -124,7 +128,7 @@ class ReconstructionErrorDisplay:
             errors[name] = np.sqrt(np.maximum(_shares(name, estimator, A), 0.0))
         return cls(errors)
 
-    def plot(self, ax: Axes | None = None, **kwargs: Any) -> ReconstructionErrorDisplay:
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the errors.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .axes import axes_of, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 # Cells up to this many along a side have their number written in them.
 _MOST_ANNOTATED = 12
@@ -61,6 +64,12 @@ class SimilarityDisplay:
     (3, 3)
     """
 
+    ax_: Axes
+    figure_: Figure | SubFigure
+    im_: AxesImage
+    text_: AnyArray | None
+    colorbar_: Colorbar | None
+
     def __init__(
         self,
         similarities: AnyArray,
@@ -82,7 +91,7 @@ class SimilarityDisplay:
         *,
         column_names: Iterable[Any] | None = None,
         name: str = "similarity",
-    ) -> SimilarityDisplay:
+    ) -> Self:
         """Make a display of similarities, and do not plot it yet.
 
         Parameters
@@ -124,7 +133,7 @@ class SimilarityDisplay:
         *,
         columns: Mapping[Any, Any] | None = None,
         name: str | None = None,
-    ) -> SimilarityDisplay:
+    ) -> Self:
         """Compare representations with one another, and do not plot it yet.
 
         Parameters
@@ -165,8 +174,8 @@ class SimilarityDisplay:
                     if np.ndim(found):
                         raise ValueError("similarity must return a number, not several.")
                     matrix[i, j] = found
-        name = getattr(similarity, "__name__", "similarity") if name is None else name
-        return cls.from_matrix(matrix, rows, column_names=others, name=name)
+        measure = name or str(getattr(similarity, "__name__", "similarity"))
+        return cls.from_matrix(matrix, rows, column_names=others, name=measure)
 
     @classmethod
     def from_estimator(
@@ -176,7 +185,7 @@ class SimilarityDisplay:
         similarity: Callable[[Any, Any], Any],
         *,
         name: str | None = None,
-    ) -> SimilarityDisplay:
+    ) -> Self:
         """Compare the data and what each step of a pipeline makes of them.
 
         Parameters
@@ -219,7 +228,7 @@ class SimilarityDisplay:
         colorbar: bool = True,
         cmap: Any = "viridis",
         im_kw: dict[str, Any] | None = None,
-    ) -> SimilarityDisplay:
+    ) -> Self:
         """Draw the map.
 
         Parameters
