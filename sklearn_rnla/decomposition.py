@@ -20,7 +20,7 @@ from .linalg.singular.principal_components import principal_components, updated_
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
 from .linalg.singular.truncated_svd import Settings
-from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
+from .operators import CenteredMatrix, Moments, as_row_matrix, is_read_lazily, passes
 from .operators.scaling import held, safe_exponent
 
 
@@ -527,7 +527,7 @@ class RandomizedPCA(
         summary = self._summary or RowSummary.of_leading(
             self.singular_values_.astype(np.float64) / 2.0**self._exponent,
             self.components_,
-            self._moments,
+            Moments.at_mean(*self._moments),
             self.n_samples_,
             rule,
         )
@@ -568,7 +568,9 @@ class RandomizedPCA(
         self.error_estimate_ = found.error_estimate
         self._second_moments, self._noise = found.second_moments, found.noise
         self._exponent = found.exponent
-        self._moments = found.moments
+        # What a later `partial_fit` continues from, as plain numbers.
+        moments = found.moments
+        self._moments = moments.total_weight, moments.mean, moments.squared_norm
         self._with_mean = self.with_mean
 
     def _scale(self):

@@ -34,6 +34,7 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .operators.feature_map import FeatureMap, features
+from .operators.kernels import kernel_of_state, kernel_state
 
 
 class NystroemKernel(
@@ -314,12 +315,14 @@ class NystroemKernel(
             feature_map = state.pop("_feature_map")
             state["normalization_"] = feature_map.W
             state["_triangular"] = feature_map.triangular
-            state["_dtype"] = self.normalization_.dtype
+            state["_dtype"] = self.normalization_.dtype.name
+            state["_kernel"] = kernel_state(self._kernel)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = state.copy()
         if "_triangular" in state:
+            state["_kernel"] = kernel_of_state(state["_kernel"])
             kernel = state["_kernel"].among(state["component_indices_"])
             W, triangular = state["normalization_"], state.pop("_triangular")
             columns = kernel.at(state["components_"])

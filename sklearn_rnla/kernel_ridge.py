@@ -47,6 +47,7 @@ from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
 from .linalg.nystroem.supervised_landmarks import MOST_SUPERVISED, supervised_landmarks
 from .operators.feature_map import predictions
+from .operators.kernels import kernel_of_state, kernel_state
 
 
 class _NystroemRidge(FittingMixin, BaseEstimator):
@@ -214,12 +215,17 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
         return landmarks, k, tol
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is made of the centres is made again.
-        return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
+        # What is made of the centres is made again, and the kernel is stored as values.
+        state = super().__getstate__().copy()
+        if "_columns" in state:
+            del state["_columns"]
+            state["_kernel"] = kernel_state(self._kernel)
+        return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if hasattr(self, "_kernel"):
+            self._kernel = kernel_of_state(self._kernel)
             self._columns = self._kernel.at(self.components_)
 
     def _predict(self, X):

@@ -186,7 +186,7 @@ class SketchProjection(
             )
         self.n_components_ = self._check_n_components(n_samples, n_features)
         self.sketch_ = self._distribution(n_features).sample(self.random_state)
-        self._dtype = rows.dtype
+        self._dtype = rows.dtype.name
         # Once, for all blocks of all calls.
         self._drawn = self.sketch_.drawn()
         vars(self).pop("inverse_components_", None)
@@ -213,7 +213,7 @@ class SketchProjection(
                 "There is no components_ with sketch='srtt', whose matrix is never formed: "
                 "sketch_.to_dense() makes it."
             )
-        return sp.csr_array(self.sketch_.matrix(self._drawn, self._dtype))
+        return sp.csr_array(self.sketch_.matrix(self._drawn, np.dtype(self._dtype)))
 
     def transform(self, X: MatrixLike) -> ArrayAsX:
         """Project X.

@@ -272,3 +272,31 @@ def test_its_html_links_to_the_page_of_the_class(estimator):
     # The page is one of those that autosummary makes.
     api = (Path(__file__).parent.parent / "doc" / "api.rst").read_text()
     assert f"\n   {name}\n" in api[: api.index("currentmodule:: sklearn_rnla.linalg")]
+
+
+# Those that hold plain numbers and arrays alone.
+PLAIN = {
+    "CURSelector",
+    "NystroemKernel",
+    "NystroemRidge",
+    "NystroemRidgeClassifier",
+    "RandomizedPCA",
+    "SketchedRidge",
+}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "data"), [f[:2] for f in FITS], ids=lambda e: str(e)[:9]
+)
+def test_fitted_estimators_are_stored_by_skops(estimator, data):
+    skops = pytest.importorskip("skops.io")
+    fitted = clone(estimator).fit(*data)
+    stored = skops.dumps(fitted)
+    unknown = skops.get_untrusted_types(data=stored)
+    name = type(estimator).__name__
+    own = [found for found in unknown if found.startswith("sklearn_rnla.")]
+    assert [found.split(".")[-1] for found in own] == [name] or name not in PLAIN
+    other = skops.loads(stored, trusted=unknown)
+    method = "predict" if hasattr(fitted, "predict") else "transform"
+    before, after = (getattr(model, method)(data[0]) for model in (fitted, other))
+    np.testing.assert_array_equal(after, before)

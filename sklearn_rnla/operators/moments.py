@@ -20,7 +20,7 @@ _FAR = 10
 _LEAST_SPARSE = 8
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Moments:
     """First and second moments of weighted rows about a point.
 

@@ -1,9 +1,19 @@
 """How the fit of a completion went."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import AnyArray
 from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 _MEASURES = {
     "als": "RMSE of held-out entries",
@@ -58,13 +68,20 @@ class CompletionHistoryDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, history, solver, *, held_out_error=np.nan):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    held_out_line_: Line2D | None
+
+    def __init__(
+        self, history: AnyArray, solver: str, *, held_out_error: float = np.nan
+    ) -> None:
         self.history = history
         self.solver = solver
         self.held_out_error = held_out_error
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -89,7 +106,7 @@ class CompletionHistoryDisplay:
             held_out_error=float(estimator.held_out_error_),
         )
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the history.
 
         Parameters

@@ -1,10 +1,21 @@
 """The eigenvalues that tell the number of clusters."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import ArrayLike
 from ..linalg.nystroem.spectral_embedding import DISCONNECTED
 from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 # Eigenvalues shown beyond those of the clusters.
 _MORE = 8
@@ -55,13 +66,21 @@ class EigengapDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, eigenvalues, n_clusters_hint, *, n_clusters=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    gap_: Artist
+    n_clusters_line_: Line2D | None
+
+    def __init__(
+        self, eigenvalues: ArrayLike, n_clusters_hint: int, *, n_clusters: int | None = None
+    ) -> None:
         self.eigenvalues = eigenvalues
         self.n_clusters_hint = n_clusters_hint
         self.n_clusters = n_clusters
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -86,7 +105,14 @@ class EigengapDisplay:
             n_clusters=estimator.n_clusters,
         )
 
-    def plot(self, ax=None, *, n_eigenvalues=None, scale="log", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        n_eigenvalues: int | None = None,
+        scale: Literal["log", "linear"] = "log",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the eigenvalues.
 
         Parameters

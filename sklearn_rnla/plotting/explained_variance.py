@@ -1,13 +1,24 @@
 """The variance along components, how sure it is, and how many components to keep."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import ArrayLike
 from ..linalg.singular.rank_rules import rank_rule
 from .axes import MUTED, PALETTE, add_legend, axes_of, check_kind, integer_ticks
 from .spectrum import eigenvalues_of, total_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 _RULES = ("gavish-donoho", "mle")
 
@@ -59,14 +70,29 @@ class ExplainedVarianceDisplay:
     >>> display.plot(kind="cumulative")  # doctest: +SKIP
     """
 
-    def __init__(self, explained_variance, total_variance, *, lacking=0.0, thresholds=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+    band_: Artist | None
+    threshold_lines_: dict[str, Line2D]
+
+    def __init__(
+        self,
+        explained_variance: ArrayLike,
+        total_variance: float,
+        *,
+        lacking: float = 0.0,
+        thresholds: dict[str, int | None] | None = None,
+    ) -> None:
         self.explained_variance = explained_variance
         self.total_variance = total_variance
         self.lacking = lacking
         self.thresholds = thresholds
 
     @classmethod
-    def from_estimator(cls, estimator, *, thresholds=()):
+    def from_estimator(
+        cls, estimator: Any, *, thresholds: Sequence[float | str] = ()
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -110,7 +136,14 @@ class ExplainedVarianceDisplay:
             marks[name] = rule(np.sqrt(variance), total, shape)
         return cls(variance, total, lacking=tail - best, thresholds=marks)
 
-    def plot(self, ax=None, *, kind="share", scale=None, **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        scale: Literal["log", "linear"] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the variances.
 
         Parameters

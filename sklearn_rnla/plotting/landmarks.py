@@ -1,11 +1,23 @@
 """Where landmarks lie, and what each of them adds."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_array, check_is_fitted, check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._random import generator
+from .._typing import AnyArray, InMemory, Seed
 from ..linalg.nystroem.landmarks import inverse_root
 from .axes import MUTED, PALETTE, axes_of, check_kind, integer_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 # Samples that are shown, and that errors are estimated from.
 _MOST_SAMPLES = 2000
@@ -58,14 +70,27 @@ class LandmarksDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, samples, landmarks, errors, *, names=("component 1", "component 2")):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    samples_: PathCollection | None
+    landmarks_: PathCollection | None
+    line_: Line2D | None
+
+    def __init__(
+        self,
+        samples: AnyArray,
+        landmarks: AnyArray,
+        errors: AnyArray | None,
+        *,
+        names: tuple[str, ...] = ("component 1", "component 2"),
+    ) -> None:
         self.samples = samples
         self.landmarks = landmarks
         self.errors = errors
         self.names = names
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, random_state=0):
+    def from_estimator(cls, estimator: Any, X: InMemory, *, random_state: Seed = 0) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -77,7 +102,7 @@ class LandmarksDisplay:
             Samples, such as those fitted. Of more than 2000, as many are drawn. They are
             shown in the plane of their two principal components, or in that of the
             features where there are two.
-        random_state : int, RandomState instance or None, default=0
+        random_state : int, RandomState instance, Generator or None, default=0
             Draws them.
 
         Returns
@@ -103,7 +128,7 @@ class LandmarksDisplay:
                 f"X has {X.shape[1]} features, but the landmarks have {points.shape[1]}."
             )
         if X.shape[0] > _MOST_SAMPLES:
-            rng = check_random_state(random_state)
+            rng = generator(random_state)
             X = X[np.sort(rng.choice(X.shape[0], _MOST_SAMPLES, replace=False))]
         names = tuple(getattr(estimator, "feature_names_in_", ("feature 1", "feature 2")))
         if X.shape[1] == 2:
@@ -113,10 +138,16 @@ class LandmarksDisplay:
             pca = PCA(min(2, *X.shape), svd_solver="arpack" if min(X.shape) > 2 else "auto")
             pca.fit(X)
             plane = [pca.transform(X), pca.transform(points)]
-        plane = [_two_columns(part) for part in plane]
-        return cls(*plane, _errors(kernel, points, X), names=names)
+        samples, landmarks = map(_two_columns, plane)
+        return cls(samples, landmarks, _errors(kernel, points, X), names=names)
 
-    def plot(self, ax=None, *, kind="map", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["map", "error"] = "map",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the landmarks, or the errors.
 
         Parameters
@@ -139,27 +170,33 @@ class LandmarksDisplay:
             When `kind` is none of the above, or there are no errors.
         """
         check_kind(kind, ("map", "error"))
-        if kind == "error" and self.errors is None:
+        self.samples_ = self.landmarks_ = self.line_ = None
+        if kind == "error":
+            return self._plot_errors(ax, **kwargs)
+        self.ax_, self.figure_ = axes_of(ax)
+        x, y = self.samples.T
+        self.samples_ = self.ax_.scatter(
+            x, y, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
+        )
+        label = f"{len(self.landmarks)} landmarks"
+        options: dict[str, Any] = {"s": 18, "color": PALETTE[1], "linewidths": 0}
+        x, y = self.landmarks.T
+        self.landmarks_ = self.ax_.scatter(x, y, **({"label": label} | options | kwargs))
+        self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
+        self.ax_.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        return self
+
+    def _plot_errors(self, ax, **kwargs):
+        if self.errors is None:
             raise ValueError(
                 "The kernel has negative eigenvalues: its trace error means nothing."
             )
         self.ax_, self.figure_ = axes_of(ax)
-        self.samples_ = self.landmarks_ = self.line_ = None
-        if kind == "error":
-            errors = np.where(self.errors > 0, self.errors, np.nan)
-            options = {"color": PALETTE[0]} | kwargs
-            (self.line_,) = self.ax_.plot(np.arange(len(errors)), errors, **options)
-            self.ax_.set(xlabel="landmarks", ylabel="relative trace error", yscale="log")
-            integer_ticks(self.ax_)
-            return self
-        self.samples_ = self.ax_.scatter(
-            *self.samples.T, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
-        )
-        options = {"s": 18, "color": PALETTE[1], "linewidths": 0} | kwargs
-        label = f"{len(self.landmarks)} landmarks"
-        self.landmarks_ = self.ax_.scatter(*self.landmarks.T, label=label, **options)
-        self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
-        self.ax_.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        errors = np.where(self.errors > 0, self.errors, np.nan)
+        options = {"color": PALETTE[0]} | kwargs
+        (self.line_,) = self.ax_.plot(np.arange(len(errors)), errors, **options)
+        self.ax_.set(xlabel="landmarks", ylabel="relative trace error", yscale="log")
+        integer_ticks(self.ax_)
         return self
 
 

@@ -1,9 +1,20 @@
 """Errors of low-rank approximations, by rank."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._typing import AnyArray, ArrayLike
 from .axes import PALETTE, add_legend, axes_of, integer_ticks, named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 
 class ReconstructionErrorDisplay:
@@ -46,11 +57,17 @@ class ReconstructionErrorDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, errors):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
+
+    def __init__(self, errors: dict[str, AnyArray]) -> None:
         self.errors = errors
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, name=None):
+    def from_estimator(
+        cls, estimator: Any, X: ArrayLike, *, name: str | None = None
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -70,7 +87,7 @@ class ReconstructionErrorDisplay:
         return cls.from_estimators({name or type(estimator).__name__: estimator}, X)
 
     @classmethod
-    def from_estimators(cls, estimators, X):
+    def from_estimators(cls, estimators: Mapping[str, Any], X: ArrayLike) -> Self:
         """Make a display of several fitted estimators, and do not plot it yet.
 
         Parameters
@@ -99,19 +116,19 @@ class ReconstructionErrorDisplay:
             estimator does not take.
         """
         estimators = named(estimators, "estimators", '{"PCA": pca}')
-        X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+        A = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
         errors = {}
         for name, estimator in estimators.items():
             check_is_fitted(estimator)
-            if X.shape[1] != estimator.n_features_in_:
+            if A.shape[1] != estimator.n_features_in_:
                 raise ValueError(
-                    f"X has {X.shape[1]} features, but {name} was fitted to "
+                    f"X has {A.shape[1]} features, but {name} was fitted to "
                     f"{estimator.n_features_in_}."
                 )
-            errors[name] = np.sqrt(np.maximum(_shares(name, estimator, X), 0.0))
+            errors[name] = np.sqrt(np.maximum(_shares(name, estimator, A), 0.0))
         return cls(errors)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the errors.
 
         Parameters

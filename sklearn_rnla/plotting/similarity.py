@@ -1,8 +1,20 @@
 """A matrix of similarities."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
+from .._typing import AnyArray, ArrayLike
 from .axes import axes_of, named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 # Cells up to this many along a side have their number written in them.
 _MOST_ANNOTATED = 12
@@ -52,14 +64,34 @@ class SimilarityDisplay:
     (3, 3)
     """
 
-    def __init__(self, similarities, row_names, column_names, *, name="similarity"):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    im_: AxesImage
+    text_: AnyArray | None
+    colorbar_: Colorbar | None
+
+    def __init__(
+        self,
+        similarities: AnyArray,
+        row_names: Sequence[str],
+        column_names: Sequence[str],
+        *,
+        name: str = "similarity",
+    ) -> None:
         self.similarities = similarities
         self.row_names = row_names
         self.column_names = column_names
         self.name = name
 
     @classmethod
-    def from_matrix(cls, similarities, names, *, column_names=None, name="similarity"):
+    def from_matrix(
+        cls,
+        similarities: ArrayLike,
+        names: Iterable[Any],
+        *,
+        column_names: Iterable[Any] | None = None,
+        name: str = "similarity",
+    ) -> Self:
         """Make a display of similarities, and do not plot it yet.
 
         Parameters
@@ -94,7 +126,14 @@ class SimilarityDisplay:
         return cls(matrix, rows, columns, name=name)
 
     @classmethod
-    def from_representations(cls, rows, similarity, *, columns=None, name=None):
+    def from_representations(
+        cls,
+        rows: Mapping[Any, Any],
+        similarity: Callable[[Any, Any], Any],
+        *,
+        columns: Mapping[Any, Any] | None = None,
+        name: str | None = None,
+    ) -> Self:
         """Compare representations with one another, and do not plot it yet.
 
         Parameters
@@ -135,11 +174,18 @@ class SimilarityDisplay:
                     if np.ndim(found):
                         raise ValueError("similarity must return a number, not several.")
                     matrix[i, j] = found
-        name = getattr(similarity, "__name__", "similarity") if name is None else name
-        return cls.from_matrix(matrix, rows, column_names=others, name=name)
+        measure = name or str(getattr(similarity, "__name__", "similarity"))
+        return cls.from_matrix(matrix, rows, column_names=others, name=measure)
 
     @classmethod
-    def from_estimator(cls, estimator, X, similarity, *, name=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        similarity: Callable[[Any, Any], Any],
+        *,
+        name: str | None = None,
+    ) -> Self:
         """Compare the data and what each step of a pipeline makes of them.
 
         Parameters
@@ -175,8 +221,14 @@ class SimilarityDisplay:
         return cls.from_representations(layers, similarity, name=name)
 
     def plot(
-        self, ax=None, *, include_values=None, colorbar=True, cmap="viridis", im_kw=None
-    ):
+        self,
+        ax: Axes | None = None,
+        *,
+        include_values: bool | None = None,
+        colorbar: bool = True,
+        cmap: Any = "viridis",
+        im_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the map.
 
         Parameters

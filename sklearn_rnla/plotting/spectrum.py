@@ -1,9 +1,20 @@
 """Spectra of several layers or estimators."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import AnyArray
 from .axes import PALETTE, axes_of, check_kind, named
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
 
 class SpectrumDisplay:
@@ -38,12 +49,18 @@ class SpectrumDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, spectra, totals=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    lines_: list[Line2D]
+
+    def __init__(
+        self, spectra: dict[str, AnyArray], totals: dict[str, float] | None = None
+    ) -> None:
         self.spectra = spectra
         self.totals = totals
 
     @classmethod
-    def from_spectra(cls, spectra):
+    def from_spectra(cls, spectra: Mapping[Any, Any]) -> Self:
         """Make a display of results, and do not plot it yet.
 
         Parameters
@@ -73,7 +90,7 @@ class SpectrumDisplay:
         return cls(values, {name: total_of(found[name], values[name]) for name in found})
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None):
+    def from_estimator(cls, estimator: Any, *, name: str | None = None) -> Self:
         """Make a display of the variances of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -95,7 +112,13 @@ class SpectrumDisplay:
         """
         return cls.from_spectra({name or type(estimator).__name__: estimator})
 
-    def plot(self, ax=None, *, kind="share", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the lines.
 
         Parameters
@@ -151,8 +174,8 @@ class SpectrumDisplay:
         return self
 
     def _total_of(self, name):
-        total = (self.totals or {}).get(name, np.sum(self.spectra[name]))
-        return total if total > 0 else 1.0
+        total = (self.totals or {}).get(name)
+        return (np.sum(self.spectra[name]) if total is None else total) or 1.0
 
 
 def eigenvalues_of(found):

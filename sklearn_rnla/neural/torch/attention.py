@@ -1,5 +1,7 @@
 """Self-attention on landmarks as a module."""
 
+from __future__ import annotations
+
 from numbers import Integral
 from typing import Literal
 

@@ -1,5 +1,7 @@
 """Linear and convolutional layers as pairs of smaller ones."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

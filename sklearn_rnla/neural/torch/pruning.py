@@ -1,5 +1,7 @@
 """Networks with fewer neurons and channels."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
