@@ -29,7 +29,7 @@ _ROWS_PER_CENTER = 40
 
 # Up to this many rows, all of them candidates for as many landmarks, the kernel matrix is
 # factored at once: some copies of it in double precision, half a gigabyte at most.
-_MOST_COMPLETE = 4096
+MOST_COMPLETE = 4096
 
 
 class Landmarks(NamedTuple):
@@ -106,7 +106,7 @@ def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None)
         return Landmarks(_cluster_centers(X, rows, copies, k, rng))
     factored = {"candidates": rows, "weight": weight, "tol": tol, "report": report}
     k = min(k, len(rows))
-    if method in ("rpcholesky", "greedy") and len(rows) <= min(k, _MOST_COMPLETE):
+    if method in ("rpcholesky", "greedy") and len(rows) <= min(k, MOST_COMPLETE):
         cholesky = complete_cholesky(A, **factored)
     elif method == "rpcholesky":
         pivots = partial(ElectedPivots, rng, copies)
