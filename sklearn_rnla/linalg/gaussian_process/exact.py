@@ -46,8 +46,13 @@ def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
     """
     n, n_targets = Y.shape
     columns = covariance.at(X)
-    S, pull = columns.forward(X) if gradient else (columns(X, np.float64), None)
-    S = S.copy()
+    pull = None
+    if gradient:
+        K, pull = columns.forward(X)
+        # The gradient goes back through the kernel without noise.
+        S = K.copy()
+    else:
+        S = columns(X, np.float64)
     S.flat[:: n + 1] += covariance.noise(X) + alpha
     # In place: the lower triangle of the transposed is that of the columns of LAPACK.
     L, failed = lapack.dpotrf(S.T, lower=1, clean=0, overwrite_a=1)

@@ -112,8 +112,10 @@ def nystroem_features(
     definite = definite and has_root
     if chosen.cholesky is not None and definite:
         error = chosen.cholesky.relative_error
-    elif definite and sums_features:
+    elif definite and sums_features and not tol:
         error = None
+    elif definite and tol > 0:
+        chosen, feature_map, error = _up_to(tol, rows, kernel, chosen, feature_map, rng)
     else:
         error = _estimated_error(rows, kernel, feature_map, definite, rng)
     return NystroemFeatures(
@@ -232,6 +234,11 @@ def _estimated_error(rows, kernel, feature_map, definite, rng):
 
 def trace_error(rows, kernel, feature_map, rng):
     """Estimate the relative trace error; the trace itself is that of all rows."""
+    return feature_error(*_sampled_features(rows, kernel, feature_map, rng))
+
+
+def _sampled_features(rows, kernel, feature_map, rng):
+    """Return the kernel's diagonal and the features of a sample, as rows of all weight."""
     n = rows.shape[0]
     if n <= _ERROR_ROWS:
         sample, stands_for = np.arange(n), np.ones(n)
@@ -244,8 +251,25 @@ def trace_error(rows, kernel, feature_map, rng):
         stands_for = stands_for * rows.weight[sample].astype(np.float64)
     root = np.sqrt(stands_for)[:, np.newaxis]
     features = feature_map.of_tile(B, np.float64) * root
-    diagonal = kernel.among(sample).diagonal(B) * stands_for
-    return feature_error(diagonal, features)
+    return kernel.among(sample).diagonal(B) * stands_for, features
+
+
+def _up_to(tol, rows, kernel, chosen, feature_map, rng):
+    """Return the first landmarks that reach a tolerance, their map, and the error.
+
+    Each feature of a triangular root is of the landmarks up to its own, so that the errors
+    of any number of them follow from the features of all.
+    """
+    diagonal, features = _sampled_features(rows, kernel, feature_map, rng)
+    captured = np.cumsum(np.einsum("ij,ij->j", features, features))
+    m = np.count_nonzero(diagonal.sum() - captured > tol * diagonal.sum()) + 1
+    if not feature_map.triangular or m >= len(captured):
+        return chosen, feature_map, feature_error(diagonal, features)
+    indices = None if chosen.indices is None else chosen.indices[:m]
+    chosen = Landmarks(chosen.points[:m], indices)
+    columns = kernel.among(indices).at(chosen.points)
+    feature_map = FeatureMap(columns, feature_map.W[:m, :m].copy(), triangular=True)
+    return chosen, feature_map, feature_error(diagonal, features[:, :m])
 
 
 def _frobenius_error(rows, kernel, feature_map, rng):
