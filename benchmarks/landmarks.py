@@ -11,7 +11,7 @@ from sklearn.datasets import make_friedman2, make_friedman3
 from threadpoolctl import threadpool_limits
 
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
-from sklearn_rnla.linalg.nystroem.supervised import supervised_landmarks
+from sklearn_rnla.linalg.nystroem.supervised_landmarks import supervised_landmarks
 from sklearn_rnla.operators import as_row_matrix
 from sklearn_rnla.operators.kernels import Kernel
 

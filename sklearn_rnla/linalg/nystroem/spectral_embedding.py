@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._refusals import refuse_not_finite
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
 from .affinity import (
@@ -35,7 +35,7 @@ _OUTLIERS = 0.05
 # The number of clusters is told from eigenvalues above the first; those of the Laplacian
 # below the second count as zero.
 _CONNECTED = 0.5
-_DISCONNECTED = 2e-3
+DISCONNECTED = 2e-3
 
 
 class SpectralEmbedding(NamedTuple):
@@ -164,6 +164,8 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         G[isolated] = G[:, isolated] = 0.0
     else:
         isolated[:] = False
+    # Fowlkes et al. need A^-1/2 of the landmarks' affinities and a second eigenproblem to
+    # make the vectors orthogonal. F^T D^-1 F has both in one.
     values, V = descending_eigh(G)
     values = np.maximum(values, 0.0)
     rank = numerical_rank(values, G.shape, rows.dtype)
@@ -251,7 +253,7 @@ def eigengap(eigenvalues):
     int
         1 where there is one eigenvalue.
     """
-    laplacian = np.maximum(1 - np.append(eigenvalues, 0.0), _DISCONNECTED)
+    laplacian = np.maximum(1 - np.append(eigenvalues, 0.0), DISCONNECTED)
     n = np.count_nonzero(eigenvalues > _CONNECTED)
     ratios = laplacian[1:] / laplacian[:-1]
     return min(2, len(eigenvalues)) if n <= 2 else 2 + int(np.argmax(ratios[1:n]))

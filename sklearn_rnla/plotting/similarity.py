@@ -1,149 +1,11 @@
-"""Displays: spectra of several layers, and a matrix of similarities."""
-
-from collections.abc import Mapping
+"""A matrix of similarities."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["SimilarityDisplay", "SpectrumDisplay"]
+from .axes import axes_of, named
 
 # Cells up to this many along a side have their number written in them.
 _MOST_ANNOTATED = 12
-
-
-class SpectrumDisplay:
-    """Spectra, each as a line over the rank of the eigenvalue.
-
-    Parameters
-    ----------
-    spectra : dict of str to ndarray
-        Eigenvalues in decreasing order, by the name of the layer, epoch or model.
-    totals : dict of str to float, default=None
-        Sum of all eigenvalues, where the spectra are the leading ones alone.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        With the lines.
-    figure_ : matplotlib Figure
-        With the axes.
-    lines_ : list of matplotlib Line2D
-        One for each spectrum.
-
-    See Also
-    --------
-    sklearn_rnla.neural.representation_spectrum : Computes a spectrum.
-    SimilarityDisplay : Similarities of layers.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_rnla.plotting import SpectrumDisplay
-    >>> display = SpectrumDisplay.from_spectra({"layer 1": np.array([2.0, 1.0])})
-    >>> display.plot()  # doctest: +SKIP
-    """
-
-    def __init__(self, spectra, totals=None):
-        self.spectra = spectra
-        self.totals = totals
-
-    @classmethod
-    def from_spectra(cls, spectra):
-        """Make a display of results, and do not plot it yet.
-
-        Parameters
-        ----------
-        spectra : dict of str to object
-            Each a result with ``eigenvalues`` (and ``total_variance``), as of
-            `representation_spectrum`, a fitted estimator with ``explained_variance_`` (and
-            ``explained_variance_ratio_``), or eigenvalues.
-
-        Returns
-        -------
-        SpectrumDisplay
-            To be plotted.
-
-        Raises
-        ------
-        ValueError
-            When there is no spectrum, two names are written alike, or eigenvalues are not
-            a vector.
-        TypeError
-            When `spectra` is not a dict.
-        NotFittedError
-            When an estimator is not fitted.
-        """
-        if not isinstance(spectra, Mapping):
-            raise TypeError(
-                'spectra must be a dict, such as {"layer": spectrum}, but is a '
-                f"{type(spectra).__name__}."
-            )
-        if not spectra:
-            raise ValueError("spectra is empty: nothing to plot.")
-        named = {str(name): found for name, found in spectra.items()}
-        if len(named) < len(spectra):
-            raise ValueError(f"Two names of {list(spectra)} are written alike.")
-        values = {name: _eigenvalues(found) for name, found in named.items()}
-        return cls(values, {name: _total(named[name], values[name]) for name in named})
-
-    def plot(self, ax=None, *, kind="share", **kwargs):
-        """Draw the lines.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where; None makes a figure.
-        kind : {"share", "variance", "cumulative"}, default="share"
-            Eigenvalues as shares of the total variance, as they are, or the share that the
-            leading ones hold together. The first two on logarithmic axes.
-        **kwargs : dict
-            For matplotlib's ``Axes.plot``.
-
-        Returns
-        -------
-        SpectrumDisplay
-            The display itself.
-
-        Raises
-        ------
-        ValueError
-            When `kind` is none of the above.
-        """
-        kinds = {
-            "share": "share of variance",
-            "variance": "variance",
-            "cumulative": "cumulative share of variance",
-        }
-        if kind not in kinds:
-            raise ValueError(f"kind={kind!r} must be one of {sorted(kinds)}.")
-        self.ax_, self.figure_ = _axes(ax)
-        self.lines_ = []
-        for name, values in self.spectra.items():
-            values = np.asarray(values, dtype=np.float64)
-            heights = values if kind == "variance" else values / self._total_of(name)
-            if kind == "cumulative":
-                heights = np.cumsum(heights)
-            else:
-                # Zeros, and rounding below, have no place on a logarithmic axis.
-                floor = np.finfo(np.float32).eps * heights.max(initial=0.0) / 10
-                heights = np.where(heights > floor, heights, np.nan)
-            ranks = np.arange(1, len(heights) + 1)
-            # A line of one point is not seen.
-            marker = "." if np.isfinite(heights).sum() == 1 else None
-            options = {"label": name, "marker": marker, **kwargs}
-            self.lines_ += self.ax_.plot(ranks, heights, **options)
-        self.ax_.set(xscale="log", xlabel="rank", ylabel=kinds[kind])
-        if kind == "cumulative":
-            self.ax_.set_ylim(0, 1.02)
-        else:
-            self.ax_.set_yscale("log")
-        if len(self.spectra) > 1:
-            self.ax_.legend()
-        return self
-
-    def _total_of(self, name):
-        total = (self.totals or {}).get(name, np.sum(self.spectra[name]))
-        return total if total > 0 else 1.0
 
 
 class SimilarityDisplay:
@@ -260,13 +122,8 @@ class SimilarityDisplay:
         ValueError
             When `similarity` returns several numbers.
         """
-        others = rows if columns is None else columns
-        for found in (rows, others):
-            if not isinstance(found, Mapping):
-                raise TypeError(
-                    'rows and columns must be dicts, such as {"layer": X}, but one is a '
-                    f"{type(found).__name__}."
-                )
+        rows = named(rows, "rows", '{"layer": X}')
+        others = rows if columns is None else named(columns, "columns", '{"layer": X}')
         matrix = np.empty((len(rows), len(others)))
         for i, left in enumerate(rows.values()):
             for j, right in enumerate(others.values()):
@@ -280,6 +137,42 @@ class SimilarityDisplay:
                     matrix[i, j] = found
         name = getattr(similarity, "__name__", "similarity") if name is None else name
         return cls.from_matrix(matrix, rows, column_names=others, name=name)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, similarity, *, name=None):
+        """Compare the data and what each step of a pipeline makes of them.
+
+        Parameters
+        ----------
+        estimator : Pipeline
+            Fitted.
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+        similarity : callable
+            As of `from_representations`.
+        name : str, default=None
+            What the numbers are; None is the name of the function.
+
+        Returns
+        -------
+        SimilarityDisplay
+            To be plotted.
+
+        Raises
+        ------
+        TypeError
+            When the estimator has no steps.
+        """
+        if not hasattr(estimator, "steps"):
+            raise TypeError(
+                f"{type(estimator).__name__} has no steps to compare: pass a Pipeline, or "
+                "representations to from_representations."
+            )
+        layers = {"data": X}
+        for step, transformer in estimator.steps:
+            if hasattr(transformer, "transform"):
+                X = layers[step] = transformer.transform(X)
+        return cls.from_representations(layers, similarity, name=name)
 
     def plot(
         self, ax=None, *, include_values=None, colorbar=True, cmap="viridis", im_kw=None
@@ -304,7 +197,7 @@ class SimilarityDisplay:
         SimilarityDisplay
             The display itself.
         """
-        self.ax_, self.figure_ = _axes(ax)
+        self.ax_, self.figure_ = axes_of(ax)
         settings = {"vmin": 0.0, "vmax": 1.0, "cmap": cmap, **(im_kw or {})}
         self.im_ = self.ax_.imshow(self.similarities, **settings)
         if include_values is None:
@@ -330,36 +223,3 @@ class SimilarityDisplay:
                 *place[::-1], f"{value:.2f}", ha="center", va="center", color=colour
             )
         return texts
-
-
-def _axes(ax):
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            'Plots need matplotlib: pip install "sklearn_rnla[plot]".'
-        ) from error
-    if ax is None:
-        ax = plt.subplots(layout="constrained")[1]
-    return ax, ax.figure
-
-
-def _eigenvalues(found):
-    if hasattr(found, "fit"):
-        check_is_fitted(found)
-    for name in ("eigenvalues", "explained_variance_"):
-        found = getattr(found, name, found)
-    values = np.asarray(found, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"Eigenvalues have shape {values.shape}, but must be a vector.")
-    return values
-
-
-def _total(found, values):
-    """Return the sum of all eigenvalues of a result of which `values` are known."""
-    if hasattr(found, "total_variance"):
-        return float(found.total_variance)
-    ratio = getattr(found, "explained_variance_ratio_", None)
-    if ratio is not None and ratio[0] > 0:
-        return float(values[0] / ratio[0])
-    return float(values.sum())
