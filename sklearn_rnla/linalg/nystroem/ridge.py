@@ -296,7 +296,7 @@ def kernel_ridge_at_once(rows, kernel, Y, alphas, *, fit_intercept):
     alphas = np.broadcast_to(alphas, (Y.shape[1],)).astype(np.float64)
     distinct, of_ones = np.unique(alphas, return_inverse=True)
     both = np.concatenate([alphas, distinct]) if fit_intercept else alphas
-    ones = np.ones((len(points), len(both) - len(alphas)))
+    ones = np.ones((len(indices), len(both) - len(alphas)))
     dual = np.column_stack([targets.values[indices], ones])
     for alpha in distinct:
         shifted = K.copy()
