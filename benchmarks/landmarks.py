@@ -5,11 +5,15 @@ from statistics import median
 from time import process_time
 
 import numpy as np
+from numpy.random import default_rng
 from sklearn.base import clone
 from sklearn.datasets import make_friedman2, make_friedman3
 from threadpoolctl import threadpool_limits
 
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
+from sklearn_rnla.linalg.nystroem.supervised_landmarks import supervised_landmarks
+from sklearn_rnla.operators import as_row_matrix
+from sklearn_rnla.operators.kernels import Kernel
 
 from .everyday_data import at_most, everyday
 
@@ -79,7 +83,50 @@ def _task(kind, model, report, quick):
         report.note(f"{m}: median {median(all_of_m):.3f}, least {min(all_of_m):.3f}")
 
 
+def _grid(report, quick):
+    """Landmarks by the response against uniform ones, whatever the default takes."""
+    sets, rows = _sets(quick).regression, []
+    sizes = ((20, 4),) if quick else ((100, 40), (300, 3), (300, 16), (1000, 4), (1000, 11))
+    for m, rows_per_landmark in sizes:
+        gains, seconds = [], {"uniform": [], "response": []}
+        for X, y in sets.values():
+            n = m * rows_per_landmark
+            A, b = at_most(n + n // 3 + 2, X, y)
+            is_test = np.arange(len(A)) % 4 == 0
+            if np.count_nonzero(~is_test) < n:
+                continue
+            B, t = A[~is_test], b[~is_test]
+            kernel = Kernel("rbf", {"gamma": 0.3 / X.shape[1]})
+            model = NystroemRidge(
+                alphas=ALPHAS, gamma=0.3 / X.shape[1], n_landmarks=m, random_state=0
+            )
+            errors = {}
+            for method, times in seconds.items():
+                start = process_time()
+                chosen = method
+                if method == "response":
+                    chosen = supervised_landmarks(
+                        as_row_matrix(B), kernel, m, t[:, None], ALPHAS, default_rng(0)
+                    )
+                fitted = clone(model).set_params(landmarks=chosen).fit(B, t)
+                times.append(process_time() - start)
+                errors[method] = _error(fitted, A[is_test], b[is_test])
+            gains.append(errors["uniform"] / errors["response"])
+        rows.append(
+            {
+                "landmarks": m,
+                "samples of each": rows_per_landmark,
+                "data sets": len(gains),
+                "gain, mean": float(np.mean(gains)) if gains else np.nan,
+                "gain, least": min(gains, default=np.nan),
+                **{f"s {m}": sum(times) for m, times in seconds.items()},
+            }
+        )
+    report.table(rows)
+
+
 TASKS = {
     "regression": partial(_task, "regression", NystroemRidge(alphas=ALPHAS)),
+    "grid": _grid,
     "classification": partial(_task, "classes", NystroemRidgeClassifier(alphas=ALPHAS)),
 }

@@ -103,8 +103,8 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         and `alpha` is one number. Landmarks cannot interpolate.
     learn_mean : bool, default=True
         Whether to learn a constant mean of the prior, which predictions return to far from
-        the landmarks, if there is an optimiser. The mean is zero if all samples are
-        landmarks, as in scikit-learn.
+        the samples, if there is an optimiser. It is learned on landmarks and by the exact
+        process alike. False is the mean of zero that scikit-learn has, and its likelihood.
     n_jobs : int, default=None
         Number of threads, which work on tiles of the kernel. None means as many as BLAS
         uses, or the number of a :obj:`joblib.parallel_config` context.

@@ -83,7 +83,10 @@ class NystroemKernel(
         comes. What is drawn does not depend on the order of the samples.
     tol : float, default=0
         Relative trace error at which to stop adding landmarks. It cannot be used with
-        "kmeans" or with an array of landmarks.
+        "kmeans" or with an array of landmarks. If the first block of "rpcholesky" is
+        hardly better than uniform landmarks, as with a flat spectrum, the others would
+        take longer to choose than they save: then landmarks are drawn uniformly, as many
+        as the error of 2000 samples asks for.
     n_jobs : int, default=None
         Number of threads, which work on tiles of the kernel. None means as many as BLAS
         uses, or the number of a :obj:`joblib.parallel_config` context.
@@ -107,7 +110,8 @@ class NystroemKernel(
     error_estimate_ : float
         Relative trace error: the share of the trace of the kernel matrix that its
         approximation misses. It is exact for "rpcholesky" and "greedy" if the landmarks
-        were chosen among all samples, and estimated from 2000 samples otherwise. For an
+        were chosen among all samples, and estimated from 2000 samples otherwise (so where
+        `tol` leads to uniform landmarks). For an
         indefinite kernel it is the relative Frobenius error, estimated from 400 samples.
         Half of these are the samples that may have the largest errors.
     n_features_in_ : int

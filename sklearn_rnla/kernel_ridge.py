@@ -44,8 +44,8 @@ from ._validation import (
     check_target,
 )
 from .linalg.nystroem.features import nystroem_features
-from .linalg.nystroem.ridge import Penalties, kernel_ridge
-from .linalg.nystroem.supervised_landmarks import MOST_SUPERVISED, supervised_landmarks
+from .linalg.nystroem.ridge import Penalties, kernel_ridge, kernel_ridge_at_once
+from .linalg.nystroem.supervised_landmarks import gains_by_response, supervised_landmarks
 from .operators.feature_map import predictions
 from .operators.kernels import kernel_of_state, kernel_state
 
@@ -157,8 +157,46 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             coef0=self.coef0,
         )
         rng = generator(self.random_state)
-        landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         report = progress(self, "iteration")
+        model = self._fit_at_once(rows, kernel, Y, penalties)
+        if model is None:
+            model = self._fit_on_landmarks(rows, kernel, Y, penalties, rng, report)
+        self.components_, self.component_indices_ = model.points, model.indices
+        self.dual_coef_, self.intercept_ = model.dual, model.intercept
+        self.alpha_ = model.alphas if self._has_many_alphas() else float(model.alphas[0])
+        search = model.search
+        self.solver_, self.n_iter_ = model.solver, search.n_iter
+        self.n_landmarks_ = model.n_landmarks
+        self.error_estimate_ = model.error_estimate
+        self._kernel, self._columns = kernel, model.columns
+        # Predictions are in the precision of the data, unless this lacks their unit.
+        largest, single = np.abs(Y).max(initial=0.0), np.finfo(np.float32)
+        self._in_double = largest > single.max / 2**20 or 0 < largest < single.tiny * 2**20
+        if not search.converged:
+            warn_user(
+                f"The relative residual is {search.residual:.1e} after {search.n_iter} "
+                f"iterations, above tol={self.tol}. Increase max_iter (now "
+                f"{self.max_iter}), or n_landmarks (now {self.n_landmarks}) for a better "
+                "preconditioner.",
+                ConvergenceWarning,
+            )
+
+    def _fit_at_once(self, rows, kernel, Y, penalties):
+        """Return the regression if all rows are landmarks and no features are needed."""
+        landmarks, k = self.landmarks, self.n_landmarks
+        among_rows = isinstance(landmarks, str) and landmarks != "kmeans"
+        all_rows = k is None or (isinstance(k, Integral) and k >= rows.shape[0])
+        if self.exact or self.solver == "cg" or penalties.choose:
+            return None
+        if not (among_rows and all_rows):
+            return None
+        return kernel_ridge_at_once(
+            rows, kernel, Y, penalties.alphas, fit_intercept=self.fit_intercept
+        )
+
+    def _fit_on_landmarks(self, rows, kernel, Y, penalties, rng, report):
+        """Return the regression on features of the rows."""
+        landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         nystroem = nystroem_features(
             rows,
             kernel,
@@ -168,8 +206,9 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             n_jobs=self.n_jobs,
             rng=rng,
             report=report,
+            sums_features=True,
         )
-        model = kernel_ridge(
+        return kernel_ridge(
             rows,
             kernel,
             nystroem,
@@ -184,35 +223,18 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             rng=rng,
             report=report,
         )
-        self.components_, self.component_indices_ = model.points, model.indices
-        self.dual_coef_, self.intercept_ = model.dual, model.intercept
-        self.alpha_ = model.alphas if self._has_many_alphas() else float(model.alphas[0])
-        search = model.search
-        self.solver_, self.n_iter_ = model.solver, search.n_iter
-        self.n_landmarks_ = nystroem.points.shape[0]
-        self.error_estimate_ = nystroem.error_estimate
-        self._kernel, self._columns = kernel, model.columns
-        # Predictions are in the precision of the data, unless this lacks their unit.
-        largest, single = np.abs(Y).max(initial=0.0), np.finfo(np.float32)
-        self._in_double = largest > single.max / 2**20 or 0 < largest < single.tiny * 2**20
-        if not search.converged:
-            warn_user(
-                f"The relative residual is {search.residual:.1e} after {search.n_iter} "
-                f"iterations, above tol={self.tol}. Increase max_iter (now "
-                f"{self.max_iter}), or n_landmarks (now {self.n_landmarks}) for a better "
-                "preconditioner.",
-                ConvergenceWarning,
-            )
 
     def _landmarks(self, rows, kernel, Y, penalties, rng):
         """Return landmarks or the way to choose them, their number, and a tolerance."""
         if not (isinstance(self.landmarks, str) and self.landmarks == "auto"):
             return check_landmarks(self.landmarks, self.n_landmarks)
         landmarks, k, tol = check_landmarks("rpcholesky", self.n_landmarks)
-        few = k is not None and k < rows.shape[0] and k <= MOST_SUPERVISED
-        if few and not (self.exact or kernel.indefinite):
-            landmarks = supervised_landmarks(rows, kernel, k, Y, penalties.alphas, rng)
-        return landmarks, k, tol
+        n = rows.shape[0]
+        if self.exact or kernel.indefinite or k is None or k >= n:
+            return landmarks, k, tol
+        if not gains_by_response(n, k):
+            return "uniform", k, tol
+        return supervised_landmarks(rows, kernel, k, Y, penalties.alphas, rng), k, tol
 
     def __getstate__(self) -> dict[str, Any]:
         # What is made of the centres is made again, and the kernel is stored as values.
@@ -281,11 +303,12 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     landmarks : str or array-like, default="auto"
         How landmarks are chosen.
 
-        - "auto": by the response. Of random candidates, two for each landmark, those are
-          taken one after another that decrease the penalised squares most [4]_, on half of
-          the samples or fewer. As "rpcholesky" with ``exact=True``, for an indefinite
-          kernel, or where `n_landmarks` is not an int up to 1000 and below the number of
-          samples;
+        - "auto": by the response, for up to 1000 landmarks and at least four samples for
+          each of them. Of random candidates those are taken one after another that
+          decrease the penalised squares most [4]_, on half of the samples or fewer. There
+          are 1.5 candidates for each landmark, and 3 where a penalty is chosen. With more
+          landmarks, or fewer samples, "auto" is "uniform". It is "rpcholesky" with
+          ``exact=True``, or where `n_landmarks` is no int below the number of samples;
         - otherwise as in `NystroemKernel`, where the response plays no part.
 
     exact : bool, default=False
@@ -347,10 +370,12 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     Notes
     -----
     "direct" costs ``2 n m^2`` flops, or half of that where the choice of landmarks left
-    its factor behind. Choosing landmarks by the response costs some ``40 m^3``, whatever n
-    is. "cg" evaluates ``n m`` kernel values in each iteration. Both sum in float64 and in
-    the basis of the features, because the normal equations of the kernel itself break down
-    in single precision.
+    its factor behind. Choosing landmarks by the response costs some ``20 m^3``, or
+    ``80 m^3`` where a penalty is chosen, whatever n is. If all samples are landmarks, and
+    the penalty is given, there are no features: the kernel matrix is factored at once, as
+    `KernelRidge` does. "cg" evaluates ``n m`` kernel values in each iteration. Both sum in
+    float64 and in the basis of the features, because the normal equations of the kernel
+    itself break down in single precision.
 
     References
     ----------

@@ -252,6 +252,26 @@ def test_a_tolerance_is_met_with_the_fewest_landmarks(landmarks, tol, dtype, see
     np.testing.assert_array_equal(looser.component_indices_, kernel.component_indices_)
 
 
+@DTYPES
+def test_where_the_spectrum_is_flat_uniform_landmarks_meet_the_tolerance(dtype, seed):
+    rows = np.random.default_rng(seed).standard_normal((4000, 12)).astype(dtype)
+    params = {"gamma": 0.1, "n_components": 250, "random_state": seed}
+    uniform = NystroemKernel(**params | {"n_components": 150}, landmarks="uniform")
+    tol = uniform.fit(rows).error_estimate_
+    kernel = NystroemKernel(**params, tol=tol).fit(rows)
+    # As many as any uniform sample needs, which are a few more than the best ones.
+    assert 135 < kernel.n_components_ < 165
+    np.testing.assert_array_equal(kernel.components_, rows[kernel.component_indices_])
+    assert tol - 0.01 < kernel.error_estimate_ <= tol
+    Z = kernel.transform(rows).astype(float)
+    assert abs(1 - np.sum(Z**2) / len(rows) - kernel.error_estimate_) < 0.02
+    # Where a few dimensions matter, landmarks are chosen, up to an error that is exact.
+    rows[:, 2:] *= 0.1
+    chosen = NystroemKernel(**params, tol=1e-4).fit(rows)
+    missed = 1 - np.sum(chosen.transform(rows).astype(float) ** 2) / len(rows)
+    assert abs(chosen.error_estimate_ - missed) < 1e-5
+
+
 @EACH_METHOD
 def test_none_takes_every_row(landmarks):
     for k in (None, 200, 1000):

@@ -62,6 +62,24 @@ def test_with_all_rows_as_landmarks_it_is_kernel_ridge(params, weight, y):
     assert ours.dual_coef_.shape == (len(ours.components_), *y.shape[1:])
 
 
+@TARGETS
+@WEIGHTS
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@EACH_KERNEL
+def test_as_many_landmarks_as_rows_are_solved_for_at_once(params, fit_intercept, weight, y):
+    weight = None if weight is None else weight * (weight > 1)
+    alpha = 0.1 if y.ndim == 1 else np.array([0.1, 0.3, 0.1])
+    ridge = NystroemRidge(alpha, fit_intercept=fit_intercept, **params).fit(X, y, weight)
+    on_features = NystroemRidge(
+        alpha, landmarks=EVERY, fit_intercept=fit_intercept, **params
+    ).fit(X, y, weight)
+    assert_close_to_scale(ridge.predict(NEW), on_features.predict(NEW), float, 1e5)
+    every = EVERY if weight is None else np.flatnonzero(weight)
+    np.testing.assert_array_equal(ridge.component_indices_, every)
+    assert ridge.error_estimate_ == 0
+    assert ridge.solver_ == "direct"
+
+
 @pytest.mark.parametrize("params", [{"landmarks": np.arange(40)}, {"exact": True}])
 def test_a_function_of_two_samples_is_a_kernel(params):
     def cauchy(a, b, scale):

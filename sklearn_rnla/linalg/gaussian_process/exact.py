@@ -8,7 +8,7 @@ from .evidence import Evidence
 from .passes import SparseModel
 
 
-def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
+def exact_evidence(X, Y, covariance, *, alpha, method, learn_mean=False, gradient=False):
     """Return the exact evidence of a Gaussian process.
 
     Parameters
@@ -16,13 +16,15 @@ def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
     X : ndarray of shape (n, n_features)
         In float64.
     Y : ndarray of shape (n, n_targets)
-        In float64; the prior mean is zero.
+        In float64.
     covariance : node
         Of `operators.covariance`.
     alpha : float or ndarray of shape (n,)
         Noise variance besides that of the covariance.
     method : str
         Of `evidence`: with all rows as landmarks, they are the same.
+    learn_mean : bool
+        Whether the prior has the most likely constant mean, as in `evidence`.
     gradient : bool
         Whether to compute the gradient. Its evidence does not predict variances.
 
@@ -46,14 +48,23 @@ def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
     """
     n, n_targets = Y.shape
     columns = covariance.at(X)
-    S, pull = columns.forward(X) if gradient else (columns(X, np.float64), None)
-    S = S.copy()
+    pull = None
+    if gradient:
+        K, pull = columns.forward(X)
+        # The gradient goes back through the kernel without noise.
+        S = K.copy()
+    else:
+        S = columns(X, np.float64)
     S.flat[:: n + 1] += covariance.noise(X) + alpha
     # In place: the lower triangle of the transposed is that of the columns of LAPACK.
     L, failed = lapack.dpotrf(S.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise np.linalg.LinAlgError("The covariance is not positive definite.")
-    dual = lapack.dpotrs(L, Y, lower=1)[0]
+    dual, mean = lapack.dpotrs(L, Y, lower=1)[0], np.zeros(n_targets)
+    if learn_mean:
+        of_ones = lapack.dpotrs(L, np.ones((n, 1)), lower=1)[0]
+        mean = dual.sum(axis=0) / of_ones.sum()
+        Y, dual = Y - mean, dual - of_ones * mean
     value = -np.log(np.diagonal(L)).sum() - 0.5 * n * np.log(2 * np.pi)
     value = n_targets * value - 0.5 * np.einsum("ij,ij->", Y, dual)
     if not np.isfinite(value):
@@ -77,10 +88,14 @@ def exact_evidence(X, Y, covariance, *, alpha, method, gradient=False):
         gradient=slope,
         by_points=None,
         model=SparseModel(
-            covariance=covariance, feature_map=feature_map, alpha=alpha, method=method
+            covariance=covariance,
+            feature_map=feature_map,
+            alpha=alpha,
+            method=method,
+            learn_mean=learn_mean,
         ),
         dual=dual,
-        mean=np.zeros(n_targets),
+        mean=mean,
         shrinkage=np.empty((0, n)),
         slack=0.0,
         missed=0.0,

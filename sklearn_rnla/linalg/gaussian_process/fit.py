@@ -351,8 +351,9 @@ class Search:
             )
         kernel = self.kernel
         if self.Z is None:
-            # Evidence with a gradient has no features.
-            self.evidence = self.problem.evidence(kernel, None)
+            if self.evidence.gradient is not None:
+                # Evidence with a gradient has no features.
+                self.evidence = self.problem.evidence(kernel, None)
             self.Z = np.array(self.problem.rows.in_memory(), np.float64)
             self.indices = np.arange(len(self.Z))
         return GaussianProcessFit(

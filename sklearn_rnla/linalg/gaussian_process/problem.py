@@ -35,7 +35,7 @@ class GaussianProcessProblem(NamedTuple):
     rng : Generator
     n_jobs : int or None
     learn_mean : bool
-        Whether the prior has a constant mean on landmarks. That of all rows has none.
+        Whether the prior has a constant mean, the most likely one.
     """
 
     rows: object
@@ -131,6 +131,7 @@ class GaussianProcessProblem(NamedTuple):
                 node,
                 alpha=self.alpha,
                 method=self.method,
+                learn_mean=self.learn_mean,
                 gradient=gradient,
             )
 

@@ -41,8 +41,9 @@ class NystroemFeatures(NamedTuple):
         Which rows they are.
     feature_map : FeatureMap
         The map.
-    error_estimate : float
-        Relative trace error; for an indefinite kernel, relative Frobenius error.
+    error_estimate : float or None
+        Relative trace error; for an indefinite kernel, relative Frobenius error. None
+        where it follows from the features of all rows, which the caller sums.
     cholesky : PivotedCholesky or None
         Where the choice of landmarks saw all rows: its factor holds their features.
     """
@@ -50,12 +51,21 @@ class NystroemFeatures(NamedTuple):
     points: object
     indices: np.ndarray | None
     feature_map: FeatureMap
-    error_estimate: float
+    error_estimate: float | None
     cholesky: PivotedCholesky | None
 
 
 def nystroem_features(
-    rows, kernel, k, landmarks, *, tol=0.0, n_jobs=None, rng, report=None
+    rows,
+    kernel,
+    k,
+    landmarks,
+    *,
+    tol=0.0,
+    n_jobs=None,
+    rng,
+    report=None,
+    sums_features=False,
 ):
     """Choose landmarks and make a feature map of them.
 
@@ -77,6 +87,9 @@ def nystroem_features(
         Draws candidates, landmarks and the sample of the error.
     report : callable, default=None
         Called after each block of landmarks.
+    sums_features : bool, default=False
+        Whether the caller needs the Gram matrix of all features, which tells the trace
+        error as well.
 
     Returns
     -------
@@ -99,6 +112,10 @@ def nystroem_features(
     definite = definite and has_root
     if chosen.cholesky is not None and definite:
         error = chosen.cholesky.relative_error
+    elif definite and sums_features and not tol:
+        error = None
+    elif definite and tol > 0:
+        chosen, feature_map, error = _up_to(tol, rows, kernel, chosen, feature_map, rng)
     else:
         error = _estimated_error(rows, kernel, feature_map, definite, rng)
     return NystroemFeatures(
@@ -212,25 +229,47 @@ def _estimated_error(rows, kernel, feature_map, definite, rng):
     The trace measures what the features leave only where that is positive semidefinite.
     For an indefinite kernel the error is that of the Frobenius norm.
     """
-    return (_trace_error if definite else _frobenius_error)(rows, kernel, feature_map, rng)
+    return (trace_error if definite else _frobenius_error)(rows, kernel, feature_map, rng)
 
 
-def _trace_error(rows, kernel, feature_map, rng):
+def trace_error(rows, kernel, feature_map, rng):
     """Estimate the relative trace error; the trace itself is that of all rows."""
+    return feature_error(*_sampled_features(rows, kernel, feature_map, rng))
+
+
+def _sampled_features(rows, kernel, feature_map, rng):
+    """Return the kernel's diagonal and the features of a sample, as rows of all weight."""
     n = rows.shape[0]
     if n <= _ERROR_ROWS:
         sample, stands_for = np.arange(n), np.ones(n)
     else:
-        (parts,) = rows.fold(fold_diagonal, kernel)
-        sample, stands_for = _largest_and_others(np.concatenate(parts), _ERROR_ROWS, rng)
+        diagonal = kernel_diagonal(rows, kernel)
+        sample, stands_for = _largest_and_others(diagonal, _ERROR_ROWS, rng)
     B = rows.take(sample).in_memory()
     assert_all_finite(B, input_name="X")
     if rows.weight is not None:
         stands_for = stands_for * rows.weight[sample].astype(np.float64)
     root = np.sqrt(stands_for)[:, np.newaxis]
     features = feature_map.of_tile(B, np.float64) * root
-    diagonal = kernel.among(sample).diagonal(B) * stands_for
-    return feature_error(diagonal, features)
+    return kernel.among(sample).diagonal(B) * stands_for, features
+
+
+def _up_to(tol, rows, kernel, chosen, feature_map, rng):
+    """Return the first landmarks that reach a tolerance, their map, and the error.
+
+    Each feature of a triangular root is of the landmarks up to its own, so that the errors
+    of any number of them follow from the features of all.
+    """
+    diagonal, features = _sampled_features(rows, kernel, feature_map, rng)
+    captured = np.cumsum(np.einsum("ij,ij->j", features, features))
+    m = np.count_nonzero(diagonal.sum() - captured > tol * diagonal.sum()) + 1
+    if not feature_map.triangular or m >= len(captured):
+        return chosen, feature_map, feature_error(diagonal, features)
+    indices = None if chosen.indices is None else chosen.indices[:m]
+    chosen = Landmarks(chosen.points[:m], indices)
+    columns = kernel.among(indices).at(chosen.points)
+    feature_map = FeatureMap(columns, feature_map.W[:m, :m].copy(), triangular=True)
+    return chosen, feature_map, feature_error(diagonal, features[:, :m])
 
 
 def _frobenius_error(rows, kernel, feature_map, rng):
@@ -290,6 +329,11 @@ def _largest_and_others(sizes, k, rng):
     stands_for[len(largest) :] = len(others) / max(1, len(others_drawn))
     place = np.argsort(sample)
     return sample[place], stands_for[place]
+
+
+def kernel_diagonal(rows, kernel):
+    """Return ``k(b, b)`` of all rows: ndarray of shape (n_rows,)."""
+    return np.concatenate(rows.fold(fold_diagonal, kernel)[0])
 
 
 def fold_diagonal(state, block, kernel):

@@ -16,6 +16,7 @@ from .pivoted_cholesky import (
     INDEFINITE,
     PRODUCT_FLOOR,
     ElectedPivots,
+    FlatSpectrumError,
     GivenPivots,
     GreedyPivots,
     NotPositiveSemidefiniteError,
@@ -29,7 +30,12 @@ _ROWS_PER_CENTER = 40
 
 # Up to this many rows, all of them candidates for as many landmarks, the kernel matrix is
 # factored at once: some copies of it in double precision, half a gigabyte at most.
-_MOST_COMPLETE = 4096
+MOST_COMPLETE = 4096
+
+
+# Uniform landmarks take their kernel's Cholesky factor and an estimate of the error from
+# some rows. With at least so many rows for each, this is half of the work of choosing.
+_MANY_ROWS = 16
 
 
 class Landmarks(NamedTuple):
@@ -88,7 +94,8 @@ def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None)
     weight : ndarray of shape (n,), default=None
         Weights of the rows.
     tol : float
-        Relative trace error at which to stop; not for "kmeans".
+        Relative trace error at which to stop; not for "kmeans". If "rpcholesky" finds
+        that uniform landmarks are about as good, these are k, whatever their error.
     rng : Generator
     report : callable, default=None
         Called after each block of pivots.
@@ -106,11 +113,17 @@ def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None)
         return Landmarks(_cluster_centers(X, rows, copies, k, rng))
     factored = {"candidates": rows, "weight": weight, "tol": tol, "report": report}
     k = min(k, len(rows))
-    if method in ("rpcholesky", "greedy") and len(rows) <= min(k, _MOST_COMPLETE):
+    if method in ("rpcholesky", "greedy") and len(rows) <= min(k, MOST_COMPLETE):
         cholesky = complete_cholesky(A, **factored)
     elif method == "rpcholesky":
-        pivots = partial(ElectedPivots, rng, copies)
-        cholesky = pivoted_cholesky(A, k, pivots, **factored)
+        pivots = partial(
+            ElectedPivots, rng, copies, gives_up=tol > 0 and len(rows) >= _MANY_ROWS * k
+        )
+        try:
+            cholesky = pivoted_cholesky(A, k, pivots, **factored)
+        except FlatSpectrumError:
+            indices = rows[draw_by_weight(copies, k, rng)]
+            return Landmarks(X[indices], indices)
     elif method == "greedy":
         cholesky = pivoted_cholesky(A, k, GreedyPivots, **factored)
     else:

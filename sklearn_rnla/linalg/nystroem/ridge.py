@@ -4,7 +4,9 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
+from ..._sklearn import assert_all_finite
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
 from ...operators.rows import add_states
@@ -17,6 +19,9 @@ from ..dense.leave_one_out import (
 )
 from ..dense.pcg import PCG, pcg
 from ..dense.triangular import inverse_cholesky
+from .features import kernel_diagonal, trace_error
+from .landmarks import MOST_COMPLETE
+from .pivoted_cholesky import PRODUCT_FLOOR
 
 # The choice of solver counts on this many iterations. The preconditioner sees a sample of
 # this many rows for each landmark.
@@ -54,6 +59,10 @@ class KernelRidgeModel(NamedTuple):
         The one used.
     search : PCG
         How the iteration ended: without one, after a step that was exact.
+    n_landmarks : int
+        Those of the features: of the model, or of the preconditioner.
+    error_estimate : float
+        Relative trace error of these features.
     """
 
     points: object
@@ -64,6 +73,8 @@ class KernelRidgeModel(NamedTuple):
     alphas: np.ndarray
     solver: str
     search: PCG
+    n_landmarks: int
+    error_estimate: float
 
 
 class Penalties(NamedTuple):
@@ -94,12 +105,15 @@ class NormalEquations(NamedTuple):
         The weighted mean of the features; zero without an intercept.
     share : float
         What a row of weight one has of the mean; zero without an intercept.
+    captured : float
+        Trace of ``F^T W F``, not about the mean.
     """
 
     gram: np.ndarray
     products: np.ndarray
     mean: np.ndarray
     share: float
+    captured: float
 
 
 class _Targets(NamedTuple):
@@ -229,6 +243,83 @@ def kernel_ridge(
         alphas=alphas,
         solver=solver,
         search=search,
+        n_landmarks=nystroem.points.shape[0],
+        error_estimate=_trace_error(rows, kernel, nystroem, normal, rng),
+    )
+
+
+def _trace_error(rows, kernel, nystroem, normal, rng):
+    """Return the relative trace error of the features, whose squares may be summed."""
+    if nystroem.error_estimate is not None:
+        return nystroem.error_estimate
+    if normal is None:
+        return trace_error(rows, kernel, nystroem.feature_map, rng)
+    total = float(weighted_sums(rows, kernel_diagonal(rows, kernel)))
+    return max(0.0, 1.0 - normal.captured / total) if total > 0 else 0.0
+
+
+def kernel_ridge_at_once(rows, kernel, Y, alphas, *, fit_intercept):
+    """Solve a kernel ridge regression whose landmarks are all rows, without features.
+
+    Parameters
+    ----------
+    rows : RowMatrix
+    kernel : KernelSource
+    Y : ndarray of shape (n_rows, n_targets)
+    alphas : ndarray of shape (n_targets,) or (1,)
+    fit_intercept : bool
+
+    Returns
+    -------
+    KernelRidgeModel or None
+        None where the rows are too many, or `alphas` too small to keep ``K + alpha W^-1``
+        definite in the precision of the predictions.
+
+    Notes
+    -----
+    One Cholesky factorisation for each of the distinct penalties: ``n^3 / 3`` flops.
+    """
+    n = rows.shape[0]
+    if n > MOST_COMPLETE or kernel.indefinite:
+        return None
+    indices = np.arange(n) if rows.weight is None else np.flatnonzero(rows.weight)
+    points = rows.in_memory()[indices]
+    assert_all_finite(points, input_name="X")
+    K = kernel(points, points)
+    inverse_weight = 1.0
+    if rows.weight is not None:
+        inverse_weight = 1 / rows.weight[indices].astype(np.float64)
+    rounding = PRODUCT_FLOOR * np.finfo(rows.dtype).eps * np.trace(K)
+    if not np.min(alphas) * np.min(inverse_weight) > rounding:
+        return None
+    targets = _of_unit_scale(rows, Y, centered=fit_intercept)
+    alphas = np.broadcast_to(alphas, (Y.shape[1],)).astype(np.float64)
+    distinct, of_ones = np.unique(alphas, return_inverse=True)
+    both = np.concatenate([alphas, distinct]) if fit_intercept else alphas
+    ones = np.ones((len(indices), len(both) - len(alphas)))
+    dual = np.column_stack([targets.values[indices], ones])
+    for alpha in distinct:
+        shifted = K.copy()
+        shifted.flat[:: len(K) + 1] += alpha * inverse_weight
+        mine = both == alpha
+        _, dual[:, mine], failed = lapack.dposv(shifted.T, dual[:, mine], lower=True)
+        if failed:
+            return None
+    # What is left of the targets, weighted, is alpha times the coefficients.
+    sums = both * dual.sum(axis=0)
+    rounding = np.finfo(np.float64).eps * float(weighted_sums(rows, np.ones(n)))
+    dual, intercept = _with_intercept(dual, sums, len(alphas), of_ones, rounding)
+    return KernelRidgeModel(
+        points=points,
+        indices=indices,
+        columns=kernel.at(points),
+        dual=dual * targets.scale,
+        intercept=(intercept + targets.mean) * targets.scale,
+        alphas=alphas,
+        solver="direct",
+        search=PCG(dual, n_iter=1, residual=0.0, converged=True),
+        n_landmarks=len(indices),
+        error_estimate=0.0,
     )
 
 
@@ -361,10 +452,11 @@ def normal_equations(rows, nystroem, targets, fit_intercept, penalties, F=None):
             fold_feature_gram, nystroem.feature_map, Y, rows.dtype, dtype
         )
     products, total, sums = products[:, :-1], squares[-1], products[:, -1]
+    captured = float(np.trace(gram))
     if not fit_intercept:
-        return NormalEquations(gram, products, np.zeros(len(gram)), 0.0)
+        return NormalEquations(gram, products, np.zeros(len(gram)), 0.0, captured)
     moments = Moments(total, sums, gram).about_mean()
-    return NormalEquations(moments.squares, products, moments.mean, 1 / total)
+    return NormalEquations(moments.squares, products, moments.mean, 1 / total, captured)
 
 
 def gram_of_features(F, Y, weight, dtype):

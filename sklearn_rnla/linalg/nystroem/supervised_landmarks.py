@@ -7,16 +7,17 @@ from ...operators.threads import consecutive
 from ..dense.ritz import descending_eigh
 from .landmarks import inverse_root
 
-# More landmarks would take longer to choose than the regression on them takes up to some
-# ten thousand rows, and which they are matters less.
-MOST_SUPERVISED = 1000
+# With more landmarks, or fewer rows for each of them, it no longer matters which they are:
+# ``python -m benchmarks landmarks`` has the grid.
+_MOST_SUPERVISED, _ROWS_PER_LANDMARK = 1000, 4
 
-# Candidates for each landmark, and at least so many. Twice as many gain little more.
-_CANDIDATES, _FEWEST_CANDIDATES = 2, 256
+# Candidates for each landmark, for one penalty and where one is chosen, and at least so
+# many. Their Gram matrix, on half of the rows, takes half as many multiply-adds as the
+# regression, which is about four times as long where a penalty is chosen.
+_CANDIDATES, _CANDIDATES_CHOOSING, _FEWEST_CANDIDATES = 1.5, 3.0, 256
 
 # The response is looked at on half of the rows: of all, landmarks would be chosen by noise
-# that the regression then takes for signal. Their Gram matrix of the candidates takes as
-# long as that of all rows and the landmarks. So many for each landmark are enough, and so
+# that the regression then takes for signal. So many for each landmark are enough, and so
 # many cost nothing.
 _ROWS, _FEW_ROWS = 8, 1024
 
@@ -31,6 +32,11 @@ _PENALTY_CANDIDATES = 100
 
 # What is left of a candidate's squared norm is rounding up to this share of it.
 _DEPENDENT = 1e-9
+
+
+def gains_by_response(n, k):
+    """Whether k of n rows are better landmarks where they are chosen by the response."""
+    return k <= _MOST_SUPERVISED and n >= _ROWS_PER_LANDMARK * k
 
 
 def supervised_landmarks(rows, kernel, k, Y, alphas, rng):
@@ -63,22 +69,25 @@ def supervised_landmarks(rows, kernel, k, Y, alphas, rng):
 
     Notes
     -----
-    At most ``16 k^3`` multiply-adds for the Gram matrix of the candidates, and ``2 k^3``
-    for the selection, however many rows there are.
+    At most ``9 k^3`` multiply-adds for the Gram matrix of the candidates, four times as
+    many to choose a penalty, and ``k^3`` to ``4 k^3`` for the selection, however many rows
+    there are.
     """
     n = rows.shape[0]
     with_weight = n if rows.weight is None else np.flatnonzero(rows.weight)
     drawn = rng.permutation(with_weight)
     size = max(k, min(len(drawn) // 2, max(_ROWS * k, _FEW_ROWS)))
     sample = np.sort(drawn[:size])
-    pool = drawn[: min(size, max(_CANDIDATES * k, _FEWEST_CANDIDATES))]
+    alphas = np.unique(alphas)
+    per_landmark = _CANDIDATES_CHOOSING if len(alphas) > 1 else _CANDIDATES
+    pool = drawn[: min(size, max(int(per_landmark * k), _FEWEST_CANDIDATES))]
     taken = rows.take(sample)
     X, weight = taken.in_memory(), taken.weight
     points = X[np.searchsorted(sample, pool)]
     G, C, squares, total = _normal_equations(X, weight, kernel.at(points), Y[sample])
     K = kernel(points, points)
     all_rows = n if rows.weight is None else rows.weight.sum(dtype=np.float64)
-    alphas = np.unique(alphas) * (total / all_rows)
+    alphas = alphas * (total / all_rows)
     alpha = alphas[0]
     if len(alphas) > 1:
         alpha = _least_gcv_alpha(G, C, K, squares, len(sample), alphas)
@@ -143,7 +152,7 @@ def _forward_selection(G, C, k):
     Parameters
     ----------
     G : ndarray of shape (n, n)
-        Gram matrix of the columns, which is overwritten.
+        Gram matrix of the columns.
     C : ndarray of shape (n, n_targets)
         Their products with the targets.
     k : int
@@ -152,19 +161,19 @@ def _forward_selection(G, C, k):
     -------
     ndarray of shape (k,)
     """
-    n, d = len(G), np.diagonal(G).copy()
+    n, d, left = len(G), np.diagonal(G).copy(), np.arange(len(G))
     floor, chosen = _DEPENDENT * d, []
     d[d <= floor] = np.inf
     C = C.T.copy()
     for block in consecutive(k, _BLOCK):
-        V = np.zeros((block.stop - block.start, n))
+        V = np.zeros((block.stop - block.start, len(left)))
         for i, v in enumerate(V):
             gains = np.square(C).sum(axis=0) / d
-            j = int(np.argmax(gains))
-            if not gains[j] > 0:
+            if not gains.max(initial=0.0) > 0:
                 # The others, in the order in which they were drawn: at random.
                 rest = np.setdiff1d(np.arange(n), chosen)[: k - len(chosen)]
                 return np.array([*chosen, *rest], dtype=np.intp)
+            j = int(np.argmax(gains))
             root = np.sqrt(d[j])
             np.subtract(G[j], V[:i, j] @ V[:i], out=v)
             v /= root
@@ -173,7 +182,10 @@ def _forward_selection(G, C, k):
             # What is chosen or depends on that is no candidate any more.
             d[d <= floor] = np.inf
             d[j] = np.inf
-            chosen.append(j)
+            chosen.append(left[j])
+        open_ = np.isfinite(d)
+        left, d, floor, C, V = left[open_], d[open_], floor[open_], C[:, open_], V[:, open_]
         # numpy halves the work of a product of an array with itself.
+        G = G[np.ix_(open_, open_)]
         G -= V.T @ V
     return np.array(chosen, dtype=np.intp)

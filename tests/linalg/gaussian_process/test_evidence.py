@@ -163,15 +163,23 @@ def test_the_exact_evidence_is_that_of_scikit_learn(kernel, alpha):
     np.testing.assert_allclose(found.gradient, gradient, rtol=1e-10)
 
 
+@pytest.mark.parametrize("is_exact", [False, True])
 @EACH_METHOD
 @EACH_ALPHA
-def test_a_learned_mean_is_the_most_likely_one(method, alpha):
+def test_a_learned_mean_is_the_most_likely_one(method, alpha, is_exact):
     covariances = covariance(KERNELS["rbf"])
     params = {"alpha": alpha, "method": method, "gradient": True}
-    found = evidence(ROWS, Y + 7, covariances, Z, learn_mean=True, **params)
-    given = evidence(ROWS, Y + 7 - found.mean, covariances, Z, **params)
+
+    def evidence_of(Y, learn_mean=False):
+        args = {"learn_mean": learn_mean, **params}
+        if is_exact:
+            return exact_evidence(X, Y, covariances, **args)
+        return evidence(ROWS, Y, covariances, Z, **args)
+
+    found = evidence_of(Y + 7, learn_mean=True)
+    given = evidence_of(Y + 7 - found.mean)
     np.testing.assert_allclose(found.value, given.value)
     np.testing.assert_allclose(found.gradient, given.gradient, rtol=1e-8, atol=1e-8)
     for step in ([1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3]):
-        other = evidence(ROWS, Y + 7 - found.mean - step, covariances, Z, **params)
+        other = evidence_of(Y + 7 - found.mean - step)
         assert other.value < given.value

@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 from sklearn.datasets import make_friedman1
 
-from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier, kernel_ridge
+from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier
 from sklearn_rnla.linalg.nystroem.supervised_landmarks import (
     _forward_selection,
+    gains_by_response,
     supervised_landmarks,
 )
 from sklearn_rnla.operators import as_row_matrix
@@ -92,25 +93,31 @@ def test_they_predict_better_than_uniform_ones_and_those_of_the_trace(seed):
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("params", "others"),
     [
-        {"exact": True, "n_landmarks": 20},
-        {"n_landmarks": 0.9},
-        {"n_landmarks": 200},
-        {"n_landmarks": 21},
-        {"kernel": "sigmoid", "n_landmarks": 20},
+        ({"exact": True, "n_landmarks": 20}, "rpcholesky"),
+        ({"n_landmarks": 0.9}, "rpcholesky"),
+        ({"n_landmarks": 200}, "rpcholesky"),
+        ({"n_landmarks": 51}, "uniform"),
+        ({"kernel": "sigmoid", "n_landmarks": 20}, "uniform"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("model", [NystroemRidge, NystroemRidgeClassifier])
-def test_where_the_response_plays_no_part_they_are_those_of_the_trace(
-    model, params, monkeypatch
+def test_where_the_response_plays_no_part_landmarks_are_those_of_another_method(
+    model, params, others
 ):
-    monkeypatch.setattr(kernel_ridge, "MOST_SUPERVISED", 20)
     X, y = standardised_friedman(200, 0)
     y = y > 0 if model is NystroemRidgeClassifier else y
     ours, theirs = (
         model(landmarks=landmarks, random_state=0, **params).fit(X, y)
-        for landmarks in ("auto", "rpcholesky")
+        for landmarks in ("auto", others)
     )
     np.testing.assert_array_equal(ours.component_indices_, theirs.component_indices_)
+
+
+def test_the_response_decides_where_there_are_rows_enough():
+    assert gains_by_response(4000, 1000)
+    assert gains_by_response(200, 50)
+    assert not gains_by_response(3999, 1000)
+    assert not gains_by_response(10**6, 1001)
