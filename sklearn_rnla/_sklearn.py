@@ -5,6 +5,9 @@ Names that moved, or that older versions lack, are given one meaning here.
 
 # ruff: noqa: F401 - all is imported for other modules.
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     Interval,
@@ -25,6 +28,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._typing import F
+
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
 except ImportError:
@@ -33,7 +38,7 @@ except ImportError:
         """Stand-in where scikit-learn has no callbacks."""
 
 
-def validated(**constraints):
+def validated(**constraints: list[Any]) -> Callable[[F], F]:
     """Decorate a function whose parameters are validated as those of an estimator are.
 
     Parameters
