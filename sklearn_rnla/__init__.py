@@ -1,7 +1,7 @@
 """Randomized numerical linear algebra for machine learning."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import linalg, neural, operators, plotting, sketching

@@ -52,6 +52,8 @@ from .operators.feature_map import predictions
 class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
 
+    dual_coef_: AnyArray
+    intercept_: AnyArray
     components_: ArrayAsX
     component_indices_: Indices | OrNone
     n_landmarks_: int
@@ -217,7 +219,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
         # What is made of the centres is made again.
         return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "_kernel"):
             self._columns = self._kernel.at(self.components_)

@@ -11,7 +11,7 @@ from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
 from ._random import generator
 from ._refusals import refuse_masked
-from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Seed, Tags, Pairs
+from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Pairs, Seed, Tags
 from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.solve import (
     CONSTRAINTS,

@@ -1,7 +1,7 @@
 """Driver: columns that span a matrix, chosen from a sketch of its rows."""
 
 from numbers import Integral, Real
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .columns.select import METHODS, ORDERED_METHODS, select_columns
 
 Method: TypeAlias = Literal["cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top"]
 
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [
         Interval(Integral, 1, None, closed="left"),
         Interval(RealNotInt, 0, 1, closed="neither"),

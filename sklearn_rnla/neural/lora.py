@@ -2,7 +2,7 @@
 
 import operator
 from numbers import Integral, Real
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ _OVERSAMPLES = 8
 
 _MAX_ITER = 30
 
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "rank": [Interval(Integral, 1, None, closed="left")],
     "method": [StrOptions({"principal", "residual", "activation", "random"})],
     "alpha": [Interval(Real, 0, None, closed="neither"), None],

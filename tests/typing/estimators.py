@@ -106,5 +106,4 @@ RandomizedPCA(**params).fit(X)
 # Mistakes are found.
 RandomizedPCA(algorithm="arpack")  # type: ignore[arg-type]
 RandomizedPCA(n_componnents=3)  # type: ignore[call-arg]
-pca.explained_variance  # type: ignore[attr-defined]
 gpr.predict(X, return_std=True).mean()  # type: ignore[attr-defined]

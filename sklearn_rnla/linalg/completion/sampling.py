@@ -1,10 +1,12 @@
 """Whether the places of observed entries allow a low-rank matrix to be recovered."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..._typing import Array
+from ...operators.observed import Observed
 from ..dense.rank import numerical_rank
 
 
@@ -35,10 +37,10 @@ class Sampling(NamedTuple):
     component_of_row: np.ndarray
     component_of_column: np.ndarray
     oversampling: float
-    coherence: tuple
+    coherence: tuple[Any, ...]
 
 
-def describe_sampling(observed, U, V):
+def describe_sampling(observed: Observed, U: Array, V: Array) -> Sampling:
     """Describe the places of entries, and the estimate ``U V^T`` made from them.
 
     Candes & Recht (2009): recovery needs each row and column, a connected graph, more
@@ -92,7 +94,9 @@ def _coherence(U):
     return float(len(Q) / rank * np.einsum("ij,ij->i", Q, Q).max())
 
 
-def obstacles(sampling, rank, determined=None, columns=None):
+def obstacles(
+    sampling: Sampling, rank: int, determined: Any = None, columns: Any = None
+) -> list[Any]:
     """Return sentences on what makes recovery at a rank impossible, with the places.
 
     Parameters

@@ -1,8 +1,11 @@
 """Minimisation within bounds, of few variables and expensive functions."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..._typing import Array
 
 # No variable moves further than this in one step.
 _LONGEST_STEP = 2.0
@@ -42,7 +45,15 @@ class Minimum(NamedTuple):
     hessian: np.ndarray
 
 
-def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
+def minimize(
+    function: Callable[..., Any],
+    x: Array,
+    bounds: Array,
+    *,
+    tol: float,
+    hessian: Array | None = None,
+    stop: Callable[..., Any] | None = None,
+) -> Minimum:
     """Minimise a smooth function within bounds by a projected BFGS method.
 
     Parameters
@@ -105,7 +116,7 @@ def minimize(function, x, bounds, *, tol, hessian=None, stop=None):
     return Minimum(x=x, value=value, slope=slope, hessian=B)
 
 
-def curvature(function, minimum, bounds):
+def curvature(function: Callable[..., Any], minimum: Minimum, bounds: Array) -> Array:
     """Return a positive definite Hessian by differences of gradients.
 
     Parameters

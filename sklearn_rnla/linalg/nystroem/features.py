@@ -1,11 +1,15 @@
 """Nystroem approximation: features of rows, made from the kernel at landmarks."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import assert_all_finite
+from ..._typing import AnyArray, Array, DTypeLike
+from ...operators import Block, RowMatrix
 from ...operators.feature_map import FeatureMap
+from ...operators.kernels import KernelSource
 from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
 from .landmarks import (
@@ -55,8 +59,16 @@ class NystroemFeatures(NamedTuple):
 
 
 def nystroem_features(
-    rows, kernel, k, landmarks, *, tol=0.0, n_jobs=None, rng, report=None
-):
+    rows: RowMatrix,
+    kernel: KernelSource,
+    k: int | None,
+    landmarks: AnyArray | str,
+    *,
+    tol: float = 0.0,
+    n_jobs: int | None = None,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> NystroemFeatures:
     """Choose landmarks and make a feature map of them.
 
     Parameters
@@ -292,13 +304,15 @@ def _largest_and_others(sizes, k, rng):
     return sample[place], stands_for[place]
 
 
-def fold_diagonal(state, block, kernel):
+def fold_diagonal(state: Any, block: Block, kernel: Any) -> list[list[Array]]:
     """Fold the diagonal of the kernel: ``[[k(b, b) of the rows]]``."""
     rows = np.arange(block.start, block.start + block.values.shape[0])
     return add_states(state, [[kernel.among(rows).diagonal(block.values)]])
 
 
-def fold_diagonal_error(state, block, kernel, feature_map, dtype):
+def fold_diagonal_error(
+    state: Any, block: Block, kernel: Any, feature_map: FeatureMap, dtype: DTypeLike
+) -> list[list[Array]]:
     """Fold how far the squared norms of a block's features are from the kernel's diagonal.
 
     State: ``[[|k(b, b) - F_b F_b^T| of the rows]]``.

@@ -1,10 +1,13 @@
 """Partial Cholesky factorisation, its pivots chosen at random, greedily or beforehand."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array, Indices
+from ...operators.psd_matrix import PSDMatrix
 from ...operators.threads import one_blas_thread
 
 # A round proposes this share of all pivots wanted, within these bounds. More proposals
@@ -85,17 +88,20 @@ class RandomPivots:
         How often each of the candidates counts.
     """
 
-    def __init__(self, rng, weight=1.0):
+    rng: Any
+    weight: Array | float
+
+    def __init__(self, rng: np.random.Generator, weight: Array | float = 1.0) -> None:
         self.rng, self.weight = rng, weight
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of proposals, drawn independently."""
         # RPCholesky: pivot i with probability d_i / sum(d), d the diagonal of the residual.
         cumulative = np.cumsum(self.weight * d)
         drawn = self.rng.random(size) * cumulative[-1]
         return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the proposals in turn.
 
         Parameters
@@ -129,14 +135,14 @@ class ElectedPivots(RandomPivots):
 
     _proposals_per_pivot = 4
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of distinct proposals."""
         drawn = super().propose(d, min(size * self._proposals_per_pivot, _MOST_PROPOSED))
         self._wanted = min(size, -(-len(drawn) // self._proposals_per_pivot))
         proposed, self._counts = np.unique(drawn, return_counts=True)
         return proposed
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the proposal with most votes."""
         weight = self._counts / d[proposed]
         votes = weight @ np.square(G)
@@ -162,13 +168,13 @@ class ElectedPivots(RandomPivots):
 class GreedyPivots:
     """The largest of the residual diagonal, up to a factor of two, a block at a time."""
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of the largest entries."""
         size = min(size, len(d))
         largest = np.argpartition(d, len(d) - size)[len(d) - size :]
         return largest[np.argsort(-d[largest], kind="stable")]
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the largest of what is left of the block."""
         outside = d.copy()
         outside[proposed] = 0
@@ -184,15 +190,15 @@ class GreedyPivots:
 class GivenPivots:
     """Pivots in a given order; those that depend on earlier ones are passed over."""
 
-    def __init__(self, indices):
+    def __init__(self, indices: Indices) -> None:
         self._left = np.asarray(indices)
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the next indices."""
         proposed, self._left = self._left[:size], self._left[size:]
         return proposed
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that accepts all in turn."""
         turns = iter(range(len(proposed)))
 
@@ -203,7 +209,16 @@ class GivenPivots:
         return following
 
 
-def pivoted_cholesky(A, k, pivots, *, candidates=None, weight=None, tol=0.0, report=None):
+def pivoted_cholesky(
+    A: PSDMatrix,
+    k: int,
+    pivots: Any,
+    *,
+    candidates: Indices | None = None,
+    weight: Array | None = None,
+    tol: float = 0.0,
+    report: Callable[[], bool] | None = None,
+) -> PivotedCholesky:
     """Factor `A` partially, in its own precision or, where that ends early, in double.
 
     Parameters
@@ -243,7 +258,14 @@ def pivoted_cholesky(A, k, pivots, *, candidates=None, weight=None, tol=0.0, rep
     return result._replace(factor=result.factor.astype(A.dtype))
 
 
-def complete_cholesky(A, *, candidates=None, weight=None, tol=0.0, report=None):
+def complete_cholesky(
+    A: PSDMatrix,
+    *,
+    candidates: Indices | None = None,
+    weight: Array | None = None,
+    tol: float = 0.0,
+    report: Callable[[], bool] | None = None,
+) -> PivotedCholesky:
     """Factor `A` with the largest pivots, where every candidate may become one.
 
     LAPACK's factorisation with complete pivoting, in double precision: of n landmarks

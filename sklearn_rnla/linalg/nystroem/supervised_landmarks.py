@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from ..._typing import Array, Indices
+from ...operators import RowMatrix
 from ...operators.feature_map import add_gram
+from ...operators.kernels import KernelSource
 from ...operators.threads import consecutive
 from ..dense.ritz import descending_eigh
 from .landmarks import inverse_root
@@ -33,7 +36,14 @@ _PENALTY_CANDIDATES = 100
 _DEPENDENT = 1e-9
 
 
-def supervised_landmarks(rows, kernel, k, Y, alphas, rng):
+def supervised_landmarks(
+    rows: RowMatrix,
+    kernel: KernelSource,
+    k: int,
+    Y: Array,
+    alphas: Array,
+    rng: np.random.Generator,
+) -> Indices:
     """Choose the rows at which the kernel predicts the response best.
 
     Orthogonal least squares (Chen, Cowan & Grant 1991): of random candidates, that one is

@@ -23,7 +23,7 @@ from .softmax import NumpyArrays, namespace_of, softmax_between
 METHODS = ("segment-means", "kmeans", "rpcholesky")
 
 PINV = [StrOptions({"newton", "exact", "checkpoint"})]
-TOL = [Interval(Real, 0, 1, closed="left"), None]
+TOL: list[Any] = [Interval(Real, 0, 1, closed="left"), None]
 
 # Landmarks, unless told.
 _N_LANDMARKS = 64

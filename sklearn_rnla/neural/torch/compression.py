@@ -52,7 +52,7 @@ class CompressedModel(NamedTuple):
     """
 
     model: nn.Module
-    table: dict
+    table: dict[str, Any]
 
 
 class LayerPair(nn.Sequential):

@@ -61,18 +61,21 @@ class LoraLinear(nn.Module):
     True
     """
 
+    in_features: int
+    out_features: int
+
     def __init__(self, layer: nn.Linear, start: LoraInit) -> None:
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.scale = start.scale
-        self.elsewhere = ()
+        self.scale: float = start.scale
+        self.elsewhere: tuple[Any, ...] = ()
         self._is_called = self._is_read = self._is_passed_on = False
-        self.residual = nn.Parameter(start.W_residual, requires_grad=False)
-        self.bias = layer.bias
+        self.residual: nn.Parameter = nn.Parameter(start.W_residual, requires_grad=False)
+        self.bias: Any = layer.bias
         if self.bias is not None:
             self.bias.requires_grad_(False)
-        self.lora_A = nn.Parameter(start.A)
-        self.lora_B = nn.Parameter(start.B)
+        self.lora_A: nn.Parameter = nn.Parameter(start.A)
+        self.lora_B: nn.Parameter = nn.Parameter(start.B)
         self.register_buffer("start_A", start.A.clone())
         self.register_buffer("start_B", start.B.clone())
 

@@ -114,7 +114,7 @@ class ActivationRecorder:
         feature_axis: Any = -1,
         random_state: Seed = None,
     ) -> None:
-        self.layers = _layer_names(model, layers)
+        self.layers: Any = _layer_names(model, layers)
         if sketch_size is not None and not similarity:
             raise ValueError(
                 f"sketch_size={sketch_size} can only be used with similarity=True."
@@ -130,7 +130,7 @@ class ActivationRecorder:
         self.sketch_size = sketch_size
         self.center = center
         self.feature_axis = feature_axis
-        self.mask = None
+        self.mask: Any = None
         self._recording = None
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)

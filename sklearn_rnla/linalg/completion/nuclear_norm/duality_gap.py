@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...._typing import Array
+from ....operators.observed import Observed
 from ...dense.orth import extend_rows, product64
 
 # Blocks of the certificate before the rank grows by much, before a bound is believed, and
@@ -34,8 +36,17 @@ class Outside(NamedTuple):
 
 
 def leading_outside(
-    observed, residual, U, V, width, rng, *, accuracy, enough=0.0, above=np.inf
-):
+    observed: Observed,
+    residual: Array,
+    U: Array,
+    V: Array,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    accuracy: float,
+    enough: float = 0.0,
+    above: float = np.inf,
+) -> Outside:
     """Return leading singular triples of ``(I - U U^T) R (I - V V^T)``.
 
     Block Lanczos from random vectors, all kept orthogonal.
@@ -118,7 +129,9 @@ def leading_outside(
     )
 
 
-def relative_gap(penalty, norm, square, total, through):
+def relative_gap(
+    penalty: float, norm: float, square: float, total: float, through: float
+) -> float:
     """Return the duality gap of a residual scaled to spectral norm `penalty`.
 
     Parameters
