@@ -42,6 +42,7 @@ from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
 from .operators.feature_map import BLOCK_ROWS
+from .operators.scaling import column_scales
 from .operators.threads import kernel_jobs
 
 
@@ -361,8 +362,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
         if self.normalize_y:
             # In units in which squares neither overflow nor vanish.
-            unit = np.exp2(np.frexp(np.abs(Y).max(axis=0))[1] - 1.0)
-            unit[unit == 0] = 1.0
+            unit = column_scales(Y)
             mean, std = (Y / unit).mean(axis=0), (Y / unit).std(axis=0)
             Y, std = Y / unit - mean, np.where(std > 0, std, 1.0)
             self._y_mean, self._y_std = unit * mean, unit * std

@@ -93,6 +93,10 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for the
         smallest alpha, without the directions that the rank excludes. It is computed from
         the sketch, to about a factor of two.
+    singular_ : ndarray of shape (min(n_samples, n_features),)
+        Singular values of the centred, weighted data, to about 1e-7 of the largest. Only
+        where a decomposition of the data or of their Gram matrix gave the solution:
+        `solver` "svd", and "direct" with few features.
     error_estimate_ : float
         Estimated relative error of the fitted values, rounding included, the largest over
         the targets: ``sqrt(||A d||^2 + alpha ||d||^2) / ||y||`` for centred, weighted A and
@@ -251,6 +255,7 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         self.solver_ = solution.solver
         self.rank_ = solution.rank
         self.condition_ = solution.condition
+        self._singular_values = solution.singular_values
         self.error_estimate_ = solution.error_estimate
         if not solution.converged:
             warn_user(
@@ -261,6 +266,17 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
                 ConvergenceWarning,
             )
         return self
+
+    @property
+    def singular_(self) -> Array:
+        """Singular values of the centred, weighted data, where they are known."""
+        check_is_fitted(self)
+        if self._singular_values is None:
+            raise AttributeError(
+                f"solver_={self.solver_!r} found no singular values of these data: fit "
+                "with solver='svd', or take condition_."
+            )
+        return self._singular_values.astype(self.coef_.dtype)
 
     def predict(self, X: MatrixLike) -> ArrayAsX:
         """Predict targets.

@@ -179,9 +179,13 @@ class Observed:
         return self._transposed[1]
 
     def places(self) -> "Observed":
-        """Return the pattern alone, to be kept: its values, all True, take a byte each."""
+        """Return the pattern alone, to be kept: its values, all True, take a byte each.
+
+        Those of a sparse matrix of the user's are copied: scipy changes them in place.
+        """
         values = np.ones(self.nnz, dtype=bool)
-        return Observed(self.shape, self.indptr, self.indices, values, n_jobs=self.n_jobs)
+        indptr, indices = self.indptr.copy(), self.indices.copy()
+        return Observed(self.shape, indptr, indices, values, n_jobs=self.n_jobs)
 
     def with_values(self, values: Array) -> "Observed":
         """Return the same pattern with other values, given in the order of these."""

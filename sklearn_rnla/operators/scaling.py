@@ -33,6 +33,32 @@ def unit_of(A: Array, times: int = 2) -> float:
     return 1.0 if 1 / most < squares < most else scale_of(A)
 
 
+def column_scales(A: Array) -> Array:
+    """Return a power of two near the largest entry of each column, one where it is zero."""
+    largest = np.abs(A).max(axis=0, initial=0.0)
+    return np.where(largest > 0, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
+
+
+def refuse_overflow(name: str, largest: float, most: float, made: str) -> None:
+    """Raise ValueError where entries, of `name`, are too large for what is `made` of them.
+
+    Parameters
+    ----------
+    name : str
+    largest : float
+        Magnitude of the largest entry.
+    most : float
+        Up to which nothing overflows.
+    made : str
+        Such as "sums".
+    """
+    if largest > most:
+        raise ValueError(
+            f"Entries of {name} are as large as {largest:.3g}, and {made} of such numbers "
+            "overflow: scale them down."
+        )
+
+
 def is_in_range(squares: float, dtype: DTypeLike) -> bool:
     """Whether a squared norm leaves room for its own square, and for rounding's.
 

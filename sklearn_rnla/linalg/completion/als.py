@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..._typing import Array
 from ...operators.observed import Observed
@@ -63,7 +62,7 @@ def als(
     n_cg: int = 3,
     start: Array | None = None,
     rng: np.random.Generator,
-    held_out: Observed | None = None,
+    held_out: Any = None,
     report: Callable[[], bool] | None = None,
 ) -> ALS:
     """Minimise ``sum (x_ij - u_i^T v_j)^2`` and penalties by alternating ridge regressions.
@@ -232,9 +231,8 @@ def _random_signs(side, rng):
     """Return some rows, from the lightest to the heaviest, and signs for their entries."""
     step = max(1, side.shape[0] // _SAMPLED)
     rows = np.argsort(side.counts, kind="stable")[step // 2 :: step]
-    part = sp.csr_array((side.values, side.indices, side.indptr), shape=side.shape)[rows]
-    signs = rng.choice(np.array([-1.0, 1.0], side.dtype), part.nnz)
-    return rows, Observed(part.shape, part.indptr, part.indices, signs, n_jobs=side.n_jobs)
+    part = side.take(rows)
+    return rows, part.with_values(rng.choice(np.array([-1.0, 1.0], side.dtype), part.nnz))
 
 
 def _noise(observed, samples, factors, ridges):

@@ -136,7 +136,12 @@ class GaussianRows:
         # The mean has been fitted as well.
         weight = (n_rows + shrinkage) * (1 - 1 / max(n_rows, 2))
         left = np.maximum(weight - leverage, np.finfo(np.float64).eps * weight)
-        return u * (1 + leverage / left) / (P.diagonal() + np.square(u) / left)
+        residuals = u * (1 + leverage / left)
+        np.square(u, out=u)
+        u /= left
+        u += P.diagonal()
+        residuals /= u
+        return residuals
 
     def condition(self, D: Array, missing: Mask, spread: Array | None = None) -> float:
         """Set missing deviations to their conditional means, and add up their covariances.

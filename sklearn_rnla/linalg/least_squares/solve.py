@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from ..._random import stream
 from ..._typing import Array
@@ -68,6 +69,8 @@ class PenalisedSolution(NamedTuple):
         Most products allowed.
     alphas : ndarray of shape (n_targets,)
         The penalties.
+    singular_values : ndarray of shape (min(A.shape),) or None
+        Of A; None where no decomposition has told them.
     """
 
     coef: np.ndarray
@@ -79,6 +82,7 @@ class PenalisedSolution(NamedTuple):
     converged: bool
     max_iter: int
     alphas: np.ndarray | None = None
+    singular_values: np.ndarray | None = None
 
 
 def sketch_rows(shape: tuple[int, ...]) -> int | None:
@@ -159,7 +163,13 @@ def solve_least_squares(
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
-    return solution._replace(coef=coef / unit * units, alphas=of_targets), intercept
+    values = None
+    if spectrum is not None and solver != "iterative":
+        # Where the rank is lower, the others are zero.
+        values = np.zeros(min(problem.shape))
+        values[: len(spectrum.s)] = spectrum.s[: len(values)] * unit
+    solution = solution._replace(coef=coef / unit * units, alphas=of_targets)
+    return solution._replace(singular_values=values), intercept
 
 
 def _first_choice(problem):
@@ -214,8 +224,13 @@ def _spectrum_and_solution(problem, A, Y, distortion):
         # Of some rows after the others, which takes no copy of A.
         R = np.empty((0, p + Y.shape[1]))
         for part in consecutive(len(A), 2 * R.shape[1]):
-            rows = np.concatenate([A[part], Y[part]], axis=1)
-            R = np.linalg.qr(np.concatenate([R, rows]), mode="r")
+            stacked = np.empty((len(R) + len(A[part]), R.shape[1]), order="F")
+            stacked[: len(R)] = R
+            stacked[len(R) :, :p], stacked[len(R) :, p:] = A[part], Y[part]
+            # LAPACK takes it as it is, and overwrites it.
+            R = scipy.linalg.qr(stacked, overwrite_a=True, mode="raw", check_finite=False)[
+                1
+            ]
         A, Y = R[:p, :p], R[:p, p:]
     spectrum, U = spectrum_of_sketch(A, n, distortion)
     return spectrum, _solution(problem, spectrum, U.T @ Y)

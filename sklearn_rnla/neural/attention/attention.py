@@ -14,6 +14,7 @@ from ..._sklearn import (
     validated,
 )
 from ..._typing import Array, ArrayLike, Float, Int, Seed, Tensor
+from ...operators.scaling import refuse_overflow
 from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
@@ -190,7 +191,7 @@ def nystroem_attention(
             f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
         )
     scale = float(scale or q.shape[-1] ** -0.5)
-    _refuse_overflow(space, q, k, scale)
+    _refuse_large_scores(space, q, k, scale)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
         some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
@@ -330,7 +331,7 @@ def attention_error(
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
     scale = float(scale or q.shape[-1] ** -0.5)
-    _refuse_overflow(space, q, k, scale)
+    _refuse_large_scores(space, q, k, scale)
     # The error is relative: in this unit, squares neither overflow nor vanish.
     exponent = np.frexp(max(np.abs(v).max(), np.abs(out).max()))[1]
     v, out = np.ldexp(v, -exponent), np.ldexp(out, -exponent)
@@ -367,19 +368,16 @@ def _read(space, **arrays):
     return [space.cast(x, dtype) for x in (q, k, v)]
 
 
-def _refuse_overflow(space, q, k, scale):
+def _refuse_large_scores(space, q, k, scale):
     """Raise ValueError where scores, the products of queries and keys, may overflow."""
     if space.traced:
         return
     # Torch warns of numbers taken from what has a gradient.
     q, k = (x.detach() if is_tensor(x) else x for x in (q, k))
     q_most, k_most = (max(float(x.max()), -float(x.min())) for x in (q, k))
-    most = float(space.xp.finfo(q.dtype).max)
-    if q_most * k_most * max(scale, 1.0) * q.shape[-1] > most:
-        raise ValueError(
-            f"Entries of q and of k are as large as {q_most:.3g} and {k_most:.3g}, so that "
-            f"products of them may overflow in {q.dtype}: scale them down."
-        )
+    most = float(space.xp.finfo(q.dtype).max) / (max(scale, 1.0) * q.shape[-1])
+    # The scales of two factors may differ: only that of their product matters.
+    refuse_overflow("q and k", (q_most * k_most) ** 0.5, most**0.5, "products")
 
 
 def _tokens(space, mask, q):
