@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._random import takes_rng
 from ._typing import F
 
 try:  # scikit-learn >= 1.9
@@ -41,6 +42,8 @@ except ImportError:
 def validated(**constraints: list[Any]) -> Callable[[F], F]:
     """Decorate a function whose parameters are validated as those of an estimator are.
 
+    If it has `rng`, that is taken in the place of `random_state`.
+
     Parameters
     ----------
     **constraints : list
@@ -51,4 +54,5 @@ def validated(**constraints: list[Any]) -> Callable[[F], F]:
     callable
         The decorator.
     """
-    return validate_params(constraints, prefer_skip_nested_validation=True)
+    validate = validate_params(constraints, prefer_skip_nested_validation=True)
+    return lambda function: takes_rng(validate(function))

@@ -58,6 +58,7 @@ Blocks: TypeAlias = Iterator[InMemory]
 Int: TypeAlias = int | np.integer[Any]
 Float: TypeAlias = float | np.floating[Any] | np.integer[Any]
 Seed: TypeAlias = Int | np.random.RandomState | np.random.Generator | None
+Rng: TypeAlias = Int | np.random.Generator | None
 
 # A kernel of scikit-learn is called, too.
 KernelLike: TypeAlias = str | Callable[..., Any]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._random import draw_seed
 from ..._sklearn import Interval, RealNotInt, validated
-from ..._typing import Array, Float, Int, Seed, Tensor
+from ..._typing import Array, Float, Int, Rng, Seed, Tensor
 from ..._validation import check_rank
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
@@ -255,6 +255,7 @@ def low_rank_factorize(
     bias: Tensor | None = None,
     ridge: Float | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> LowRankFactors:
     """Replace a layer's matrix by a product of two smaller ones.
 
@@ -287,6 +288,9 @@ def low_rank_factorize(
         None means ``n_in / (2 n_samples)``, and 0 the optimum for these samples.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration that finds few factors of a large matrix.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import scipy.optimize
 
 from ..._random import generator
 from ..._sklearn import Interval, validated
-from ..._typing import Array, Blocks, Float, Int, MatrixLike, Seed
+from ..._typing import Array, Blocks, Float, Int, MatrixLike, Rng, Seed
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
 from ...linalg.singular.truncated_svd import Settings, right_svd
@@ -132,6 +132,7 @@ def representation_spectrum(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> RepresentationSpectrum:
     """Compute the spectrum of a representation, and its effective dimensions.
 
@@ -155,6 +156,9 @@ def representation_spectrum(
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration for leading eigenvalues. If all are computed, nothing depends
         on it.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 
 from ..._random import draw_seed, stream
 from ..._sklearn import validated
-from ..._typing import Float, Int, Seed
+from ..._typing import Float, Int, Rng, Seed
 from ..lora import CONSTRAINTS, LoraInit, lora_init
 from .layers import in_forward_pass, of_layer, stand_in
 
@@ -168,6 +168,7 @@ def apply_lora(
     ridge: Float | None = None,
     tol: Float = 0.05,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> dict[str, LoraLinear]:
     """Give linear layers of a module low-rank adapters, in place.
 
@@ -192,6 +193,9 @@ def apply_lora(
         See `lora_init`.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed. Each layer has its own random stream.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
