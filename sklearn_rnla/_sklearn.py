@@ -33,7 +33,12 @@ from ._typing import F
 
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
+    from sklearn.utils._sparse import _align_api_if_sparse as as_configured
 except ImportError:
+
+    def as_configured(X: Any) -> Any:
+        """Return X: which kind of sparse matrices there are is no setting yet."""
+        return X
 
     class CallbackSupportMixin:
         """Stand-in where scikit-learn has no callbacks."""

@@ -64,7 +64,10 @@ def kernel_jobs(n_jobs: int | None) -> int:
     """
     if check_jobs(n_jobs) is not None:
         return n_jobs
-    return max(_n_threads(None), _limit.n_threads)
+    from joblib.parallel import get_active_backend
+
+    is_told = get_active_backend()[1] is not None
+    return _n_threads(None) if is_told else _limit.n_threads
 
 
 def _n_threads(n_jobs):
