@@ -1,9 +1,12 @@
 """How the fit of a completion went."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
+from .._typing import ArrayLike, Float
+from .axes import MUTED, PALETTE, AnyFigure, Axes, add_legend, axes_of, integer_ticks
 
 _MEASURES = {
     "als": "RMSE of held-out entries",
@@ -58,13 +61,19 @@ class CompletionHistoryDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, history, solver, *, held_out_error=np.nan):
+    line_: Any
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self, history: ArrayLike, solver: str, *, held_out_error: Float = np.nan
+    ) -> None:
         self.history = history
         self.solver = solver
         self.held_out_error = held_out_error
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -89,7 +98,7 @@ class CompletionHistoryDisplay:
             held_out_error=float(estimator.held_out_error_),
         )
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the history.
 
         Parameters
@@ -111,7 +120,7 @@ class CompletionHistoryDisplay:
         options = {"color": PALETTE[0], "marker": ".", "label": measure}
         iterations = np.arange(1, len(self.history) + 1)
         (self.line_,) = self.ax_.plot(iterations, self.history, **(options | kwargs))
-        self.held_out_line_ = None
+        self.held_out_line_: Any = None
         if self.solver in ("als", "gibbs") and has_held_out:
             self.held_out_line_ = self.ax_.axhline(
                 self.held_out_error, color=MUTED, linestyle="--", label="held-out error"

@@ -1,10 +1,13 @@
 """The eigenvalues that tell the number of clusters."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import Array, Int
 from ..linalg.nystroem.spectral_embedding import DISCONNECTED
-from .axes import MUTED, PALETTE, add_legend, axes_of, integer_ticks
+from .axes import MUTED, PALETTE, AnyFigure, Axes, add_legend, axes_of, integer_ticks
 
 # Eigenvalues shown beyond those of the clusters.
 _MORE = 8
@@ -55,13 +58,19 @@ class EigengapDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, eigenvalues, n_clusters_hint, *, n_clusters=None):
+    line_: Any
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self, eigenvalues: Array, n_clusters_hint: Int, *, n_clusters: Int | None = None
+    ) -> None:
         self.eigenvalues = eigenvalues
         self.n_clusters_hint = n_clusters_hint
         self.n_clusters = n_clusters
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -86,7 +95,14 @@ class EigengapDisplay:
             n_clusters=estimator.n_clusters,
         )
 
-    def plot(self, ax=None, *, n_eigenvalues=None, scale="log", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        n_eigenvalues: Int | None = None,
+        scale: Literal["log", "linear"] = "log",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the eigenvalues.
 
         Parameters
@@ -117,10 +133,10 @@ class EigengapDisplay:
         options["label"] = "eigenvalues"
         ranks = np.arange(1, len(values) + 1)
         (self.line_,) = self.ax_.plot(ranks, values, **(options | kwargs))
-        self.gap_ = self.ax_.axvspan(
+        self.gap_: Any = self.ax_.axvspan(
             hint, hint + 1, color=PALETTE[1], alpha=0.2, label=f"gap after {hint}"
         )
-        self.n_clusters_line_ = None
+        self.n_clusters_line_: Any = None
         if asked not in (None, hint):
             self.n_clusters_line_ = self.ax_.axvline(
                 asked + 0.5, color=MUTED, linestyle="--", label=f"n_clusters={asked}"

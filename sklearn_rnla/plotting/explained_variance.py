@@ -1,12 +1,23 @@
 """The variance along components, how sure it is, and how many components to keep."""
 
 from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import Array, Float
 from ..linalg.singular.rank_rules import rank_rule
-from .axes import MUTED, PALETTE, add_legend, axes_of, check_kind, integer_ticks
+from .axes import (
+    MUTED,
+    PALETTE,
+    AnyFigure,
+    Axes,
+    add_legend,
+    axes_of,
+    check_kind,
+    integer_ticks,
+)
 from .spectrum import eigenvalues_of, total_of
 
 _RULES = ("gavish-donoho", "mle")
@@ -59,14 +70,25 @@ class ExplainedVarianceDisplay:
     >>> display.plot(kind="cumulative")  # doctest: +SKIP
     """
 
-    def __init__(self, explained_variance, total_variance, *, lacking=0.0, thresholds=None):
+    line_: Any
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        explained_variance: Array,
+        total_variance: Float,
+        *,
+        lacking: Float = 0.0,
+        thresholds: Any = None,
+    ) -> None:
         self.explained_variance = explained_variance
         self.total_variance = total_variance
         self.lacking = lacking
         self.thresholds = thresholds
 
     @classmethod
-    def from_estimator(cls, estimator, *, thresholds=()):
+    def from_estimator(cls, estimator: Any, *, thresholds: Any = ()) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -110,7 +132,14 @@ class ExplainedVarianceDisplay:
             marks[name] = rule(np.sqrt(variance), total, shape)
         return cls(variance, total, lacking=tail - best, thresholds=marks)
 
-    def plot(self, ax=None, *, kind="share", scale=None, **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        scale: Literal["log", "linear"] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the variances.
 
         Parameters
@@ -151,7 +180,7 @@ class ExplainedVarianceDisplay:
         ranks = np.arange(1, len(heights) + 1)
         options = {"color": PALETTE[0], "marker": ".", "label": "components found"}
         (self.line_,) = self.ax_.plot(ranks, heights, **(options | kwargs))
-        self.band_ = None
+        self.band_: Any = None
         if self.lacking > 0:
             self.band_ = self.ax_.fill_between(
                 ranks,
@@ -173,7 +202,7 @@ class ExplainedVarianceDisplay:
         return self
 
     def _mark_thresholds(self):
-        self.threshold_lines_ = {}
+        self.threshold_lines_: Any = {}
         for i, (name, k) in enumerate((self.thresholds or {}).items()):
             style = {"color": MUTED, "linestyle": ("--", ":", "-.")[i % 3]}
             if k is None:

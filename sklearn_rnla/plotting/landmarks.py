@@ -1,11 +1,15 @@
 """Where landmarks lie, and what each of them adds."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state
 
+from .._typing import MatrixLike, Seed
 from ..linalg.nystroem.landmarks import inverse_root
-from .axes import MUTED, PALETTE, axes_of, check_kind, integer_ticks
+from .axes import MUTED, PALETTE, AnyFigure, Axes, axes_of, check_kind, integer_ticks
 
 # Samples that are shown, and that errors are estimated from.
 _MOST_SAMPLES = 2000
@@ -58,14 +62,27 @@ class LandmarksDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, samples, landmarks, errors, *, names=("component 1", "component 2")):
+    line_: Any
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        samples: Any,
+        landmarks: Any,
+        errors: Any,
+        *,
+        names: Sequence[str] = ("component 1", "component 2"),
+    ) -> None:
         self.samples = samples
         self.landmarks = landmarks
         self.errors = errors
         self.names = names
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, random_state=0):
+    def from_estimator(
+        cls, estimator: Any, X: MatrixLike, *, random_state: Seed = 0
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -116,7 +133,13 @@ class LandmarksDisplay:
         plane = [_two_columns(part) for part in plane]
         return cls(*plane, _errors(kernel, points, X), names=names)
 
-    def plot(self, ax=None, *, kind="map", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["map", "error"] = "map",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the landmarks, or the errors.
 
         Parameters
@@ -152,12 +175,12 @@ class LandmarksDisplay:
             self.ax_.set(xlabel="landmarks", ylabel="relative trace error", yscale="log")
             integer_ticks(self.ax_)
             return self
-        self.samples_ = self.ax_.scatter(
+        self.samples_: Any = self.ax_.scatter(
             *self.samples.T, s=6, color=MUTED, alpha=0.5, linewidths=0, label="samples"
         )
         options = {"s": 18, "color": PALETTE[1], "linewidths": 0} | kwargs
         label = f"{len(self.landmarks)} landmarks"
-        self.landmarks_ = self.ax_.scatter(*self.landmarks.T, label=label, **options)
+        self.landmarks_: Any = self.ax_.scatter(*self.landmarks.T, label=label, **options)
         self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
         self.ax_.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         return self

@@ -1,9 +1,13 @@
 """Errors of low-rank approximations, by rank."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from .axes import PALETTE, add_legend, axes_of, integer_ticks, named
+from .._typing import MatrixLike
+from .axes import PALETTE, AnyFigure, Axes, add_legend, axes_of, integer_ticks, named
 
 
 class ReconstructionErrorDisplay:
@@ -46,11 +50,16 @@ class ReconstructionErrorDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, errors):
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(self, errors: Mapping[str, Any]) -> None:
         self.errors = errors
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, name=None):
+    def from_estimator(
+        cls, estimator: Any, X: MatrixLike, *, name: str | None = None
+    ) -> Self:
         """Make a display of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -70,7 +79,7 @@ class ReconstructionErrorDisplay:
         return cls.from_estimators({name or type(estimator).__name__: estimator}, X)
 
     @classmethod
-    def from_estimators(cls, estimators, X):
+    def from_estimators(cls, estimators: Mapping[str, Any], X: MatrixLike) -> Self:
         """Make a display of several fitted estimators, and do not plot it yet.
 
         Parameters
@@ -111,7 +120,7 @@ class ReconstructionErrorDisplay:
             errors[name] = np.sqrt(np.maximum(_shares(name, estimator, X), 0.0))
         return cls(errors)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Axes | None = None, **kwargs: Any) -> Self:
         """Draw the errors.
 
         Parameters
@@ -127,7 +136,7 @@ class ReconstructionErrorDisplay:
             The display itself.
         """
         self.ax_, self.figure_ = axes_of(ax)
-        self.lines_ = []
+        self.lines_: Any = []
         for i, (name, errors) in enumerate(self.errors.items()):
             options = {"color": PALETTE[i % len(PALETTE)], "marker": ".", "label": name}
             ranks = np.arange(len(errors))

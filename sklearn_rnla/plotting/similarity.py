@@ -1,8 +1,12 @@
 """A matrix of similarities."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
 import numpy as np
 
-from .axes import axes_of, named
+from .._typing import AnyArray, Array, ArrayLike, MatrixLike
+from .axes import AnyFigure, Axes, axes_of, named
 
 # Cells up to this many along a side have their number written in them.
 _MOST_ANNOTATED = 12
@@ -52,14 +56,31 @@ class SimilarityDisplay:
     (3, 3)
     """
 
-    def __init__(self, similarities, row_names, column_names, *, name="similarity"):
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self,
+        similarities: Array,
+        row_names: Sequence[str],
+        column_names: Sequence[str],
+        *,
+        name: str = "similarity",
+    ) -> None:
         self.similarities = similarities
         self.row_names = row_names
         self.column_names = column_names
         self.name = name
 
     @classmethod
-    def from_matrix(cls, similarities, names, *, column_names=None, name="similarity"):
+    def from_matrix(
+        cls,
+        similarities: ArrayLike,
+        names: Iterable[object],
+        *,
+        column_names: Iterable[object] | None = None,
+        name: str = "similarity",
+    ) -> Self:
         """Make a display of similarities, and do not plot it yet.
 
         Parameters
@@ -94,7 +115,14 @@ class SimilarityDisplay:
         return cls(matrix, rows, columns, name=name)
 
     @classmethod
-    def from_representations(cls, rows, similarity, *, columns=None, name=None):
+    def from_representations(
+        cls,
+        rows: Mapping[str, Any],
+        similarity: Callable[[Any, Any], Any],
+        *,
+        columns: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Self:
         """Compare representations with one another, and do not plot it yet.
 
         Parameters
@@ -139,7 +167,14 @@ class SimilarityDisplay:
         return cls.from_matrix(matrix, rows, column_names=others, name=name)
 
     @classmethod
-    def from_estimator(cls, estimator, X, similarity, *, name=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: MatrixLike,
+        similarity: Callable[[Any, Any], Any],
+        *,
+        name: str | None = None,
+    ) -> Self:
         """Compare the data and what each step of a pipeline makes of them.
 
         Parameters
@@ -175,8 +210,14 @@ class SimilarityDisplay:
         return cls.from_representations(layers, similarity, name=name)
 
     def plot(
-        self, ax=None, *, include_values=None, colorbar=True, cmap="viridis", im_kw=None
-    ):
+        self,
+        ax: Axes | None = None,
+        *,
+        include_values: bool | None = None,
+        colorbar: bool = True,
+        cmap: Any = "viridis",
+        im_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the map.
 
         Parameters
@@ -199,11 +240,11 @@ class SimilarityDisplay:
         """
         self.ax_, self.figure_ = axes_of(ax)
         settings = {"vmin": 0.0, "vmax": 1.0, "cmap": cmap, **(im_kw or {})}
-        self.im_ = self.ax_.imshow(self.similarities, **settings)
+        self.im_: Any = self.ax_.imshow(self.similarities, **settings)
         if include_values is None:
             include_values = max(self.similarities.shape) <= _MOST_ANNOTATED
-        self.text_ = self._texts() if include_values else None
-        self.colorbar_ = None
+        self.text_: AnyArray | None = self._texts() if include_values else None
+        self.colorbar_: Any = None
         if colorbar:
             self.colorbar_ = self.figure_.colorbar(self.im_, ax=self.ax_, label=self.name)
         self.ax_.set_xticks(range(len(self.column_names)), self.column_names)

@@ -1,9 +1,13 @@
 """Spectra of several layers or estimators."""
 
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .axes import PALETTE, axes_of, check_kind, named
+from .._typing import Array, ArrayLike
+from .axes import PALETTE, AnyFigure, Axes, axes_of, check_kind, named
 
 
 class SpectrumDisplay:
@@ -38,12 +42,17 @@ class SpectrumDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, spectra, totals=None):
+    ax_: Axes
+    figure_: AnyFigure
+
+    def __init__(
+        self, spectra: Mapping[str, ArrayLike], totals: Mapping[str, float] | None = None
+    ) -> None:
         self.spectra = spectra
         self.totals = totals
 
     @classmethod
-    def from_spectra(cls, spectra):
+    def from_spectra(cls, spectra: Mapping[str, Any]) -> Self:
         """Make a display of results, and do not plot it yet.
 
         Parameters
@@ -73,7 +82,7 @@ class SpectrumDisplay:
         return cls(values, {name: total_of(found[name], values[name]) for name in found})
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None):
+    def from_estimator(cls, estimator: Any, *, name: str | None = None) -> Self:
         """Make a display of the variances of a fitted estimator, and do not plot it yet.
 
         Parameters
@@ -95,7 +104,13 @@ class SpectrumDisplay:
         """
         return cls.from_spectra({name or type(estimator).__name__: estimator})
 
-    def plot(self, ax=None, *, kind="share", **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the lines.
 
         Parameters
@@ -125,7 +140,7 @@ class SpectrumDisplay:
         }
         check_kind(kind, kinds)
         self.ax_, self.figure_ = axes_of(ax)
-        self.lines_ = []
+        self.lines_: Any = []
         for i, (name, values) in enumerate(self.spectra.items()):
             values = np.asarray(values, dtype=np.float64)
             heights = values if kind == "variance" else values / self._total_of(name)
@@ -155,7 +170,7 @@ class SpectrumDisplay:
         return total if total > 0 else 1.0
 
 
-def eigenvalues_of(found):
+def eigenvalues_of(found: Any) -> Array:
     """Return the eigenvalues of a result, of a fitted estimator, or as they are given."""
     if hasattr(found, "fit"):
         check_is_fitted(found)
@@ -167,7 +182,7 @@ def eigenvalues_of(found):
     return values
 
 
-def total_of(found, values):
+def total_of(found: Any, values: Array) -> float:
     """Return the sum of all eigenvalues of a result of which `values` are known."""
     if hasattr(found, "total_variance"):
         return float(found.total_variance)
