@@ -45,6 +45,8 @@ def test_frames_come_out_with_names(transformer, library):
     model = sklearn.clone(transformer).set_output(transform=library)
     out = model.fit_transform(frame)
     assert isinstance(out, frames.DataFrame)
+    if not hasattr(model, "feature_names_in_"):
+        pytest.skip("This scikit-learn reads no names of such frames.")
     expected = TRANSFORMERS[transformer]
     if isinstance(transformer, CURSelector):
         expected = [names[i] for i in model.column_indices_]
