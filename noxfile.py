@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox>=2024.10"]
 # ///
-"""Sessions of development: ``nox -s tests``, ``oldest``, ``docs``, ``bench``, ``lint``."""
+"""Sessions of development, such as ``nox -s tests``, ``oldest``, ``docs`` or ``types``."""
 
 import nox
 
@@ -17,6 +17,15 @@ def lint(session):
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("codespell")
+
+
+@nox.session
+def types(session):
+    """Check the files that use the package as others would, and the types of all it has."""
+    session.install(".", "pandas", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("python", ".ci/check_types.py")
 
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])

@@ -10,7 +10,7 @@ from sklearn.metrics import root_mean_squared_error as rmse
 
 from sklearn_rnla import NystroemGaussianProcessRegressor
 
-from . import gp_peers
+from . import gp_peers, quasi_newton
 from .datasets import Dataset, real_sets
 from .gp_peers import Posterior, Setting, nlpd, start_kernel
 from .harness import MEGABYTE, MemoryWatch, compare, installed, race, rounds
@@ -294,6 +294,7 @@ TASKS = {
         for name, m in product(_SHAPES, (500, 1000))
     },
     "gp-exact": exact,
+    "gp-search": quasi_newton.parameters,
     "gp-coverage": coverage,
     "gp-million": million,
     "gp-growth-n": partial(growth, size="n"),

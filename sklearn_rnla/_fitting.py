@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ._sklearn import CallbackSupportMixin, _fit_context, make_constraint
 from ._typing import AnyArray, F
 
@@ -39,10 +41,14 @@ class FittingMixin(CallbackSupportMixin):
     @classmethod
     @functools.cache
     def _constraints(cls):
-        return {
+        found = {
             name: [make_constraint(constraint) for constraint in constraints]
             for name, constraints in cls._parameter_constraints.items()
         }
+        if "random_state" in found:
+            # Beside what scikit-learn takes.
+            found["random_state"].append(make_constraint(np.random.Generator))
+        return found
 
     def _validate_params(self):
         for name, constraints in self._constraints().items():

@@ -1,8 +1,12 @@
 """Random streams: one seed in, independent numpy generators out."""
 
+import functools
+import inspect
 from numbers import Integral
 
 import numpy as np
+
+from ._typing import F
 
 _SEED_LIMIT = 2**63 - 1
 
@@ -43,6 +47,30 @@ def draw_seed(random_state) -> int:
 def generator(random_state) -> np.random.Generator:
     """Return a generator for scikit-learn's ``random_state``, see `draw_seed`."""
     return stream(draw_seed(random_state))
+
+
+def takes_rng(function: F) -> F:
+    """Decorate a function that has `rng` beside `random_state`: its body sees the latter.
+
+    An int `rng` seeds numpy's default generator, see SPEC 7. Other functions are returned
+    as they are.
+    """
+    if "rng" not in inspect.signature(function).parameters:
+        return function
+
+    @functools.wraps(function)
+    def with_rng(*args, rng=None, **options):
+        if rng is None:
+            return function(*args, **options)
+        if options.get("random_state") is not None:
+            raise TypeError("Only one of rng and random_state can be given.")
+        if not isinstance(rng, Integral | np.random.Generator):
+            raise TypeError(
+                f"rng={rng!r} must be None, an int or a numpy.random.Generator."
+            )
+        return function(*args, **options | {"random_state": np.random.default_rng(rng)})
+
+    return with_rng
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:

@@ -5,6 +5,9 @@ Names that moved, or that older versions lack, are given one meaning here.
 
 # ruff: noqa: F401 - all is imported for other modules.
 
+from collections.abc import Callable
+from typing import Any
+
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     Interval,
@@ -25,16 +28,26 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._random import takes_rng
+from ._typing import F
+
 try:  # scikit-learn >= 1.9
     from sklearn.callback import CallbackSupportMixin
+    from sklearn.utils._sparse import _align_api_if_sparse as as_configured
 except ImportError:
+
+    def as_configured(X: Any) -> Any:
+        """Return X: which kind of sparse matrices there are is no setting yet."""
+        return X
 
     class CallbackSupportMixin:
         """Stand-in where scikit-learn has no callbacks."""
 
 
-def validated(**constraints):
+def validated(**constraints: list[Any]) -> Callable[[F], F]:
     """Decorate a function whose parameters are validated as those of an estimator are.
+
+    If it has `rng`, that is taken in the place of `random_state`.
 
     Parameters
     ----------
@@ -46,4 +59,5 @@ def validated(**constraints):
     callable
         The decorator.
     """
-    return validate_params(constraints, prefer_skip_nested_validation=True)
+    validate = validate_params(constraints, prefer_skip_nested_validation=True)
+    return lambda function: takes_rng(validate(function))

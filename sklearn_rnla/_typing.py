@@ -1,6 +1,6 @@
 """Short names of the types in signatures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -50,12 +50,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 InMemory: TypeAlias = ArrayLike | SparseMatrix
 MatrixLike: TypeAlias = InMemory | RowSliceable
 OperatorLike: TypeAlias = MatrixLike | LinearOperator
+# Identifiers of two kinds.
+Pairs: TypeAlias = ArrayLike | Sequence[Sequence[Any]]
 # Read once, a block of rows after another.
 Blocks: TypeAlias = Iterator[InMemory]
 
 Int: TypeAlias = int | np.integer[Any]
-Float: TypeAlias = float | np.floating[Any]
+Float: TypeAlias = float | np.floating[Any] | np.integer[Any]
 Seed: TypeAlias = Int | np.random.RandomState | np.random.Generator | None
+Rng: TypeAlias = Int | np.random.Generator | None
 
 # A kernel of scikit-learn is called, too.
 KernelLike: TypeAlias = str | Callable[..., Any]

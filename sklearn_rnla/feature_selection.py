@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import FittingMixin, fitting, warn_user
 from ._random import generator
 from ._refusals import refuse_target, refuse_unordered
-from ._sklearn import Interval, StrOptions, _check_y
+from ._sklearn import Interval, StrOptions, _check_y, as_configured
 from ._typing import Array, ArrayAsX, ArrayLike, Float, Indices, Int, MatrixLike, Seed, Tags
 from ._validation import check_rank, check_reduced, check_rows
 from .linalg.column_subset import CONSTRAINTS, check_n_columns
@@ -294,12 +294,12 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray, csr_array or data frame of shape (n_samples, n_components_)
+        ndarray, sparse matrix or data frame of shape (n_samples, n_components_)
             Sparse where X is; a lazy dask array if X is one.
         """
         check_is_fitted(self)
         if not is_read_lazily(X):
-            return super().transform(X)
+            return as_configured(super().transform(X))
         rows = check_rows(
             self, X, reset=False, block_size=self.block_size, n_jobs=self.n_jobs
         )

@@ -497,7 +497,9 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         ndarray of shape (n_samples_X, n_samples) or (n_samples_X, n_targets, n_samples)
             The values.
         """
-        rng = check_random_state(random_state)
+        rng = random_state
+        if not isinstance(rng, np.random.Generator):
+            rng = check_random_state(rng)
         mean, cov = self.predict(X, return_cov=True)
         if mean.ndim == 1:
             return rng.multivariate_normal(mean, cov, n_samples).T

@@ -53,6 +53,8 @@ from .operators.kernels import kernel_of_state, kernel_state
 class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
 
+    dual_coef_: AnyArray
+    intercept_: AnyArray
     components_: ArrayAsX
     component_indices_: Indices | OrNone
     n_landmarks_: int
@@ -244,7 +246,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             state["_kernel"] = kernel_state(self._kernel)
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "_kernel"):
             self._kernel = kernel_of_state(self._kernel)

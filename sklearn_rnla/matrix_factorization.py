@@ -11,7 +11,7 @@ from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
 from ._random import generator
 from ._refusals import refuse_masked
-from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Seed, Tags
+from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Pairs, Seed, Tags
 from ._validation import check_n_recommended, check_pairs, check_target
 from .linalg.completion.solve import (
     CONSTRAINTS,
@@ -187,7 +187,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Pairs, y: ArrayLike) -> Self:
         """Fit the model to the values of pairs.
 
         Parameters
@@ -262,11 +262,11 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         return self
 
     @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> Array: ...
+    def predict(self, X: Pairs, return_std: Literal[False] = False) -> Array: ...
     @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
+    def predict(self, X: Pairs, return_std: Literal[True]) -> tuple[Array, Array]: ...
     @overload
-    def predict(self, X: ArrayLike, return_std: bool) -> Array | tuple[Array, Array]: ...
+    def predict(self, X: Pairs, return_std: bool) -> Array | tuple[Array, Array]: ...
     def predict(self, X, return_std=False):
         """Predict the values of pairs.
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, warn_user
 from ._refusals import refuse_not_finite
-from ._sklearn import Interval, StrOptions
+from ._sklearn import Interval, StrOptions, as_configured
 from ._typing import Array, ArrayAsX, Float, Int, MatrixLike, Seed, Tags
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
@@ -225,7 +225,7 @@ class SketchProjection(
 
         Returns
         -------
-        ndarray or csr_array of shape (n_samples, n_components_)
+        ndarray or sparse matrix of shape (n_samples, n_components_)
             ``X S^T``. Sparse for sparse X with "sparse_sign" or "count", unless
             `dense_output`; a lazy dense dask array if X is a dask array.
         """
@@ -239,7 +239,7 @@ class SketchProjection(
             (parts,) = rows.fold(fold_sparse_projection, self.sketch_, drawn)
             projected = stack_rows(parts)
             refuse_not_finite(projected)
-            return projected
+            return as_configured(projected)
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
     def inverse_transform(self, X: MatrixLike) -> ArrayAsX:

@@ -1,13 +1,13 @@
 """Driver: columns that span a matrix, chosen from a sketch of its rows."""
 
 from numbers import Integral, Real
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .._random import generator
 from .._sklearn import Interval, RealNotInt, StrOptions, validated
-from .._typing import Float, Int, MatrixLike, Seed
+from .._typing import Float, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, RowMatrix
 from ..operators.scaling import in_unit
@@ -15,7 +15,7 @@ from .columns.select import METHODS, ORDERED_METHODS, select_columns
 
 Method: TypeAlias = Literal["cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top"]
 
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "n_components": [
         Interval(Integral, 1, None, closed="left"),
         Interval(RealNotInt, 0, 1, closed="neither"),
@@ -68,6 +68,7 @@ def column_subset(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> ColumnSubset:
     """Choose columns whose span is close to that of all columns.
 
@@ -97,6 +98,9 @@ def column_subset(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from typing import Literal
 
 from .._random import generator
 from .._sklearn import Interval, validated
-from .._typing import Float, Int, MatrixLike, Seed
+from .._typing import Float, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -27,6 +27,7 @@ def cur(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> CUR:
     """Compute a CUR decomposition.
 
@@ -54,6 +55,9 @@ def cur(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from .._fitting import warn_user
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from .._typing import Float, Int, OperatorLike, Seed
+from .._typing import Float, Int, OperatorLike, Rng, Seed
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
@@ -75,6 +75,7 @@ def randomized_eigh(
     max_products: Int = 50,
     n_oversamples: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Eigh:
     """Compute leading eigenpairs of a symmetric matrix by block Krylov iteration.
 
@@ -96,6 +97,9 @@ def randomized_eigh(
         Number of vectors to iterate beyond those wanted. None means at least 8.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 from .._random import generator
 from .._refusals import refuse_not_finite
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import Int, MatrixLike, Seed
+from .._typing import Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.scaling import in_unit
@@ -71,6 +71,7 @@ def interpolative(
     refine: Literal["swap"] | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Interpolation:
     """Compute an interpolative decomposition: by columns, by rows, or by both.
 
@@ -89,6 +90,9 @@ def interpolative(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

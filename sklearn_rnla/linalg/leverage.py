@@ -9,7 +9,7 @@ import scipy.linalg
 
 from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import Array, Int, MatrixLike, Seed
+from .._typing import Array, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -40,6 +40,7 @@ def leverage_scores(
     method: Literal["exact", "sketched"] = "exact",
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Array:
     """Compute the leverage scores of the rows or of the columns of a matrix.
 
@@ -59,6 +60,9 @@ def leverage_scores(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed
 from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import ArrayLike, Float, Int, MatrixLike, Seed
+from .._typing import ArrayLike, Float, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix
 from ..operators.sources import refuse_not_in_memory
 from ..operators.threads import kernel_jobs
@@ -79,6 +79,7 @@ def lstsq(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> LeastSquares:
     """Solve a least squares problem with many more rows than columns.
 
@@ -104,6 +105,9 @@ def lstsq(
         Number of threads over row blocks. None means as many as BLAS has.
     random_state : int, RandomState instance, Generator or None, default=None
         Seeds the sketch.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from .._typing import Array, Float, Int, OperatorLike, Seed
+from .._typing import Array, Float, Int, OperatorLike, Rng, Seed
 from ..operators.psd_matrix import KernelMatrix, PSDMatrix, as_psd_matrix, check_psd
 from ..operators.threads import check_jobs
 from .dense.orth import complete_rows
@@ -66,6 +66,7 @@ def rpcholesky(
     tol: Float = 0.0,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> PivotedCholesky:
     """Factor a positive semidefinite matrix by randomly pivoted Cholesky.
 
@@ -82,6 +83,9 @@ def rpcholesky(
         Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -135,6 +139,7 @@ def nystroem_eigh(
     n_oversamples: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> NystroemEigh:
     """Compute leading eigenpairs of a positive semidefinite matrix in a single pass.
 
@@ -156,6 +161,9 @@ def nystroem_eigh(
         Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -271,6 +279,7 @@ def ridge_leverage_scores(
     n_components: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Array:
     """Compute ridge leverage scores, the diagonal of ``A (A + alpha I)^-1``.
 
@@ -288,6 +297,9 @@ def ridge_leverage_scores(
         Number of threads over tiles.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

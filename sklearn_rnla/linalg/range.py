@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array
 
 from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import ArrayLike, Blocks, Int, MatrixLike, Seed
+from .._typing import ArrayLike, Blocks, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.scaling import is_in_range
@@ -90,6 +90,7 @@ def range_finder(
     n_probes: Int = 10,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Range:
     """Find an orthonormal basis that captures the range of a matrix.
 
@@ -110,6 +111,9 @@ def range_finder(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._random import generator
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from .._typing import Blocks, Float, Int, MatrixLike, Seed
+from .._typing import Blocks, Float, Int, MatrixLike, Rng, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
@@ -77,6 +77,7 @@ def randomized_svd(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> SVD:
     """Compute a truncated singular value decomposition by passes over row blocks.
 
@@ -103,6 +104,9 @@ def randomized_svd(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -211,6 +215,7 @@ def one_view_svd(
     *,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> RightSVD:
     """Compute leading right singular vectors of a matrix that is read once.
 
@@ -224,6 +229,9 @@ def one_view_svd(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the random numbers. Pass an int for reproducible results.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import Float, Int, OperatorLike, Seed
+from .._typing import Float, Int, OperatorLike, Rng, Seed
 from ..operators.psd_matrix import check_psd
 from ..operators.scaling import scale_of
 from .dense.triangular import inverse_cholesky
@@ -112,6 +112,7 @@ def trace(
     *,
     assume_a: Literal["gen", "pos"] = "gen",
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Trace:
     """Estimate the trace of a matrix by a few of its products.
 
@@ -129,6 +130,9 @@ def trace(
           much smaller where eigenvalues decay.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -257,7 +261,7 @@ def _xnystrace_of(n, R, core, gram):
 
 @validated(n_products=_N_PRODUCTS)
 def diagonal(
-    A: OperatorLike, n_products: Int = 100, *, random_state: Seed = None
+    A: OperatorLike, n_products: Int = 100, *, random_state: Seed = None, rng: Rng = None
 ) -> Diagonal:
     """Estimate the diagonal of a matrix by a few of its products.
 
@@ -270,6 +274,9 @@ def diagonal(
         Products with a vector, at least 4. The diagonal is exact if it is n or more.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -342,7 +349,12 @@ def _xdiag(A, m, rng):
 
 @validated(n_products=_N_PRODUCTS, tol=[Interval(Real, 0, None, closed="neither")])
 def log_det(
-    A: OperatorLike, n_products: Int = 1000, *, tol: Float = 1e-3, random_state: Seed = None
+    A: OperatorLike,
+    n_products: Int = 1000,
+    *,
+    tol: Float = 1e-3,
+    random_state: Seed = None,
+    rng: Rng = None,
 ) -> LogDeterminant:
     """Estimate the logarithm of the determinant of a positive definite matrix.
 
@@ -357,6 +369,9 @@ def log_det(
         the spread of the estimates. A smaller one leaves products for fewer vectors.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -5,7 +5,26 @@ torch are in ``sklearn_rnla.neural.torch``, the one place that imports it.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attention.attention import attention_error, nystroem_attention
+    from .compression.budget import CompressedLayers, compress_layers
+    from .compression.layer import LowRankFactors, low_rank_factorize
+    from .compression.mlp import compress_mlp
+    from .compression.neurons import NeuronSubset, select_neurons
+    from .lora import LoraInit, lora_init
+    from .representation.similarity import (
+        CKA,
+        linear_cka,
+        principal_angles,
+        subspace_overlap,
+    )
+    from .representation.spectrum import (
+        Dimensionality,
+        RepresentationSpectrum,
+        representation_spectrum,
+    )
 
 # Filled in by topic; imported when a name is first asked for.
 _MODULES = {
@@ -29,7 +48,26 @@ _MODULES = {
     "subspace_overlap": "representation.similarity",
 }
 
-__all__ = sorted(_MODULES)
+__all__ = [
+    "CKA",
+    "CompressedLayers",
+    "Dimensionality",
+    "LoraInit",
+    "LowRankFactors",
+    "NeuronSubset",
+    "RepresentationSpectrum",
+    "attention_error",
+    "compress_layers",
+    "compress_mlp",
+    "linear_cka",
+    "lora_init",
+    "low_rank_factorize",
+    "nystroem_attention",
+    "principal_angles",
+    "representation_spectrum",
+    "select_neurons",
+    "subspace_overlap",
+]
 
 
 def __getattr__(name: str) -> Any:

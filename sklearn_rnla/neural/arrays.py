@@ -1,19 +1,21 @@
 """Arrays of numpy and of torch: computed with as numpy, given back as they came."""
 
 import sys
+from typing import Any
 
 import numpy as np
 
 from .._refusals import refuse_masked
+from .._typing import Array
 
 
-def is_tensor(x):
+def is_tensor(x: Any) -> bool:
     """Whether `x` is a torch tensor; does not import torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def all_finite(x):
+def all_finite(x: Any) -> bool:
     """Whether an array or a tensor of floats has neither NaN nor infinity."""
     xp, x = (sys.modules["torch"], x.detach()) if is_tensor(x) else (np, x)
     # A sum has no temporaries, unlike `isfinite`. It may overflow: then look closer.
@@ -21,7 +23,7 @@ def all_finite(x):
         return bool(xp.isfinite(x.sum())) or bool(xp.isfinite(x).all())
 
 
-def to_numpy(x, name, ndim=None):
+def to_numpy(x: Any, name: str, ndim: int | None = None) -> Array:
     """Return floats as a numpy array of float32 or float64, checked.
 
     Parameters
@@ -69,7 +71,7 @@ def to_numpy(x, name, ndim=None):
     return x
 
 
-def like(result, x):
+def like(result: Array, x: Any) -> Any:
     """Return a numpy array as `x` came: its library, dtype (if a float) and device."""
     if is_tensor(x):
         torch = sys.modules["torch"]

@@ -2,13 +2,13 @@
 
 import operator
 from numbers import Integral, Real
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validated
-from .._typing import Float, Int, Seed, Tensor
+from .._typing import Float, Int, Rng, Seed, Tensor
 from .._validation import check_rank
 from ..linalg import randomized_svd
 from ..linalg.singular.inverse_krylov import inverse_krylov
@@ -33,7 +33,7 @@ _OVERSAMPLES = 8
 
 _MAX_ITER = 30
 
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "rank": [Interval(Integral, 1, None, closed="left")],
     "method": [StrOptions({"principal", "residual", "activation", "random"})],
     "alpha": [Interval(Real, 0, None, closed="neither"), None],
@@ -94,6 +94,7 @@ def lora_init(
     ridge: Float | None = None,
     tol: Float = 0.05,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> LoraInit:
     """Split a weight matrix into a frozen one and a low-rank adapter to train.
 
@@ -126,6 +127,9 @@ def lora_init(
         values decay, the true error is mostly about a hundredth of that by then.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from . import passes
 from .moments import Moments, point_near
 from .rows import add_states
@@ -68,24 +70,26 @@ class CenteredMatrix:
            [4., 8.]])
     """
 
-    def __init__(self, rows, *, center=True, report=None):
-        self.rows = rows
+    def __init__(
+        self, rows: Any, *, center: bool = True, report: Callable[[], bool] | None = None
+    ) -> None:
+        self.rows: Any = rows
         self.center = center
         self.report = report
-        self.n_passes = 0
-        self.stopped = False
+        self.n_passes: int = 0
+        self.stopped: bool = False
         self._near = None
         self._moments = None
         self._may_change_unit = False
         self._energies = None
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[Any, ...]:
         """Shape of the matrix."""
         return self.rows.shape
 
     @property
-    def dtype(self):
+    def dtype(self) -> DTypeLike:
         """Data type of the blocks."""
         return self.rows.dtype
 
@@ -100,7 +104,12 @@ class CenteredMatrix:
             self.find_moments()
         return self._moments
 
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        combine: Callable[..., Any] = add_states,
+    ) -> Array | SparseMatrix | list[Any]:
         """Fold a function over the blocks of the rows as they are, and count the pass.
 
         Parameters
@@ -121,12 +130,12 @@ class CenteredMatrix:
         self.count_pass()
         return state
 
-    def count_pass(self):
+    def count_pass(self) -> None:
         """Count a pass, and tell of it."""
         self.n_passes += 1
         self.stopped = self.report is not None and self.report()
 
-    def find_moments(self):
+    def find_moments(self) -> None:
         """Make the moments known, by a pass that raises where they are not finite."""
         self.set_moments(*self.first(lambda: self.fold(passes.fold_moments, self.shift)))
 
@@ -147,7 +156,7 @@ class CenteredMatrix:
         return self.fold(passes.fold_row_energies, self.shift if self._is_far else None)
 
     @property
-    def unit(self):
+    def unit(self) -> float:
         """What singular values and means are multiplied by to be in that of the data."""
         return 2.0**self.rows.exponent
 
@@ -166,7 +175,7 @@ class CenteredMatrix:
         matrix._may_change_unit = rows.rereadable
         return matrix
 
-    def first(self, fold):
+    def first(self, fold: Callable[..., Any]) -> list[Any]:
         """Return the state of a fold that brings moments, in a unit that holds them.
 
         Parameters
@@ -201,14 +210,14 @@ class CenteredMatrix:
             return float(np.sum(self.shift.astype(np.float64) ** 2)) > spread
 
     @cached_property
-    def shift(self):
+    def shift(self) -> Array | None:
         """A point near the rows to take them about, see `point_near`.
 
         None without centring, and for sparse rows that are best taken as they are.
         """
         return point_near(self.rows) if self.center else None
 
-    def set_moments(self, moments) -> Moments:
+    def set_moments(self, moments: Moments) -> Moments:
         """Take the moments that a pass has summed.
 
         Parameters
@@ -231,7 +240,7 @@ class CenteredMatrix:
         self._moments = found.without_products()
         return found
 
-    def center_by(self, moments):
+    def center_by(self, moments: Moments) -> tuple[Array | None, Array]:
         """Return what to take from the blocks, and what is then left of the mean.
 
         Parameters
@@ -257,7 +266,7 @@ class CenteredMatrix:
                 shift = mean.astype(self.dtype)
         return shift, mean if shift is None else mean - shift
 
-    def gram_product(self, V) -> GramProduct:
+    def gram_product(self, V: Array) -> GramProduct:
         """Return ``V A^T A`` and ``V A^T A V^T`` in one pass.
 
         Parameters
@@ -303,7 +312,7 @@ class CenteredMatrix:
         Z -= left.astype(self.dtype) @ right.astype(self.dtype)
         return GramProduct(Z, H)
 
-    def projected_gram(self, V) -> np.ndarray:
+    def projected_gram(self, V: Array) -> np.ndarray:
         """Return the projected Gram matrix alone, in one pass of half the flops.
 
         Parameters
@@ -321,7 +330,7 @@ class CenteredMatrix:
         offset = V @ rest.astype(self.dtype)
         return self.fold(passes.fold_projected_gram, self.layout(V), offset, shift)[0]
 
-    def layout(self, V):
+    def layout(self, V: Array) -> Array:
         """Return vectors as passes take them.
 
         Parameters
@@ -348,7 +357,7 @@ class CenteredMatrix:
         return self.set_moments(moments).squares
 
     @np.errstate(invalid="ignore", over="ignore")
-    def uncopied(self, fold):
+    def uncopied(self, fold: Callable[..., Any]) -> list[Any]:
         """Return the state of a fold that brings squares, about the origin if that is near.
 
         To take dense rows about another point costs a copy of them, a tenth of the time of
@@ -386,7 +395,7 @@ class CenteredMatrix:
             spread = np.square(values, dtype=np.float64).mean(axis=0) - mean**2
             return bool(np.all(mean**2 <= _NEAR * spread))
 
-    def triangular_factor(self, V=None) -> np.ndarray:
+    def triangular_factor(self, V: Array | None = None) -> np.ndarray:
         """Return R of ``A V^T = Q R`` in one pass.
 
         Parameters
@@ -411,7 +420,7 @@ class CenteredMatrix:
             layout = self.layout(V)
         return self.fold(passes.fold_qr, layout, offset, shift, combine=passes.stack_qr)
 
-    def sketch(self, S) -> np.ndarray:
+    def sketch(self, S: Any) -> np.ndarray:
         """Return ``S A``, in one pass that brings the moments too.
 
         Parameters
@@ -428,7 +437,7 @@ class CenteredMatrix:
         self.set_moments(moments)
         return SB - (S1 * moments.offset).astype(self.dtype) if self.center else SB
 
-    def project(self, V):
+    def project(self, V: Array) -> Any:
         """Return ``(B - 1 mean^T) V^T``, in one pass.
 
         Parameters
@@ -464,7 +473,7 @@ class CenteredMatrix:
         weight = self.rows.weight
         return B if weight is None else B * np.sqrt(weight)[:, np.newaxis]
 
-    def take(self, indices, factors=None) -> CenteredMatrix:
+    def take(self, indices: Indices, factors: Array | None = None) -> CenteredMatrix:
         """Return some of the rows.
 
         Parameters
@@ -501,7 +510,7 @@ class CenteredMatrix:
         rows = self.rows.with_dtype(np.float64)
         return CenteredMatrix(rows, center=self.center, report=self.report)
 
-    def near(self, moments) -> None:
+    def near(self, moments: Moments) -> None:
         """Provide a sample's moments, so that the first product brings the exact ones.
 
         Parameters

@@ -1,11 +1,14 @@
 """Rows of a dask array: states of its chunks are added up in a tree, on the workers."""
 
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .rows import (
     FEW_ROWS,
     Block,
@@ -44,7 +47,7 @@ class DaskRows(RowMatrix):
 
     lazy = True
 
-    def __init__(self, X, *, weight=None):
+    def __init__(self, X: Any, *, weight: Array | None = None) -> None:
         import dask
 
         if X.ndim != 2:
@@ -56,18 +59,18 @@ class DaskRows(RowMatrix):
         if any(np.isnan(n) for n in lengths):
             lengths = dask.compute(*[dask.delayed(_n_rows)(b) for b in self._blocks])
         self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.shape = (int(self._starts[-1]), X.shape[1])
-        self.block_rows = int(np.diff(self._starts).max())
-        self.dtype = working_dtype(X.dtype)
+        self.shape: tuple[Any, ...] = (int(self._starts[-1]), X.shape[1])
+        self.block_rows: int = int(np.diff(self._starts).max())
+        self.dtype: np.dtype[Any] = working_dtype(X.dtype)
         self.weight = weight
 
     @cached_property
-    def sparse(self):
+    def sparse(self) -> bool:
         """Whether the chunks are sparse: where dask was not told so, the first one says."""
         return sp.issparse(self._X._meta) or sp.issparse(self._first_rows)
 
     @cached_property
-    def nnz(self):
+    def nnz(self) -> int:
         """Number of stored entries."""
         if not self.sparse:
             return self.shape[0] * self.shape[1]
@@ -89,7 +92,12 @@ class DaskRows(RowMatrix):
     def _first_rows(self):
         return self._rows_from(0)
 
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        combine: Callable[..., Any] = add_states,
+    ) -> Array | list[Any] | None:
         import dask
 
         step = dask.delayed(_fold_block, pure=False)
@@ -117,7 +125,7 @@ class DaskRows(RowMatrix):
             ]
         return dask.compute(states[0])[0]
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         for block, start, stop in zip(
             self._blocks, self._starts[:-1], self._starts[1:], strict=True
         ):
@@ -125,12 +133,18 @@ class DaskRows(RowMatrix):
             kind = {**self._kind, "n_rows": int(stop - start)}
             yield Block(int(start), check_block(block.compute(), **kind), weight)
 
-    def map(self, function, *args, n_columns, dtype=None):
+    def map(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        n_columns: int,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
         return map_rows(
             self._X, function, *args, n_columns=n_columns, dtype=dtype, kind=self._kind
         )
 
-    def some_rows(self):
+    def some_rows(self) -> Array | SparseMatrix:
         start = first_of_weight(self.weight)
         rows = self._rows_from(start) if start else self._first_rows
         return in_unit(of_weight(rows, self.weight, start), self.exponent)
@@ -144,7 +158,7 @@ class DaskRows(RowMatrix):
         rows = slice(first, first + FEW_ROWS)
         return dask.delayed(_take_rows)(self._blocks[chunk], rows, self.dtype).compute()
 
-    def take(self, indices):
+    def take(self, indices: Indices) -> "DaskRows":
         """Return the rows `indices`, kept in the memory of the workers."""
         import dask
         import dask.array as da
@@ -170,7 +184,14 @@ class DaskRows(RowMatrix):
         return taken
 
 
-def map_rows(X, function, *args, n_columns, dtype=None, kind=None):
+def map_rows(
+    X: Any,
+    function: Callable[..., Any],
+    *args: Any,
+    n_columns: int,
+    dtype: DTypeLike | None = None,
+    kind: DTypeLike | None = None,
+) -> Any:
     """Apply ``function(values, *args)`` to every block of rows of `X`, lazily.
 
     `kind` is what `check_block` is to make of each; by default, of the working dtype.

@@ -1,7 +1,11 @@
 """Passes of kernel features: a tile of kernel values at a time, consumed in cache."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
+from .._typing import Array, DTypeLike, SparseMatrix
 from .rows import add_states
 from .threads import consecutive, tile_rows
 
@@ -25,26 +29,28 @@ class FeatureMap:
         Whether W is lower triangular, which halves the second product.
     """
 
-    def __init__(self, columns, W, triangular):
+    def __init__(self, columns: Any, W: Array, triangular: bool) -> None:
         self.columns = columns
         self.triangular = triangular
         self.W = W
         self._cast = {}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_cast": {}}
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Number of features and of landmarks."""
         return self.W.shape
 
-    def tiles(self, n_rows, dtype):
+    def tiles(self, n_rows: int, dtype: DTypeLike) -> Iterator[slice]:
         """Yield slices of rows whose kernel values fit in cache."""
         size = tile_rows(self.W.shape[1], np.dtype(dtype).itemsize)
         yield from consecutive(n_rows, size)
 
-    def of_tile(self, values, dtype, out=None):
+    def of_tile(
+        self, values: Array | SparseMatrix, dtype: DTypeLike, out: Array | None = None
+    ) -> Array:
         """Return the features of a few rows.
 
         Parameters
@@ -60,7 +66,7 @@ class FeatureMap:
         """
         return self.of_values(self.columns(values, np.dtype(dtype)), out)
 
-    def of_values(self, K, out=None):
+    def of_values(self, K: Array, out: Array | None = None) -> Array:
         """Return ``K W^T``, the features of rows with the kernel values K."""
         if K.dtype not in self._cast:
             self._cast[K.dtype] = np.ascontiguousarray(self.W.T, K.dtype)
@@ -75,7 +81,7 @@ class FeatureMap:
             np.matmul(K[:, : panel.stop], Wt[: panel.stop, panel], out=out[:, panel])
         return out
 
-    def pulled_back(self, S):
+    def pulled_back(self, S: Array) -> Array:
         """Return ``S W``, in float64: weights of features as those of kernel values."""
         rank = len(self.W)
         if not self.triangular or rank < 2 * _PANEL:
@@ -95,7 +101,9 @@ def _panels(rank):
             return
 
 
-def features(values, feature_map, dtype):
+def features(
+    values: Array | SparseMatrix, feature_map: FeatureMap, dtype: DTypeLike
+) -> Array:
     """Return the features of a block's rows, tile by tile."""
     out = np.empty((values.shape[0], feature_map.shape[0]), dtype)
     for tile in feature_map.tiles(len(out), dtype):
@@ -103,12 +111,14 @@ def features(values, feature_map, dtype):
     return out
 
 
-def gram_rows(rank):
+def gram_rows(rank: int) -> int:
     """Return how many features of rows pay for adding their Gram matrix to a sum."""
     return max(1024, 2 * rank)
 
 
-def add_gram(state, F, Y, weight=None):
+def add_gram(
+    state: list[Array] | None, F: Array, Y: Array, weight: Array | None = None
+) -> list[Array]:
     """Add ``[F^T W F, F^T W Y, Y^T W Y]`` (its diagonal) to the state, in float64."""
     if weight is not None:
         root = np.sqrt(weight.astype(np.float64))[:, np.newaxis]
@@ -118,7 +128,13 @@ def add_gram(state, F, Y, weight=None):
     return add_states(state, part)
 
 
-def predictions(values, columns, dual, intercept, dtype):
+def predictions(
+    values: Array | SparseMatrix,
+    columns: Any,
+    dual: Array,
+    intercept: Array,
+    dtype: DTypeLike,
+) -> Array:
     """Return ``k(B, Z) dual + intercept`` of a block's rows, tile by tile.
 
     Summed in float64: the coefficients are large where the kernel is ill-conditioned, and

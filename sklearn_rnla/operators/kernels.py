@@ -1,9 +1,10 @@
 """Kernel functions, evaluated tile by tile: one product, then the function in place."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 
 from .._sklearn import assert_all_finite
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .passes import row_squared_norms, scale_rows
 from .psd_matrix import ExplicitMatrix, KernelMatrix
 from .threads import consecutive, tile_rows
@@ -46,11 +48,11 @@ class KernelSource(ABC):
     takes_points = True
     description: str
 
-    def matrix(self, X, n_jobs=None):
+    def matrix(self, X: Array | SparseMatrix, n_jobs: int | None = None) -> KernelMatrix:
         """Return the kernel matrix of rows in memory, a `PSDMatrix`."""
         return KernelMatrix(self, X, n_jobs)
 
-    def among(self, indices):
+    def among(self, indices: Indices | None) -> "Kernel":
         """Return the same kernel for landmarks that are these samples.
 
         Only a kernel matrix needs to know which samples the landmarks are.
@@ -62,7 +64,9 @@ class KernelSource(ABC):
         """
         return self
 
-    def at(self, Z, center=None):
+    def at(
+        self, Z: Array | SparseMatrix, center: Array | None = None
+    ) -> "_FiniteColumns | _RBFColumns":
         """Return the function of a tile of rows B that evaluates ``k(B, Z)``.
 
         Parameters
@@ -88,7 +92,7 @@ class KernelSource(ABC):
     def _columns(self, Z, center):
         """Return what `at` returns, whose values are not checked yet."""
 
-    def __call__(self, B, Z):
+    def __call__(self, B: Array | SparseMatrix, Z: Array | SparseMatrix) -> Array:
         """Return ``k(B, Z)`` whole, in float64."""
         B, Z = (
             M.astype(np.float64) if sp.issparse(M) else np.asarray(M, np.float64)
@@ -96,7 +100,7 @@ class KernelSource(ABC):
         )
         return self.at(Z)(B, np.float64)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array | SparseMatrix) -> Array:
         """Return ``k(b, b)`` for each row.
 
         Parameters
@@ -129,7 +133,7 @@ class _FiniteColumns:
     columns: Callable
     kernel: KernelSource
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array | SparseMatrix, dtype: DTypeLike) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):
             K = self.columns(B, dtype)
         _check_values(K, self.kernel, B)
@@ -168,16 +172,16 @@ class PrecomputedKernel(KernelSource):
     takes_points = False
     description = "precomputed kernel"
 
-    def matrix(self, X, n_jobs=None):
+    def matrix(self, X: Array | SparseMatrix, n_jobs: Any = None) -> ExplicitMatrix:
         return ExplicitMatrix(X, n_jobs)
 
-    def among(self, indices):
+    def among(self, indices: Indices) -> "PrecomputedKernel":
         return PrecomputedKernel(indices)
 
     def _columns(self, Z, center):
         return _ChosenColumns(slice(None) if self.indices is None else self.indices)
 
-    def __call__(self, B, Z):
+    def __call__(self, B: Array | SparseMatrix, Z: Array | SparseMatrix) -> Array:
         return self.at(Z)(B, np.float64)
 
     def _variances(self, B):
@@ -229,9 +233,9 @@ class Kernel(KernelSource):
     """
 
     metric: str | Callable
-    params: dict = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.metric, str):
             metric = "polynomial" if self.metric == "poly" else self.metric
             taken = KERNEL_PARAMS[metric]
@@ -240,19 +244,19 @@ class Kernel(KernelSource):
             object.__setattr__(self, "params", params)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name of the kernel; empty for a callable."""
         return self.metric if isinstance(self.metric, str) else ""
 
     @property
-    def indefinite(self):
+    def indefinite(self) -> bool:
         """Whether the kernel is known to have negative eigenvalues on some data."""
         if self.name == "polynomial":
             return (self.params.get("coef0") or 0) < 0
         return self.name in _INDEFINITE
 
     @property
-    def description(self):
+    def description(self) -> str:
         """The kernel as errors name it."""
         return f"kernel {self.metric!r}" + (f" with {self.params}" if self.params else "")
 
@@ -292,7 +296,7 @@ class Kernel(KernelSource):
             return np.array([float(self.metric(b, b, **self.params)) for b in rows])
 
     @contextmanager
-    def explained(self):
+    def explained(self) -> Iterator[None]:
         """Say what a function is given, where it fails on sparse rows."""
         try:
             yield
@@ -309,7 +313,7 @@ class Kernel(KernelSource):
         return self.params.get("gamma", 1.0 / X.shape[1])
 
 
-def is_kernel_object(metric):
+def is_kernel_object(metric: Any) -> bool:
     """Whether `metric` is one of ``sklearn.gaussian_process.kernels``; imports nothing."""
     return hasattr(metric, "diag") and hasattr(metric, "clone_with_theta")
 
@@ -368,7 +372,7 @@ class _RBFColumns:
     where that loses it too, from the differences themselves.
     """
 
-    def __init__(self, Z, gamma, center):
+    def __init__(self, Z: Array | SparseMatrix, gamma: float, center: Array | None) -> None:
         self.gamma = gamma
         self._sparse = sp.issparse(Z)
         if self._sparse:
@@ -388,10 +392,12 @@ class _RBFColumns:
             return self._points
         return np.subtract(self._points, self._center, dtype=np.float64)
 
-    def __getstate__(self):
+    def __getstate__(self) -> SparseMatrix | dict[str, Array | float]:
         return self.__dict__ | {"_right": {}}
 
-    def __call__(self, B, dtype, norms=None):
+    def __call__(
+        self, B: Array | SparseMatrix, dtype: DTypeLike, norms: Array | None = None
+    ) -> Array:
         dtype = np.dtype(dtype)
         if self._sparse:
             return self._of_sparse(B, dtype)
@@ -404,7 +410,7 @@ class _RBFColumns:
             self._evaluate(B[part], K[part], None if norms is None else norms[part])
         return _exp(K)
 
-    def norms(self, B):
+    def norms(self, B: Array) -> Array:
         """Return ``-gamma ||b - center||^2`` of dense rows, which a call may be given."""
         tiles = (B[part] for part in consecutive(len(B), tile_rows(B.shape[1], 8)))
         norms = [self._norms_of(self._centered(tile, B.dtype)) for tile in tiles]

@@ -7,9 +7,12 @@ about a point near their mean before they are squared, and the rest is exact alg
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from .._typing import Array, DTypeLike, SparseMatrix
 
 # A column of sparse rows is full if of a few rows this share is stored. It is far from
 # zero if its squared mean is so many variances: up to there, algebra costs one digit.
@@ -50,7 +53,7 @@ class Moments:
     shift: np.ndarray | None = None
 
     @classmethod
-    def at_mean(cls, total_weight, mean, squares) -> Moments:
+    def at_mean(cls, total_weight: float, mean: Array, squares: Array | float) -> Moments:
         """Return moments that are known about their own mean.
 
         Parameters
@@ -110,7 +113,7 @@ class Moments:
         mean = offset if self.shift is None else self.shift + offset
         return Moments.at_mean(self.total_weight, mean, squares)
 
-    def about(self, point=None) -> Moments:
+    def about(self, point: Array | None = None) -> Moments:
         """Return the moments about another point.
 
         Parameters
@@ -133,7 +136,7 @@ class Moments:
         sums = self.sums + self.total_weight * step
         return Moments(self.total_weight, sums, squares, point)
 
-    def __iadd__(self, other):
+    def __iadd__(self, other: Moments) -> Moments:
         """Merge with the moments of other rows.
 
         Sums about the same point add up. Others are taken about their means, and the step
@@ -155,7 +158,7 @@ class Moments:
         self.squares += other.squares
         return self
 
-    def for_weight(self, total_weight) -> Moments:
+    def for_weight(self, total_weight: float) -> Moments:
         """Return the moments that rows of another total weight have, if they are alike.
 
         Parameters
@@ -171,7 +174,7 @@ class Moments:
         share = total_weight / self.total_weight if self.total_weight else 0.0
         return Moments(total_weight, share * self.sums, share * self.squares, self.shift)
 
-    def scaled(self, factor) -> Moments:
+    def scaled(self, factor: float) -> Moments:
         """Return the moments of the rows times a factor.
 
         Parameters
@@ -201,7 +204,7 @@ def _same(left, right):
     return left is right or np.array_equal(left, right)
 
 
-def point_near(rows):
+def point_near(rows: Any) -> Array | None:
     """Return a point near the data, to take them about.
 
     Parameters
@@ -222,7 +225,7 @@ def point_near(rows):
     return full_and_far(values, rows.dtype)
 
 
-def full_and_far(values, dtype):
+def full_and_far(values: SparseMatrix, dtype: DTypeLike) -> Array | None:
     """Return the mean of sparse rows in columns that are full and far from zero.
 
     See `point_near`.
@@ -240,7 +243,7 @@ def full_and_far(values, dtype):
     return point if point.any() else None
 
 
-def shift_rows(values, shift):
+def shift_rows(values: Array | SparseMatrix, shift: Array | None) -> Array | SparseMatrix:
     """Return the rows of a block less `shift`, if any: a copy of the block.
 
     Parameters

@@ -2,10 +2,12 @@
 
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from .._typing import AnyArray, Array, DTypeLike, Indices, Mask, SparseMatrix
 from .threads import run_lanes
 
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
@@ -36,25 +38,33 @@ class Observed:
         ``x[order]`` takes numbers of entries from their order here to that in ``T``.
     """
 
-    def __init__(self, shape, indptr, indices, values, *, n_jobs=None):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        indptr: Indices,
+        indices: Indices,
+        values: AnyArray,
+        *,
+        n_jobs: int | None = None,
+    ) -> None:
         self.shape = shape
         self.indptr = indptr
         self.indices = indices
         self.values = values
         self.n_jobs = n_jobs
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What is computed on demand takes more room than the entries.
         names = ("shape", "indptr", "indices", "values", "n_jobs")
         return {name: vars(self)[name] for name in names}
 
     @classmethod
-    def from_matrix(cls, X, *, n_jobs=None):
+    def from_matrix(cls, X: Array, *, n_jobs: int | None = None) -> "Observed":
         """Return the known entries of a sparse matrix or of an ndarray."""
         return (cls.from_sparse if sp.issparse(X) else cls.from_dense)(X, n_jobs=n_jobs)
 
     @classmethod
-    def from_sparse(cls, X, *, n_jobs=None):
+    def from_sparse(cls, X: SparseMatrix, *, n_jobs: Any = None) -> "Observed":
         """Return the stored entries of a sparse matrix but NaN.
 
         Parameters
@@ -80,7 +90,7 @@ class Observed:
         )
 
     @classmethod
-    def from_dense(cls, X, *, n_jobs=None):
+    def from_dense(cls, X: Array, *, n_jobs: int | None = None) -> "Observed":
         """Return the entries of an ndarray that are not NaN."""
         known = ~np.isnan(X)
         indptr = np.zeros(len(X) + 1, np.int64)
@@ -90,7 +100,15 @@ class Observed:
         return cls(X.shape, indptr.astype(index), indices, X[known], n_jobs=n_jobs)
 
     @classmethod
-    def from_pairs(cls, rows, columns, values, shape, *, n_jobs=None):
+    def from_pairs(
+        cls,
+        rows: Indices,
+        columns: Indices,
+        values: Array,
+        shape: tuple[int, ...],
+        *,
+        n_jobs: int | None = None,
+    ) -> "Observed":
         """Return entries given in any order; those given twice are averaged.
 
         Parameters
@@ -117,22 +135,22 @@ class Observed:
         return cls(shape, csr.indptr, csr.indices, data, n_jobs=n_jobs)
 
     @property
-    def nnz(self):
+    def nnz(self) -> int:
         """Number of entries."""
         return len(self.indices)
 
     @property
-    def dtype(self):
+    def dtype(self) -> DTypeLike:
         """The dtype of the values."""
         return self.values.dtype
 
     @cached_property
-    def counts(self):
+    def counts(self) -> Indices:
         """Number of entries of each row, of shape (m,)."""
         return np.diff(self.indptr)
 
     @cached_property
-    def rows(self):
+    def rows(self) -> Indices:
         """The row of each entry, of shape (nnz,)."""
         return np.repeat(np.arange(self.shape[0], dtype=self.indices.dtype), self.counts)
 
@@ -151,16 +169,16 @@ class Observed:
         return T, order
 
     @property
-    def T(self):
+    def T(self) -> "Observed":
         """The same entries by columns."""
         return self._transposed[0]
 
     @property
-    def order(self):
+    def order(self) -> Indices:
         """The place here of each entry of ``T``."""
         return self._transposed[1]
 
-    def places(self):
+    def places(self) -> "Observed":
         """Return the pattern alone, to be kept: its values, all True, take a byte each.
 
         Those of a sparse matrix of the user's are copied: scipy changes them in place.
@@ -169,7 +187,7 @@ class Observed:
         indptr, indices = self.indptr.copy(), self.indices.copy()
         return Observed(self.shape, indptr, indices, values, n_jobs=self.n_jobs)
 
-    def with_values(self, values):
+    def with_values(self, values: Array) -> "Observed":
         """Return the same pattern with other values, given in the order of these."""
         other = Observed(self.shape, self.indptr, self.indices, values, n_jobs=self.n_jobs)
         for name in ("counts", "rows"):
@@ -180,7 +198,7 @@ class Observed:
             vars(other)["_transposed"] = T.with_values(values[order]), order
         return other
 
-    def take(self, rows):
+    def take(self, rows: Indices) -> "Observed":
         """Return some of the rows, in any order."""
         counts = self.counts[rows]
         indptr = np.zeros(len(rows) + 1, self.indptr.dtype)
@@ -195,11 +213,11 @@ class Observed:
             n_jobs=self.n_jobs,
         )
 
-    def split(self, hide):
+    def split(self, hide: Mask) -> tuple["Observed", "Observed"]:
         """Return the entries where the mask `hide` is False, and those where it is True."""
         return self.where(~hide), self.where(hide)
 
-    def part_of_each_row(self, share, rng):
+    def part_of_each_row(self, share: float, rng: np.random.Generator) -> Mask:
         """Return a mask of about a share of the entries of each row, but never all of them.
 
         It depends on the places of the entries, not on their values.
@@ -212,7 +230,7 @@ class Observed:
         mask[order] = place < most[self.rows]
         return mask
 
-    def where(self, which):
+    def where(self, which: Mask) -> "Observed":
         """Return the entries where a mask of them is True."""
         ends = np.zeros(self.nnz + 1, self.indptr.dtype)
         np.cumsum(which, out=ends[1:])
@@ -225,7 +243,7 @@ class Observed:
         )
 
     @cached_property
-    def lanes(self):
+    def lanes(self) -> list[tuple[int, ...]]:
         """Ranges of rows of about as many entries each: (start, stop) of each."""
         # Rows without an entry cost something, too.
         work = self.indptr + np.arange(len(self.indptr))
@@ -234,7 +252,7 @@ class Observed:
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]]))
         return [(int(a), int(b)) for a, b in pairwise(edges)]
 
-    def over_rows(self, kernel, *args):
+    def over_rows(self, kernel: Any, *args: Any) -> None:
         """Call ``kernel(start, stop, indptr, indices, *args)`` for all rows, in threads.
 
         Parameters
@@ -251,7 +269,7 @@ class Observed:
         for _ in run_lanes(run, self.lanes, self.n_jobs):
             pass
 
-    def sampled_product(self, U, V):
+    def sampled_product(self, U: Array, V: Array) -> Array:
         """Return the entries of ``U V^T`` at the observed places, of shape (nnz,)."""
         from .._kernels.observed import sampled_product
 
@@ -259,7 +277,7 @@ class Observed:
         self.over_rows(sampled_product, U, V, out)
         return out
 
-    def product(self, values, V):
+    def product(self, values: Array, V: Array) -> Array:
         """Return the product of the sparse matrix of `values` with V, of shape (m, k)."""
         from .._kernels.observed import sparse_product
 

@@ -5,12 +5,13 @@ Vectors in feature space are stored as rows, like ``components_``: ``V`` has sha
 and leave their product in the same layout.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from .._refusals import FILL_FIRST, refuse_not_finite
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .moments import Moments, shift_rows
 from .rows import add_states
 
@@ -24,14 +25,14 @@ _CACHED_ENTRIES = 2**18
 _DOT_ENTRIES = 2**16
 
 
-def row_squared_norms(B):
+def row_squared_norms(B: Array | SparseMatrix) -> Array:
     """Return the squared norms of the rows, in float64."""
     if isinstance(B, np.ndarray):
         return np.einsum("ij,ij->i", B, B, dtype=np.float64)
     return np.asarray(B.astype(np.float64).multiply(B).sum(axis=1)).ravel()
 
 
-def scale_rows(values, factors):
+def scale_rows(values: Array | SparseMatrix, factors: Array) -> Array | SparseMatrix:
     """Return the rows times `factors`, a column, in the dtype of `values`."""
     factors = factors.astype(values.dtype, copy=False)
     if isinstance(values, np.ndarray):
@@ -39,7 +40,7 @@ def scale_rows(values, factors):
     return values.multiply(factors).tocsr()
 
 
-def squared_norm(values) -> float:
+def squared_norm(values: Array) -> float:
     """Return the sum of squares of a dense array, in float64 between chunks."""
     flat = values.ravel(order="K")
     if flat.size <= _DOT_ENTRIES:
@@ -52,7 +53,7 @@ def squared_norm(values) -> float:
     )
 
 
-def check_finite(squares, dtype):
+def check_finite(squares: float, dtype: DTypeLike) -> None:
     """Raise ValueError where a sum of squares shows that the data are not finite."""
     if not np.isfinite(squares):
         raise ValueError(
@@ -62,13 +63,18 @@ def check_finite(squares, dtype):
         )
 
 
-def fold_not_finite(state, block):
+def fold_not_finite(state: Any, block: Any) -> None:
     """Raise ValueError where a block has NaN or infinity; there is no state."""
     refuse_not_finite(block.values)
     return state
 
 
-def block_moments(values, weight, shift, gram=None):
+def block_moments(
+    values: Array | SparseMatrix,
+    weight: Array | None,
+    shift: Array | None,
+    gram: Array | None = None,
+) -> Moments:
     """Return the moments of rows from which `shift`, if any, was taken already.
 
     With their Gram matrix, where that is given, else with their sum of squares.
@@ -88,20 +94,22 @@ def block_moments(values, weight, shift, gram=None):
     return Moments(total, sums, squares, shift)
 
 
-def fold_moments(state, block, shift):
+def fold_moments(
+    state: list[Moments] | None, block: Any, shift: Array | None
+) -> list[Moments]:
     """Moments of the rows about `shift`, None for the origin."""
     values = shift_rows(block.values, shift)
     return add_states(state, [block_moments(values, block.weight, shift)])
 
 
-def fold_largest(state, block):
+def fold_largest(state: Any, block: Any) -> list[float]:
     """Largest absolute value of an entry: ``[largest]``."""
     values = block.values if isinstance(block.values, np.ndarray) else block.values.data
     largest = float(np.abs(values).max(initial=0.0))
     return [largest] if state is None else larger(state, [largest])
 
 
-def larger(left, right):
+def larger(left: Any, right: Any) -> Any:
     """Merge the states of `fold_largest`."""
     return [max(left[0], right[0])]
 
@@ -128,7 +136,7 @@ class FewEnergies(NamedTuple):
     mean: float
 
     @classmethod
-    def of(cls, energies):
+    def of(cls, energies: Array) -> "FewEnergies":
         """Return the summary of energies."""
         energies = energies.astype(np.float64)
         n_rows, is_heavy = len(energies), np.zeros(len(energies), bool)
@@ -143,14 +151,16 @@ class FewEnergies(NamedTuple):
         heavy = np.flatnonzero(is_heavy)
         return cls(n_rows, heavy, energies[heavy], mean)
 
-    def all(self):
+    def all(self) -> Array:
         """Return an energy for each row."""
         energies = np.full(self.n_rows, self.mean)
         energies[self.heavy] = self.energies
         return energies
 
 
-def fold_row_energies(state, block, shift):
+def fold_row_energies(
+    state: Any, block: Any, shift: Array | None
+) -> list[Moments | list[FewEnergies]]:
     """Moments of the rows about `shift`, and the weighted square of each row's norm.
 
     State: the moments, and a list of `FewEnergies`, in the order of the rows. Dense rows
@@ -178,7 +188,7 @@ def fold_row_energies(state, block, shift):
     return add_states(state, [moments, [FewEnergies.of(energies)]])
 
 
-def row_energies(values):
+def row_energies(values: Array | SparseMatrix) -> Array:
     """Return the squares of the norms of rows."""
     if isinstance(values, np.ndarray):
         return np.einsum("ij,ij->i", values, values)
@@ -196,7 +206,9 @@ def _project_transposed(values, V):
     return V @ values.T if values.dtype == np.float64 else (values @ V.T).T
 
 
-def fold_projected_gram(state, block, V, offset, shift):
+def fold_projected_gram(
+    state: Any, block: Any, V: Array, offset: Array, shift: Array | None
+) -> list[Array]:
     """``[Y^T Y]`` with ``Y = (B - shift) V^T - offset``: half of a fused Gram product."""
     Yt = _project_transposed(shift_rows(block.values, shift), V)
     Yt -= offset[:, np.newaxis]
@@ -204,7 +216,14 @@ def fold_projected_gram(state, block, V, offset, shift):
     return add_states(state, [(weighted @ Yt.T).astype(np.float64)])
 
 
-def fold_gram_product(state, block, V, offset, shift, moments):
+def fold_gram_product(
+    state: list[Any] | None,
+    block: Any,
+    V: Array,
+    offset: Array,
+    shift: Array | None,
+    moments: bool,
+) -> list[Any]:
     """Fused Gram product: ``Z += Y^T B``, ``H += Y^T Y`` with ``Y = B V^T - offset``.
 
     B are the rows less `shift`, if any, which costs a copy of the block and saves
@@ -227,7 +246,9 @@ def fold_gram_product(state, block, V, offset, shift, moments):
     return add_states(state, part)
 
 
-def fold_gram(state, block, shift):
+def fold_gram(
+    state: list[Moments] | None, block: Any, shift: Array | None
+) -> list[Moments]:
     """Moments about `shift`, with the Gram matrix: ``[moments]``."""
     values, weight = shift_rows(block.values, shift), block.weight
     # numpy halves the work of a product of an array with itself.
@@ -240,7 +261,9 @@ def fold_gram(state, block, shift):
     return add_states(state, [block_moments(values, weight, shift, gram)])
 
 
-def fold_sketch(state, block, sketch, shift):
+def fold_sketch(
+    state: Any, block: Any, sketch: Any, shift: Array | None
+) -> list[Array | Moments]:
     """Sketch of the rows and of a column of ones, and moments, about `shift`."""
     values = shift_rows(block.values, shift)
     moments = block_moments(values, block.weight, shift)
@@ -252,7 +275,9 @@ def fold_sketch(state, block, sketch, shift):
     return add_states(state, part)
 
 
-def fold_qr(state, block, V, offset, shift):
+def fold_qr(
+    state: Any, block: Any, V: Array | None, offset: Array, shift: Array | None
+) -> Array:
     """Triangular factor of ``(B - shift) V^T - offset`` by TSQR; V None is the identity.
 
     Householder QR of each block stacked under the factor so far: backward stable, unlike
@@ -270,7 +295,7 @@ def fold_qr(state, block, V, offset, shift):
     return stack_qr(state, Y)
 
 
-def stack_qr(upper, lower):
+def stack_qr(upper: Array | None, lower: Array) -> Array:
     """Return the triangular factor of `upper` stacked on `lower`."""
     stacked = lower if upper is None else np.concatenate([upper, lower])
     if not stacked.shape[1]:
@@ -281,22 +306,33 @@ def stack_qr(upper, lower):
     ]
 
 
-def project(values, Vt, offset, shift=None):
+def project(
+    values: Array | SparseMatrix,
+    Vt: Array,
+    offset: Array | float,
+    shift: Array | None = None,
+) -> Array:
     """Return ``(B - shift) V^T - offset``, the block in the coordinates of V's rows."""
     return shift_rows(values, shift) @ Vt - offset
 
 
-def take_columns(values, indices):
+def take_columns(values: Array | SparseMatrix, indices: Indices | slice) -> Array:
     """Return columns of a block, as a dense array."""
     return dense_rows(values[:, indices])
 
 
-def dense_rows(values):
+def dense_rows(values: Array | SparseMatrix) -> Array:
     """Return the rows of a block as an ndarray."""
     return values if isinstance(values, np.ndarray) else values.toarray()
 
 
-def fold_sketch_with_targets(state, block, sketch, shift, Y):
+def fold_sketch_with_targets(
+    state: list[Array | Moments] | None,
+    block: Any,
+    sketch: Any,
+    shift: Array | None,
+    Y: Array,
+) -> list[Array | Moments]:
     """Sketch of the rows about `shift`, and of a column of ones and targets, in float64.
 
     State: ``[S W^(1/2) B, S W^(1/2) [1, Y], moments]``, without the squares.
@@ -317,19 +353,21 @@ def fold_sketch_with_targets(state, block, sketch, shift, Y):
     return add_states(state, [*part, moments])
 
 
-def sums_of(values, weight, shift):
+def sums_of(
+    values: Array | SparseMatrix, weight: Array | None, shift: Array | None
+) -> Moments:
     """Return the moments of rows less `shift` in float64, without the squares."""
     n = values.shape[0]
     weight = np.ones(n) if weight is None else weight.astype(np.float64)
     return Moments(float(weight.sum()), weight @ values, 0.0, shift)
 
 
-def double_rows(block, shift):
+def double_rows(block: Any, shift: Array | None) -> Array | SparseMatrix:
     """Return the rows less `shift`, if any, in float64."""
     return shift_rows(block.values, shift).astype(np.float64, copy=False)
 
 
-def root_weight(block):
+def root_weight(block: Any) -> Array | None:
     """Return the square roots of the weights, a column; None where all are one."""
     if block.weight is None:
         return None

@@ -1,14 +1,17 @@
 """Positive semidefinite matrices known by their diagonal and chosen columns."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
 from .._refusals import refuse_complex
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .rows import working_dtype
 from .sources import is_dask, refuse_not_in_memory
 from .threads import consecutive, kernel_jobs, run_lanes, split, tile_rows
@@ -29,18 +32,18 @@ class PSDMatrix(ABC):
         Threads over tiles.
     """
 
-    def __init__(self, n, dtype, n_jobs=None):
-        self.shape = (n, n)
-        self.dtype = working_dtype(dtype)
-        self.n_jobs = kernel_jobs(n_jobs)
-        self.tiles = split(n, tile_rows(_TYPICAL_COLUMNS, self.dtype.itemsize))
+    def __init__(self, n: int, dtype: DTypeLike, n_jobs: int | None = None) -> None:
+        self.shape: tuple[Any, ...] = (n, n)
+        self.dtype: np.dtype[Any] = working_dtype(dtype)
+        self.n_jobs: int = kernel_jobs(n_jobs)
+        self.tiles: Any = split(n, tile_rows(_TYPICAL_COLUMNS, self.dtype.itemsize))
 
     @abstractmethod
-    def diagonal(self):
+    def diagonal(self) -> Array:
         """Return the diagonal: an ndarray of shape (n,), in float64."""
 
     @abstractmethod
-    def columns(self, indices):
+    def columns(self, indices: Indices) -> Array:
         """Return some columns as a function of a tile.
 
         Parameters
@@ -54,16 +57,16 @@ class PSDMatrix(ABC):
         """
 
     @abstractmethod
-    def submatrix(self, indices):
+    def submatrix(self, indices: Indices) -> Array:
         """Return the rows and columns `indices`: an ndarray, in float64."""
 
-    def in_double(self):
+    def in_double(self) -> "ExplicitMatrix | KernelMatrix":
         """Return the same matrix with columns in float64."""
         other = copy(self)
         other.dtype = np.dtype(np.float64)
         return other
 
-    def over_tiles(self, function):
+    def over_tiles(self, function: Callable[..., Any]) -> list[Array]:
         """Return ``function(tile)`` for each tile, in order."""
         return list(run_lanes(function, self.tiles, self.n_jobs))
 
@@ -91,20 +94,22 @@ class KernelMatrix(PSDMatrix):
     True
     """
 
-    def __init__(self, kernel, X, n_jobs=None):
+    def __init__(
+        self, kernel: Any, X: Array | SparseMatrix, n_jobs: int | None = None
+    ) -> None:
         super().__init__(X.shape[0], X.dtype, n_jobs)
         self.kernel = kernel
         self._X = sp.csr_array(X) if sp.issparse(X) else X
         self._norms = {}
 
-    def diagonal(self):
+    def diagonal(self) -> Array:
         return np.concatenate([self.kernel.diagonal(self._X[t]) for t in self.tiles])
 
     @cached_property
     def _center(self):
         return None if sp.issparse(self._X) else self._X.mean(axis=0, dtype=np.float64)
 
-    def columns(self, indices):
+    def columns(self, indices: Indices) -> Callable[..., Any]:
         at = self.kernel.at(self._X[indices], self._center)
         if not hasattr(at, "norms") or sp.issparse(self._X):
             return lambda tile: at(self._X[tile], self.dtype).T
@@ -117,11 +122,11 @@ class KernelMatrix(PSDMatrix):
 
         return of_tile
 
-    def submatrix(self, indices):
+    def submatrix(self, indices: Indices) -> Array:
         Z = self._X[indices]
         return self.kernel(Z, Z)
 
-    def matmat(self, V):
+    def matmat(self, V: Array) -> Array:
         """Return the product with V, from the kernel values on and above the diagonal.
 
         Parameters
@@ -155,20 +160,20 @@ class KernelMatrix(PSDMatrix):
 class ExplicitMatrix(PSDMatrix):
     """A matrix that is there, or on disk: an ndarray, a sparse matrix or a memmap."""
 
-    def __init__(self, A, n_jobs=None):
+    def __init__(self, A: Array | SparseMatrix, n_jobs: Any = None) -> None:
         super().__init__(A.shape[0], A.dtype, n_jobs)
         self._A = sp.csr_array(A) if sp.issparse(A) else A
 
-    def diagonal(self):
+    def diagonal(self) -> Array:
         return np.asarray(self._A.diagonal(), dtype=np.float64)
 
-    def columns(self, indices):
+    def columns(self, indices: Indices) -> Callable[..., Any]:
         chosen = self._A[indices]
         if sp.issparse(chosen):
             chosen = chosen.toarray()
         return lambda tile: np.array(chosen[:, tile], self.dtype)
 
-    def submatrix(self, indices):
+    def submatrix(self, indices: Indices) -> Array:
         chosen = self._A[indices][:, indices]
         chosen = chosen.toarray() if sp.issparse(chosen) else chosen
         return np.asarray(chosen, np.float64)
@@ -177,14 +182,14 @@ class ExplicitMatrix(PSDMatrix):
 class OperatorMatrix(PSDMatrix):
     """A `LinearOperator` that knows its diagonal."""
 
-    def __init__(self, A, n_jobs=None):
+    def __init__(self, A: Any, n_jobs: Any = None) -> None:
         super().__init__(A.shape[0], A.dtype or np.float64, n_jobs)
         self._A = A
 
-    def diagonal(self):
+    def diagonal(self) -> Array:
         return np.asarray(self._A.diagonal(), dtype=np.float64)
 
-    def columns(self, indices):
+    def columns(self, indices: Indices) -> Callable[..., Any]:
         units = np.zeros((self.shape[0], len(indices)), self.dtype)
         units[indices, np.arange(len(indices))] = 1
         chosen = np.asarray(self._A.matmat(units)).T
@@ -192,12 +197,12 @@ class OperatorMatrix(PSDMatrix):
         chosen = np.ascontiguousarray(chosen, dtype=self.dtype)
         return lambda tile: chosen[:, tile].copy()
 
-    def submatrix(self, indices):
+    def submatrix(self, indices: Indices) -> Array:
         every = self.columns(indices)(slice(None))
         return every[:, indices].astype(np.float64)
 
 
-def check_psd(A):
+def check_psd(A: Any) -> Any:
     """Return a square matrix of real numbers; an operator, or what is on disk, as it is.
 
     Raises
@@ -227,7 +232,7 @@ def check_psd(A):
     return A
 
 
-def as_psd_matrix(A, *, n_jobs=None) -> PSDMatrix:
+def as_psd_matrix(A: Any, *, n_jobs: Any = None) -> PSDMatrix:
     """Return `A` as a positive semidefinite matrix known by diagonal and columns.
 
     Parameters

@@ -7,9 +7,11 @@ add up the small states it leaves. Nothing else reads the data.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +22,7 @@ from .._refusals import (
     refuse_masked,
     refuse_not_finite,
 )
+from .._typing import AnyArray, Array, DTypeLike, Indices, Mask, SparseMatrix
 from .stacking import stack_rows
 from .threads import MAX_LANES, check_jobs, consecutive, run_lanes, split
 
@@ -31,7 +34,7 @@ BLOCK_BYTES = 8 * 2**20
 FEW_ROWS = 16
 
 
-def working_dtype(dtype) -> np.dtype:
+def working_dtype(dtype: DTypeLike) -> np.dtype:
     """Return float32 for float32 and narrower floats, float64 for other real numbers.
 
     Raises
@@ -48,8 +51,14 @@ def working_dtype(dtype) -> np.dtype:
 
 
 def check_block(
-    values, n_features=None, *, n_rows=None, dtype=None, sparse=None, exponent=0
-):
+    values: AnyArray | SparseMatrix | dict[str, int],
+    n_features: int | None = None,
+    *,
+    n_rows: int | None = None,
+    dtype: DTypeLike | None = None,
+    sparse: bool | None = None,
+    exponent: int = 0,
+) -> Array | SparseMatrix:
     """Return rows as all passes expect them; every source calls this for what it reads.
 
     Parameters
@@ -118,7 +127,7 @@ def check_block(
     return in_unit(values, exponent)
 
 
-def in_unit(values, exponent):
+def in_unit(values: Array | SparseMatrix, exponent: int) -> Array | SparseMatrix:
     """Return rows divided by two to the power `exponent`, a copy where that is not 0."""
     if exponent == 0:
         return values
@@ -130,17 +139,19 @@ def in_unit(values, exponent):
     return scaled
 
 
-def first_of_weight(weight) -> int:
+def first_of_weight(weight: Array | None) -> int:
     """Return the first index whose weight is no less than half the mean weight."""
     return 0 if weight is None else int(np.argmax(is_typical(weight)))
 
 
-def is_typical(weight):
+def is_typical(weight: Array) -> Mask:
     """Return a mask of the weights that are no less than half their mean: never empty."""
     return weight >= weight.mean(dtype=np.float64) / 2
 
 
-def of_weight(values, weight, start):
+def of_weight(
+    values: Array | SparseMatrix, weight: Array | None, start: int
+) -> Array | SparseMatrix:
     """Return those of consecutive rows from `start` on whose weight is typical."""
     if weight is None:
         return values
@@ -173,7 +184,7 @@ class Block:
     values: object
     weight: np.ndarray | None = None
 
-    def pieces(self, size):
+    def pieces(self, size: int) -> Iterator[Block]:
         """Yield the rows as blocks of some rows each.
 
         Parameters
@@ -190,7 +201,12 @@ class Block:
             yield Block(self.start + part.start, self.values[part], weight)
 
 
-def map_block(function, values, *args, resident=False):
+def map_block(
+    function: Callable[..., Any],
+    values: Array | SparseMatrix,
+    *args: Any,
+    resident: bool = False,
+) -> Array:
     """Return what a function makes of a block; raise where the block is not finite.
 
     Parameters
@@ -217,7 +233,9 @@ def map_block(function, values, *args, resident=False):
     return out
 
 
-def add_states(left, right):
+def add_states(
+    left: SparseMatrix | list[Any] | None, right: SparseMatrix | list[Any] | None
+) -> SparseMatrix | list[Any] | None:
     """Add the arrays and numbers of `right` to those of the list `left`, in place."""
     if left is None:
         return right
@@ -261,7 +279,7 @@ class RowMatrix(ABC):
     ((5, 2), False, True)
     """
 
-    shape: tuple
+    shape: tuple[Any, ...]
     dtype: np.dtype
     sparse: bool
     weight: np.ndarray | None
@@ -273,13 +291,13 @@ class RowMatrix(ABC):
     block_rows: int
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int | None:
         """Number of rows, weights taken as repetitions; None for an unread stream."""
         if self.weight is None:
             return self.shape[0]
         return max(np.count_nonzero(self.weight), int(self.weight.sum(dtype=np.float64)))
 
-    def with_weight(self, weight) -> RowMatrix:
+    def with_weight(self, weight: Array | None) -> RowMatrix:
         """Return the same rows with other weights.
 
         Parameters
@@ -296,7 +314,7 @@ class RowMatrix(ABC):
         weighted.weight = weight
         return weighted
 
-    def with_dtype(self, dtype) -> RowMatrix:
+    def with_dtype(self, dtype: DTypeLike) -> RowMatrix:
         """Return the same rows in another precision, converted block by block.
 
         Parameters
@@ -315,7 +333,7 @@ class RowMatrix(ABC):
             converted.weight = self.weight.astype(dtype)
         return converted
 
-    def in_unit(self, exponent) -> RowMatrix:
+    def in_unit(self, exponent: int) -> RowMatrix:
         """Return the same rows in another unit, converted block by block.
 
         Parameters
@@ -333,7 +351,12 @@ class RowMatrix(ABC):
         return converted
 
     @abstractmethod
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        combine: Callable[..., Any] = add_states,
+    ) -> Any:
         """Fold `function` over the blocks.
 
         Parameters
@@ -354,10 +377,10 @@ class RowMatrix(ABC):
         """
 
     @abstractmethod
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         """Yield the blocks in order, in this process."""
 
-    def in_memory(self):
+    def in_memory(self) -> Array | SparseMatrix:
         """Return all rows as one array, a view where possible.
 
         Returns
@@ -368,7 +391,13 @@ class RowMatrix(ABC):
         return stack_rows([block.values for block in self.blocks()])
 
     @abstractmethod
-    def map(self, function, *args, n_columns, dtype=None):
+    def map(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        n_columns: int | None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
         """Apply a function to every block and stack what it returns.
 
         Parameters
@@ -394,14 +423,14 @@ class RowMatrix(ABC):
         """
 
     @abstractmethod
-    def some_rows(self):
+    def some_rows(self) -> Any:
         """Return a few rows that have weight, at least one, as an ndarray or csr_array.
 
         They tell where the data lie: rows of next to no weight may lie anywhere.
         """
 
     @abstractmethod
-    def take(self, indices) -> RowMatrix:
+    def take(self, indices: Indices) -> RowMatrix:
         """Return some of the rows.
 
         Parameters
@@ -427,25 +456,33 @@ class LocalRowMatrix(RowMatrix):
 
     resident = True
 
-    def __init__(self, shape, dtype, *, block_rows, weight=None, n_jobs=None):
-        self.shape = shape
-        self.dtype = np.dtype(dtype)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        *,
+        block_rows: int,
+        weight: Array | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.shape: Any = shape
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.weight = weight
-        self.n_jobs = check_jobs(n_jobs)
-        self.block_rows = min(block_rows, shape[0])
+        self.n_jobs: int | None = check_jobs(n_jobs)
+        self.block_rows: int = min(block_rows, shape[0])
         blocks = split(shape[0], block_rows)
         self._lanes = [blocks[s] for s in split(len(blocks), -(-len(blocks) // MAX_LANES))]
 
     @abstractmethod
-    def values(self, rows: slice):
+    def values(self, rows: slice) -> Any:
         """Return the rows as an ndarray or a csr_array, as a view where possible."""
 
-    def some_rows(self):
+    def some_rows(self) -> Array | SparseMatrix:
         start = first_of_weight(self.weight)
         rows = slice(start, min(start + FEW_ROWS, self.shape[0]))
         return of_weight(self.values(rows), self.weight, start)
 
-    def in_memory(self):
+    def in_memory(self) -> Array | SparseMatrix:
         return self.values(slice(0, self.shape[0]))
 
     def block(self, rows: slice) -> Block:
@@ -453,12 +490,17 @@ class LocalRowMatrix(RowMatrix):
         weight = None if self.weight is None else self.weight[rows]
         return Block(rows.start, self.values(rows), weight)
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         for lane in self._lanes:
             for rows in lane:
                 yield self.block(rows)
 
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        combine: Callable[..., Any] = add_states,
+    ) -> Any:
         def run(lane):
             state = None
             # NaN and infinity are looked for in the sums, once.
@@ -469,7 +511,13 @@ class LocalRowMatrix(RowMatrix):
 
         return reduce(combine, run_lanes(run, self._lanes, self.n_jobs))
 
-    def map(self, function, *args, n_columns, dtype=None):
+    def map(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        n_columns: int | None,
+        dtype: DTypeLike | None = None,
+    ) -> Any:
         out = np.empty((self.shape[0], n_columns), self.dtype if dtype is None else dtype)
 
         def run(lane):

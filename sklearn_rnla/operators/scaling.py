@@ -1,16 +1,19 @@
 """Units: powers of two by which numbers are divided so that they can be squared."""
 
+from typing import Any
+
 import numpy as np
 
+from .._typing import Array, DTypeLike
 from .passes import fold_largest, larger, squared_norm
 
 
-def exponent_of(largest) -> int:
+def exponent_of(largest: float) -> int:
     """Return the exponent of the power of two below a number that is not zero."""
     return int(np.frexp(float(largest))[1]) - 1
 
 
-def scale_of(x) -> float:
+def scale_of(x: Array) -> float:
     """Return a power of two near the largest entry, within the range of its dtype.
 
     One where all entries are zero, or not all are finite.
@@ -22,7 +25,7 @@ def scale_of(x) -> float:
     return 2.0 ** int(np.clip(exponent_of(largest), -most, most))
 
 
-def unit_of(A, times=2) -> float:
+def unit_of(A: Array, times: int = 2) -> float:
     """Return a power of two by which to divide a dense A, to square it that many times."""
     most = np.finfo(A.dtype).max ** 0.5**times
     with np.errstate(over="ignore", invalid="ignore"):
@@ -30,13 +33,13 @@ def unit_of(A, times=2) -> float:
     return 1.0 if 1 / most < squares < most else scale_of(A)
 
 
-def column_scales(A):
+def column_scales(A: Array) -> Array:
     """Return a power of two near the largest entry of each column, one where it is zero."""
     largest = np.abs(A).max(axis=0, initial=0.0)
     return np.where(largest > 0, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
 
 
-def refuse_overflow(name, largest, most, made):
+def refuse_overflow(name: str, largest: float, most: float, made: str) -> None:
     """Raise ValueError where entries, of `name`, are too large for what is `made` of them.
 
     Parameters
@@ -56,7 +59,7 @@ def refuse_overflow(name, largest, most, made):
         )
 
 
-def is_in_range(squares, dtype) -> bool:
+def is_in_range(squares: float, dtype: DTypeLike) -> bool:
     """Whether a squared norm leaves room for its own square, and for rounding's.
 
     Fourth powers of singular values must not overflow. Squared residuals that are rounding,
@@ -66,7 +69,7 @@ def is_in_range(squares, dtype) -> bool:
     return most**-0.25 < squares < most**0.5
 
 
-def safe_exponent(rows) -> int:
+def safe_exponent(rows: Any) -> int:
     """Return the exponent of a unit for rows, as a few of them tell; 0 for their own."""
     some = rows.some_rows()
     values = _entries(some)
@@ -82,13 +85,13 @@ def safe_exponent(rows) -> int:
     return 0 if fits else exponent_of(largest)
 
 
-def in_safe_unit(rows):
+def in_safe_unit(rows: Any) -> Any:
     """Return rows in a unit, as a few of them tell, in which squares are in range."""
     exponent = safe_exponent(rows)
     return rows.in_unit(rows.exponent + exponent) if exponent else rows
 
 
-def in_unit_of_largest(rows):
+def in_unit_of_largest(rows: Any) -> Any:
     """Return rows in units of their largest entry, which a pass finds."""
     (largest,) = rows.fold(fold_largest, combine=larger)
     if not 0 < largest < np.inf:
@@ -96,7 +99,7 @@ def in_unit_of_largest(rows):
     return rows.in_unit(rows.exponent + exponent_of(largest))
 
 
-def in_unit(rows, penalty=0.0):
+def in_unit(rows: Any, penalty: float = 0.0) -> tuple[Any, float]:
     """Return rows that can be squared, and the power of two they are divided by.
 
     Parameters
@@ -132,7 +135,7 @@ def _entries(values):
     return values if isinstance(values, np.ndarray) else values.data
 
 
-def held(values, dtype):
+def held(values: Array, dtype: DTypeLike) -> Array:
     """Return values in `dtype`, or as they are where its range does not hold them."""
     magnitudes = np.abs(values[values != 0])
     limits = np.finfo(dtype)

@@ -1,12 +1,13 @@
 """Sources of row blocks: what may stand behind a row matrix, and how it is told."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from .._refusals import refuse_containers, refuse_masked, refuse_read_once
-from .._typing import Blocks, Int, MatrixLike
+from .._typing import AnyArray, Array, Blocks, Indices, Int, MatrixLike, SparseMatrix
 from .rows import (
     BLOCK_BYTES,
     FEW_ROWS,
@@ -32,13 +33,13 @@ def dense_block_rows(n_features: int, itemsize: int) -> int:
     return max(256, BLOCK_BYTES // max(1, n_features * itemsize) // 256 * 256)
 
 
-def is_dask(X) -> bool:
+def is_dask(X: Any) -> bool:
     """Whether `X` is a dask array; does not import dask."""
     dask_array = sys.modules.get("dask.array")
     return dask_array is not None and isinstance(X, dask_array.Array)
 
 
-def is_row_sliceable(X) -> bool:
+def is_row_sliceable(X: Any) -> bool:
     """Whether `X` is a lazy two-dimensional array, such as zarr's and h5py's.
 
     That is: not an ndarray or a sparse matrix, but with a shape of length two, a numpy
@@ -91,8 +92,15 @@ class ArrayRows(LocalRowMatrix):
     arrays are read, and converted, one at a time; those of a lazy array may be sparse.
     """
 
-    def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
-        self.resident = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+    def __init__(
+        self,
+        X: Any,
+        *,
+        weight: Array | None = None,
+        block_rows: int | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.resident: bool = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
         if self.resident:
             refuse_masked(X)
             X = np.asarray(X)
@@ -101,8 +109,8 @@ class ArrayRows(LocalRowMatrix):
         if len(X.shape) != 2:
             raise ValueError(f"Expected 2D array, got {len(X.shape)}D array instead.")
         n_rows, n_features = X.shape
-        self.nnz = n_rows * n_features
-        self.sparse = False
+        self.nnz: Any = n_rows * n_features
+        self.sparse: bool = False
         if not isinstance(X, np.ndarray):
             n_some = min(FEW_ROWS, n_rows)
             some = check_block(X[:n_some], n_features, n_rows=n_some)
@@ -120,7 +128,7 @@ class ArrayRows(LocalRowMatrix):
             n_jobs=n_jobs,
         )
 
-    def values(self, rows):
+    def values(self, rows: slice) -> Array | SparseMatrix:
         if self.resident:
             return _read(self, self._X[rows])
         return check_block(
@@ -132,12 +140,12 @@ class ArrayRows(LocalRowMatrix):
             exponent=self.exponent,
         )
 
-    def some_rows(self):
+    def some_rows(self) -> Array:
         if not self.resident:
             return super().some_rows()
         return _read(self, self._X[_spread(self.shape[0], self.weight)])
 
-    def take(self, indices):
+    def take(self, indices: Indices) -> "ArrayRows | SparseRows":
         if isinstance(self._X, np.ndarray):
             taken = _read(self, np.asarray(self._X[indices]))
         else:
@@ -158,9 +166,16 @@ class SparseRows(LocalRowMatrix):
 
     sparse = True
 
-    def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
+    def __init__(
+        self,
+        X: SparseMatrix,
+        *,
+        weight: Array | None = None,
+        block_rows: int | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
         self._X = X = check_block(X)
-        self.nnz = X.nnz
+        self.nnz: int = X.nnz
         super().__init__(
             X.shape,
             X.dtype,
@@ -169,7 +184,7 @@ class SparseRows(LocalRowMatrix):
             n_jobs=n_jobs,
         )
 
-    def values(self, rows):
+    def values(self, rows: slice) -> SparseMatrix:
         X = self._X
         if rows.start == 0 and rows.stop == X.shape[0]:
             return _read(self, X)
@@ -185,10 +200,10 @@ class SparseRows(LocalRowMatrix):
         block.has_canonical_format = True
         return _read(self, block)
 
-    def some_rows(self):
+    def some_rows(self) -> SparseMatrix:
         return _read(self, self._X[_spread(self.shape[0], self.weight)])
 
-    def take(self, indices):
+    def take(self, indices: Indices) -> "SparseRows":
         taken = _read(self, self._X[indices])
         return SparseRows(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
 
@@ -217,7 +232,7 @@ def _spread(n_rows, weight):
     return places if chosen is None else chosen[places]
 
 
-def refuse_not_in_memory(X, name="X"):
+def refuse_not_in_memory(X: AnyArray | SparseMatrix | list[Any], name: str = "X") -> None:
     """Raise where X, which errors call `name`, is no matrix of numbers in memory.
 
     Raises

@@ -3,8 +3,10 @@
 import numpy as np
 import scipy.sparse as sp
 
+from .._typing import Array, SparseMatrix
 
-def stack_rows(parts):
+
+def stack_rows(parts: SparseMatrix | list[Array]) -> Array | SparseMatrix:
     """Return blocks of rows as one array; a single block is not copied.
 
     Parameters

@@ -1,10 +1,13 @@
 """Rows of an iterator: read once, in the order they come."""
 
 import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 import scipy.sparse as sp
 
+from .._typing import Array, Indices, SparseMatrix
 from .rows import FEW_ROWS, Block, RowMatrix, add_states, check_block, in_unit, map_block
 
 
@@ -24,7 +27,7 @@ class StreamRows(RowMatrix):
 
     rereadable = False
 
-    def __init__(self, blocks):
+    def __init__(self, blocks: Iterator[Any]) -> None:
         # Blocks of no rows before the first with some tell nothing.
         filled = (block for block in map(check_block, blocks) if block.shape[0])
         first = next(filled, None)
@@ -35,14 +38,14 @@ class StreamRows(RowMatrix):
             )
         self._first = first
         self._blocks = itertools.chain([first], blocks)
-        self.shape = (None, first.shape[1])
-        self.dtype = first.dtype
-        self.sparse = sp.issparse(first)
-        self.weight = None
+        self.shape: tuple[Any, ...] = (None, first.shape[1])
+        self.dtype: np.dtype[Any] = first.dtype
+        self.sparse: bool = sp.issparse(first)
+        self.weight: Any = None
         self.nnz = 0
-        self.block_rows = first.shape[0]
+        self.block_rows: int = first.shape[0]
 
-    def blocks(self):
+    def blocks(self) -> Iterator[Block]:
         if self._blocks is None:
             raise RuntimeError(
                 "The iterator of blocks has been read already. Pass a new one, or an "
@@ -63,18 +66,25 @@ class StreamRows(RowMatrix):
             self.block_rows = max(self.block_rows, values.shape[0])
         self.shape = (start, self.shape[1])
 
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        combine: Callable[..., Any] = add_states,
+    ) -> SparseMatrix | list[Any]:
         state = None
         for block in self.blocks():
             state = function(state, block, *args)
         return state
 
-    def map(self, function, *args, n_columns, dtype=None):
+    def map(
+        self, function: Callable[..., Any], *args: Any, n_columns: int, dtype: Any = None
+    ) -> Array:
         parts = [map_block(function, block.values, *args) for block in self.blocks()]
         return np.concatenate(parts, dtype=dtype)
 
-    def some_rows(self):
+    def some_rows(self) -> Array | SparseMatrix:
         return in_unit(self._first[:FEW_ROWS], self.exponent)
 
-    def take(self, indices):
+    def take(self, indices: Indices) -> NoReturn:
         raise RuntimeError("Rows of an iterator cannot be taken out of order.")

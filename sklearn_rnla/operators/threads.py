@@ -1,12 +1,16 @@
 """Threads over pieces of work, and how it is cut: into blocks, lanes and tiles."""
 
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
 from multiprocessing import current_process
 from threading import Lock
+from typing import Any
+
+from .._typing import Array, SparseMatrix
 
 # A pass is summed in this many lanes at most, whatever the number of threads, so that
 # the order of summation depends on the partition alone.
@@ -24,12 +28,12 @@ def split(n_rows: int, block_rows: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def tile_rows(n_columns, itemsize):
+def tile_rows(n_columns: int, itemsize: int) -> int:
     """Return the rows of a tile of about `TILE_BYTES`."""
     return max(64, TILE_BYTES // max(1, n_columns * itemsize))
 
 
-def consecutive(n_rows, size):
+def consecutive(n_rows: int, size: int) -> Iterator[slice]:
     """Yield slices of `size` consecutive rows; the last may be shorter."""
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
@@ -42,7 +46,7 @@ def _threadpool_controller():
     return ThreadpoolController()
 
 
-def check_jobs(n_jobs):
+def check_jobs(n_jobs: int | None) -> int | None:
     """Return `n_jobs`, or raise ValueError where it is zero, which has no meaning."""
     if n_jobs == 0:
         raise ValueError(
@@ -52,7 +56,7 @@ def check_jobs(n_jobs):
     return n_jobs
 
 
-def kernel_jobs(n_jobs):
+def kernel_jobs(n_jobs: int | None) -> int:
     """Return the threads over tiles of a kernel: as many as BLAS has, unless told.
 
     A tile is a product and a function of it. BLAS would run the product in its threads and
@@ -60,7 +64,10 @@ def kernel_jobs(n_jobs):
     """
     if check_jobs(n_jobs) is not None:
         return n_jobs
-    return max(_n_threads(None), _limit.n_threads)
+    from joblib.parallel import get_active_backend
+
+    is_told = get_active_backend()[1] is not None
+    return _n_threads(None) if is_told else _limit.n_threads
 
 
 def _n_threads(n_jobs):
@@ -73,7 +80,7 @@ def _n_threads(n_jobs):
     return effective_n_jobs(n_jobs)
 
 
-def one_blas_thread(n_jobs):
+def one_blas_thread(n_jobs: int | None) -> Any:
     """Return a context in which BLAS has one thread, where `n_jobs` threads take turns.
 
     After a product in several threads those of BLAS spin for some 30 ms, on cores that
@@ -149,7 +156,9 @@ def _set_blas_threads(numbers):
             pool.clear_controlling_thread()
 
 
-def run_lanes(run, lanes, n_jobs):
+def run_lanes(
+    run: Callable[..., Any], lanes: Sequence[int] | list[Any], n_jobs: int | None
+) -> Iterator[Array | SparseMatrix | list[Any]]:
     """Yield ``run(lane)`` for each lane in order, in up to `n_jobs` threads.
 
     joblib says how many, so that `joblib.parallel_config` is obeyed; its own threads take

@@ -1,6 +1,16 @@
 """Axes and colours of all displays."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    AnyFigure: TypeAlias = Figure | SubFigure
+else:
+    # matplotlib is imported by the first plot.
+    Axes = AnyFigure = Any
 
 # Of the palette of Okabe and Ito, which colour-blind readers can tell apart, those that are
 # seen on white and on dark ground.
@@ -10,7 +20,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f")
 MUTED = "#7f7f7f"
 
 
-def axes_of(ax):
+def axes_of(ax: Axes | None) -> tuple[Axes, AnyFigure]:
     """Return axes, new ones for None, and their figure."""
     try:
         import matplotlib.pyplot as plt
@@ -23,13 +33,13 @@ def axes_of(ax):
     return ax, ax.figure
 
 
-def check_kind(kind, kinds):
+def check_kind(kind: str, kinds: Any) -> None:
     """Raise ValueError when `kind` is not among `kinds`."""
     if kind not in kinds:
         raise ValueError(f"kind={kind!r} must be one of {sorted(kinds)}.")
 
 
-def named(found, parameter, example):
+def named(found: Mapping[Any, Any], parameter: str, example: str) -> dict[str, Any]:
     """Return a dict with names as strings.
 
     Parameters
@@ -58,12 +68,12 @@ def named(found, parameter, example):
     return by_name
 
 
-def add_legend(ax):
+def add_legend(ax: Axes) -> None:
     """Add a legend that hides what lies behind it."""
     ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
 
 
-def integer_ticks(ax):
+def integer_ticks(ax: Axes) -> None:
     """Let the ticks of the x axis be whole numbers."""
     from matplotlib.ticker import MaxNLocator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,18 @@ import scipy.sparse as sp
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex, refuse_masked
-from .._typing import Array, ArrayAsX, ArrayLike, DTypeLike, InMemory, MatrixLike, Seed
+from .._typing import (
+    AnyArray,
+    Array,
+    ArrayAsX,
+    ArrayLike,
+    DTypeLike,
+    Indices,
+    InMemory,
+    MatrixLike,
+    Seed,
+    SparseMatrix,
+)
 
 # Columns of a sketch are drawn in tiles of this many, each with a stream of its own, so
 # that any slice of columns can be drawn alone and is always the same.
@@ -43,7 +55,7 @@ class Distribution(ABC):
     n_columns: int
     _operator: ClassVar[type]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("n_rows", "n_columns"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
@@ -234,7 +246,7 @@ class Adjoint:
 
     def __init__(self, sketch: Sketch) -> None:
         self.T = sketch
-        self.shape = sketch.shape[::-1]
+        self.shape: tuple[Any, ...] = sketch.shape[::-1]
 
     def __matmul__(self, Y: ArrayLike) -> Array:
         """Return ``S^T Y``."""
@@ -259,12 +271,16 @@ def _fold_sketch(state, block, sketch):
     return [part] if state is None else [state[0] + part]
 
 
-def project_rows(values, sketch, drawn):
+def project_rows(
+    values: Array | SparseMatrix, sketch: Sketch, drawn: AnyArray | SparseMatrix | None
+) -> Array:
     """Return ``B S^T`` for a block B, dense."""
     return sketch.project(values, drawn)
 
 
-def fold_sparse_projection(state, block, sketch, drawn):
+def fold_sparse_projection(
+    state: SparseMatrix | None, block: Any, sketch: Sketch, drawn: Indices
+) -> SparseMatrix:
     """``B S^T`` in sparse form: ``[blocks]``."""
     part = [sketch.project_sparse(block.values, drawn)]
     return [part] if state is None else [state[0] + part]
@@ -277,7 +293,7 @@ def _as_operand(A):
     return A
 
 
-def float_dtype(A):
+def float_dtype(A: Array | SparseMatrix) -> DTypeLike:
     """Return float32 for float32, float64 for all else."""
     return np.float32 if A.dtype == np.float32 else np.float64
 
@@ -289,7 +305,7 @@ def _check_inner(n_columns, n_rows):
         )
 
 
-def tiled(seed, start, stop, draw):
+def tiled(seed: int, start: int, stop: int, draw: Callable[..., Any]) -> Array:
     """Concatenate ``draw(rng)`` of the tiles that cover start:stop, cut to it.
 
     `draw` returns an array whose last axis has `TILE` entries, one per column.

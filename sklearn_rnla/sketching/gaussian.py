@@ -4,20 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._typing import Array, DTypeLike
 from .distribution import TILE, Distribution, Sketch, tiled
 
 
 class GaussianSketch(Sketch):
     """A sketch of independent normal entries."""
 
-    def columns(self, start, stop, dtype=np.float64):
+    def columns(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> Array:
         n_rows = self.shape[0]
         entries = tiled(
             self.seed, start, stop, lambda rng: rng.standard_normal((n_rows, TILE))
         )
         return (entries / np.sqrt(n_rows)).astype(dtype, copy=False)
 
-    def drawn(self, dtype=np.float64):
+    def drawn(self, dtype: DTypeLike = np.float64) -> Array:
         # scipy's products with sparse rows want S^T in C order.
         return np.asfortranarray(super().drawn(dtype))
 

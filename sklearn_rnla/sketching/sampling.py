@@ -1,11 +1,13 @@
 """Row sampling: a sketch that keeps real rows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from .._random import stream
+from .._typing import AnyArray, DTypeLike, SparseMatrix
 from .distribution import Distribution, Sketch
 
 
@@ -20,20 +22,20 @@ class RowSamplingSketch(Sketch):
         What it is multiplied by.
     """
 
-    def __init__(self, distribution, seed):
+    def __init__(self, distribution: "RowSampling", seed: int) -> None:
         super().__init__(distribution, seed)
         n_rows, n_columns = self.shape
         rng = stream(seed)
         p = distribution.probabilities
         if p is None:
-            self.indices = rng.integers(n_columns, size=n_rows)
-            self.scales = np.full(n_rows, np.sqrt(n_columns / n_rows))
+            self.indices: AnyArray = rng.integers(n_columns, size=n_rows)
+            self.scales: Any = np.full(n_rows, np.sqrt(n_columns / n_rows))
         else:
             p = np.asarray(p)
             self.indices = rng.choice(n_columns, size=n_rows, p=p)
             self.scales = 1 / np.sqrt(n_rows * p[self.indices])
 
-    def columns(self, start, stop, dtype=np.float64):
+    def columns(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> SparseMatrix:
         inside = np.flatnonzero((self.indices >= start) & (self.indices < stop))
         return sp.csc_array(
             (
@@ -72,10 +74,10 @@ class RowSampling(Distribution):
     [[0.71], [0.71]]
     """
 
-    probabilities: tuple | None = None
+    probabilities: tuple[Any, ...] | None = None
     _operator = RowSamplingSketch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.probabilities is None:
             return

@@ -7,6 +7,7 @@ from importlib import import_module
 import numpy as np
 import scipy.sparse as sp
 
+from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .distribution import TILE, Distribution, Sketch, float_dtype, tiled
 
 # From this many additions on, compiled loops earn back what importing numba costs; from
@@ -19,10 +20,10 @@ _KERNELS = f"{__package__.rpartition('.')[0]}._kernels.sparse_sign"
 class SparseSignSketch(Sketch):
     """A sketch with `nnz` random signs in each column."""
 
-    def columns(self, start, stop, dtype=np.float64):
+    def columns(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> SparseMatrix:
         return self.matrix(self.codes(start, stop), dtype)
 
-    def codes(self, start, stop):
+    def codes(self, start: int, stop: int) -> Indices:
         """Return the non-zeros of ``S[:, start:stop]``, a row for each column.
 
         Parameters
@@ -49,19 +50,19 @@ class SparseSignSketch(Sketch):
         codes |= negative
         return np.ascontiguousarray(codes.T)
 
-    def apply(self, A, start):
+    def apply(self, A: Array | SparseMatrix, start: int) -> Array:
         # Column by column of A, what is added to stays in cache.
         At = A.tocsc().T if sp.issparse(A) else A.T
         return self.project(At, self.codes(start, start + A.shape[0])).T
 
-    def prepare(self, size):
+    def prepare(self, size: int) -> None:
         if size * self.distribution.nnz >= _MANY:
             import_module(_KERNELS)
 
-    def drawn(self, dtype=np.float64):
+    def drawn(self, dtype: DTypeLike = np.float64) -> Indices:
         return self.codes(0, self.shape[1])
 
-    def project_sparse(self, A, drawn):
+    def project_sparse(self, A: SparseMatrix, drawn: Indices) -> SparseMatrix:
         """Return ``A S^T`` in sparse form.
 
         Parameters
@@ -105,7 +106,7 @@ class SparseSignSketch(Sketch):
         product.has_canonical_format = True
         return product
 
-    def project(self, A, drawn):
+    def project(self, A: Array | SparseMatrix, drawn: Indices) -> Array:
         dtype = float_dtype(A)
         if not self._is_compiled(A):
             product = (self.matrix(drawn, dtype) @ A.T).T
@@ -135,7 +136,7 @@ class SparseSignSketch(Sketch):
     def _scale(self, dtype):
         return dtype(1 / np.sqrt(self.distribution.nnz))
 
-    def matrix(self, codes, dtype):
+    def matrix(self, codes: Indices, dtype: DTypeLike) -> SparseMatrix:
         """Return the columns of S that are given by their `codes`: a csc_array."""
         nnz = codes.shape[1]
         signs = np.array([1, -1], dtype) * self._scale(np.dtype(dtype).type)
@@ -182,7 +183,7 @@ class SparseSign(Distribution):
     nnz: int = 8
     _operator = SparseSignSketch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.nnz < 1:
             raise ValueError(f"nnz={self.nnz} must be at least 1.")

@@ -1,12 +1,14 @@
 """Subsampled randomised trigonometric transforms: structure that mixes in n log n."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
 import scipy.sparse as sp
 
 from .._random import stream
+from .._typing import Array, DTypeLike, SparseMatrix
 from .distribution import Distribution, Sketch, float_dtype
 
 _SHORTEST = 1024
@@ -43,7 +45,7 @@ class SRTTSketch(Sketch):
                 slice(a - start, b - start),
             )
 
-    def apply(self, A, start):
+    def apply(self, A: Array | SparseMatrix, start: int) -> Array:
         dtype = float_dtype(A)
         out = np.zeros((self.shape[0], A.shape[1]), dtype)
         for index, inside, rows in self._parts(start, start + A.shape[0]):
@@ -56,7 +58,7 @@ class SRTTSketch(Sketch):
             out += outputs[:, np.newaxis] * mixed[chosen]
         return out
 
-    def apply_adjoint(self, Y, start, stop):
+    def apply_adjoint(self, Y: Array | SparseMatrix, start: int, stop: int) -> Array:
         dtype = float_dtype(Y)
         Y = Y.toarray() if sp.issparse(Y) else Y
         out = np.empty((stop - start, Y.shape[1]), dtype)
@@ -68,13 +70,13 @@ class SRTTSketch(Sketch):
             out[rows] = signs[inside, np.newaxis] * mixed[inside]
         return out
 
-    def drawn(self, dtype=np.float64):
+    def drawn(self, dtype: DTypeLike = np.float64) -> None:
         """Return None: it is never a matrix."""
 
-    def project(self, A, drawn):
+    def project(self, A: Array | SparseMatrix, drawn: Any) -> Array:
         return self.apply(A.T, 0).T
 
-    def columns(self, start, stop, dtype=np.float64):
+    def columns(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> Array:
         identity = np.eye(self.shape[0], dtype=dtype)
         return self.apply_adjoint(identity, start, stop).T
 
@@ -111,7 +113,7 @@ class SRTT(Distribution):
 
     _operator = SRTTSketch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_rows > self.n_columns:
             raise ValueError(

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from joblib import parallel_config
 from threadpoolctl import ThreadpoolController
 
 from sklearn_rnla.operators.threads import kernel_jobs, one_blas_thread, run_lanes
@@ -73,3 +74,12 @@ def _raise_warnings():
     import warnings
 
     warnings.simplefilter("error")
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_threads_over_tiles_are_as_many_as_joblib_is_told(n_jobs, monkeypatch):
+    monkeypatch.setattr("sklearn_rnla.operators.threads._blas_threads", lambda: [8])
+    with parallel_config("threading", n_jobs=n_jobs):
+        assert kernel_jobs(None) == n_jobs
+        assert kernel_jobs(2) == 2
+    assert kernel_jobs(None) == 8

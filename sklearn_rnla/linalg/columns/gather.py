@@ -1,10 +1,11 @@
 """What chosen columns span of the data, and how far that is from all of it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...operators import passes
+from ..._typing import Array, Indices, SparseMatrix
+from ...operators import Block, CenteredMatrix, passes
 from ...operators.rows import add_states
 from ...operators.stacking import stack_rows
 from ..dense.pivoting import pivot_columns, unit_columns
@@ -44,14 +45,22 @@ class Gathered(NamedTuple):
     norm: float
     errors: np.ndarray
 
-    def interpolation(self, k) -> np.ndarray:
+    def interpolation(self, k: int) -> np.ndarray:
         """Return ``C^+ A`` for the first `k` columns C."""
         W = self.basis[:k, :k] @ self.captured[:k]
         W[:, self.indices[:k]] = np.eye(k)
         return W
 
 
-def gather_columns(A, k, *, tol=0.0, n_rows=0, keep=False, **options):
+def gather_columns(
+    A: CenteredMatrix,
+    k: int | None,
+    *,
+    tol: float = 0.0,
+    n_rows: int = 0,
+    keep: bool = False,
+    **options: Any,
+) -> tuple[Gathered, int]:
     """Choose columns of `A` and return what they span of it, in two passes.
 
     Parameters
@@ -131,7 +140,9 @@ def _gather(A, root, pivots, keep):
     return Gathered(indices, C, basis, captured, norm, errors)
 
 
-def fold_interpolation(state, block, indices, inverse, keep):
+def fold_interpolation(
+    state: Any, block: Block, indices: Indices, inverse: Array, keep: bool
+) -> SparseMatrix | list[Any]:
     """Fold the normal equations for A in the columns ``Q = A[:, indices] inverse``.
 
     State: ``[Q^T Q, Q^T A, squared norm of A, blocks of A[:, indices]]``, the last empty

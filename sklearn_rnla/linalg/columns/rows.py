@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from ...operators import as_row_matrix, passes
+from ..._typing import AnyArray, Array, Indices, SparseMatrix
+from ...operators import Block, CenteredMatrix, as_row_matrix, passes
 from ...operators.rows import add_states
 from ..dense.pivoting import lu_pivots, unit_columns
 from ..dense.rank import numerical_rank
@@ -51,7 +52,7 @@ class CUR(NamedTuple):
     R: object
     error_estimate: float
 
-    def times(self, unit) -> CUR:
+    def times(self, unit: float) -> CUR:
         """Return the decomposition of a multiple of the matrix.
 
         Parameters
@@ -70,7 +71,7 @@ class CUR(NamedTuple):
         return self._replace(C=self.C * of_data, U=self.U / of_middle, R=self.R * of_data)
 
 
-def choose_rows(A, gathered, c, n_rows) -> CUR:
+def choose_rows(A: CenteredMatrix, gathered: Any, c: int, n_rows: int) -> CUR:
     """Choose rows by their part in gathered columns, and the matrix between.
 
     Parameters
@@ -113,7 +114,7 @@ def choose_rows(A, gathered, c, n_rows) -> CUR:
     )
 
 
-def row_weights(A, R) -> np.ndarray:
+def row_weights(A: CenteredMatrix, R: Array | SparseMatrix) -> np.ndarray:
     """Return the weights with which rows R stand for all rows of `A`.
 
     Parameters
@@ -145,7 +146,7 @@ def row_weights(A, R) -> np.ndarray:
     return scipy.optimize.nnls(root, target)[0] / scale
 
 
-def fold_pivot_rows(state, block, inverse):
+def fold_pivot_rows(state: Any, block: Block, inverse: Array) -> list[AnyArray]:
     """Tournament of rows of ``Q = C inverse``, for blocks of C: ``[indices, rows]``.
 
     The rows that LU with partial pivoting takes from a block are candidates; those
@@ -156,7 +157,7 @@ def fold_pivot_rows(state, block, inverse):
     return winners(state, winners(None, [indices, Q]))
 
 
-def winners(left, right):
+def winners(left: list[AnyArray] | None, right: list[AnyArray]) -> list[AnyArray]:
     """Return the winners of two lots of candidates, ``[indices, rows]``, in order."""
     if left is not None:
         right = [np.concatenate(pair) for pair in zip(left, right, strict=True)]
@@ -167,7 +168,7 @@ def winners(left, right):
     return [indices[pivots], rows[pivots]]
 
 
-def lu_rows(columns, n_jobs) -> np.ndarray:
+def lu_rows(columns: Any, n_jobs: Any) -> np.ndarray:
     """Return the rows that LU with partial pivoting takes from gathered columns.
 
     Parameters
@@ -191,7 +192,7 @@ def lu_rows(columns, n_jobs) -> np.ndarray:
     return np.asarray(indices, dtype=np.intp)
 
 
-def take_rows(rows, indices):
+def take_rows(rows: Any, indices: Indices) -> Array | SparseMatrix:
     """Return rows of a row matrix in the order of `indices`."""
     if not len(indices):
         return rows.some_rows()[:0]
@@ -199,7 +200,7 @@ def take_rows(rows, indices):
     return rows.take(indices[order]).in_memory()[np.argsort(order)]
 
 
-def pseudo_inverse(R):
+def pseudo_inverse(R: Array | SparseMatrix) -> tuple[Array, Array]:
     """Return an orthonormal basis of the rows of R, as columns, and ``R^+``.
 
     Of dependent rows, some G such that ``G R`` is the projection on them.
@@ -212,7 +213,7 @@ def pseudo_inverse(R):
     return V, (V / s[:rank]) @ (Ut[:rank] / norms)
 
 
-def fold_squared_products(state, block, V):
+def fold_squared_products(state: Any, block: Block, V: Array) -> list[Array]:
     """Squared norms of the columns of ``B V``: ``[(l,)]``."""
     Y = np.asarray(block.values @ V, dtype=np.float64)
     return add_states(state, [np.einsum("ij,ij->j", Y, Y)])

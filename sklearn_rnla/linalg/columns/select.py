@@ -1,11 +1,13 @@
 """Choosing columns from a sketch of the rows."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._refusals import refuse_not_finite
-from ...operators import passes
+from ..._typing import Array
+from ...operators import Block, CenteredMatrix, passes
 from ...operators.rows import add_states
 from ...sketching import SparseSign
 from ..dense.pivoting import (
@@ -55,7 +57,7 @@ class Root(NamedTuple):
     sketch: object
     rounding: np.ndarray
 
-    def response(self, A, Y) -> np.ndarray:
+    def response(self, A: CenteredMatrix, Y: Array) -> np.ndarray:
         """Return T whose products with the columns of B are those of Y with A's.
 
         Parameters
@@ -85,7 +87,7 @@ class Root(NamedTuple):
         norms = np.sqrt(column_squared_norms(self.B))
         return np.where(norms > self.rounding, norms, np.inf)
 
-    def estimates(self, pivots) -> np.ndarray:
+    def estimates(self, pivots: Pivots) -> np.ndarray:
         """Return estimates of the relative error on A after each pivot.
 
         Notes
@@ -102,20 +104,20 @@ class Root(NamedTuple):
         return np.minimum(errors / total * np.sqrt(size / left), 1.0)
 
 
-def fold_products(state, block, Y):
+def fold_products(state: Any, block: Block, Y: Array) -> list[Array]:
     """Products of the columns of B with those of Y: ``[B^T Y]``, float64."""
     rows = slice(block.start, block.start + block.values.shape[0])
     part = block.values.T @ Y[rows].astype(block.values.dtype, copy=False)
     return add_states(state, [np.asarray(part, dtype=np.float64)])
 
 
-def sketch_size_of(k, method, refine) -> int:
+def sketch_size_of(k: int, method: str, refine: str | None) -> int:
     """Return the rows of the sketch from which to choose k columns."""
     per_column = _ROWS_PER_COLUMN[refine or ("lupp" if method == "lupp" else None)]
     return per_column * k + _LEAST_ROWS
 
 
-def root_of(A, size, rng) -> Root:
+def root_of(A: CenteredMatrix, size: int, rng: np.random.Generator) -> Root:
     """Return a root of A of `size` rows, or a smaller exact one.
 
     Parameters
@@ -153,7 +155,7 @@ def _root(A, B, sketch=None, lost=0.0):
     return Root(B, sketch, np.sqrt(squares))
 
 
-def about_origin(A, root) -> Root:
+def about_origin(A: Any, root: Root) -> Root:
     """Return a root of the rows of `A` themselves from one about their mean.
 
     ``A^T A = (A - 1 m^T)^T (A - 1 m^T) + n m m^T``: one more row.
@@ -182,17 +184,17 @@ def _finite(values):
 
 
 def select_columns(
-    A,
-    k,
+    A: CenteredMatrix,
+    k: int | None,
     *,
-    tol=0.0,
-    method="cpqr",
-    refine=None,
-    sketch_size=None,
-    n_rows=0,
-    margin=0.0,
-    response=None,
-    rng,
+    tol: float = 0.0,
+    method: str = "cpqr",
+    refine: str | None = None,
+    sketch_size: int | None = None,
+    n_rows: int = 0,
+    margin: float = 0.0,
+    response: Callable[..., Any] | None = None,
+    rng: np.random.Generator,
 ) -> tuple[Root, Pivots]:
     """Choose columns of `A`.
 
@@ -311,7 +313,7 @@ def _leading(A, root, k, rng):
     return V[: min(k, numerical_rank(s, root.B.shape, A.dtype))]
 
 
-def double_sketch(A, S) -> np.ndarray:
+def double_sketch(A: Any, S: Any) -> np.ndarray:
     """Return ``S A`` with sums in float64, whatever the data, in one pass."""
     nothing = np.empty((A.shape[0], 0))
     SB, S1, moments = A.fold(passes.fold_sketch_with_targets, S, A.shift, nothing)

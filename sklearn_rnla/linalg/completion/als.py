@@ -1,8 +1,12 @@
 """Factors of observed entries by alternating least squares."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..._typing import Array
+from ...operators.observed import Observed
 
 # Sweeps without a gain after which held-out entries end it.
 _PATIENCE = 2
@@ -43,24 +47,24 @@ class ALS(NamedTuple):
     V: np.ndarray
     n_iter: int
     converged: bool
-    history: list
+    history: list[Any]
     penalty: float
 
 
 def als(
-    observed,
-    rank,
+    observed: Observed,
+    rank: int,
     *,
-    penalty=None,
-    reg_power=1.0,
-    max_iter=50,
-    tol=1e-4,
-    n_cg=3,
-    start=None,
-    rng,
-    held_out=None,
-    report=None,
-):
+    penalty: float | None = None,
+    reg_power: float = 1.0,
+    max_iter: int = 50,
+    tol: float = 1e-4,
+    n_cg: int = 3,
+    start: Array | None = None,
+    rng: np.random.Generator,
+    held_out: Any = None,
+    report: Callable[[], bool] | None = None,
+) -> ALS:
     """Minimise ``sum (x_ij - u_i^T v_j)^2`` and penalties by alternating ridge regressions.
 
     Zhou, Wilkinson, Schreiber & Pan (2008), with the half steps of Takacs, Pilaszy & Tikk
@@ -183,7 +187,9 @@ def als(
     )
 
 
-def fit_rows(observed, V, *, penalty, reg_power=1.0):
+def fit_rows(
+    observed: Observed, V: Array, *, penalty: float, reg_power: float = 1.0
+) -> Array:
     """Return the factors of rows, given those of columns.
 
     Parameters

@@ -1,8 +1,10 @@
 """An offset and a bias of each row and of each column."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ...operators.observed import Observed
 
 
 class Biases(NamedTuple):
@@ -24,7 +26,7 @@ class Biases(NamedTuple):
     row_penalty: float = np.inf
     column_penalty: float = np.inf
 
-    def residual(self, observed):
+    def residual(self, observed: Observed) -> Any:
         """Return the entries less the model, as an `Observed`."""
         from ..._kernels.als import subtract
 
@@ -34,7 +36,7 @@ class Biases(NamedTuple):
         return observed.with_values(out)
 
 
-def without_biases(observed, center):
+def without_biases(observed: Observed, center: bool) -> tuple[Biases, Any]:
     """Return biases of entries, all zero unless `center`, and the entries less these."""
     if center:
         biases = fit_biases(observed)
@@ -43,7 +45,7 @@ def without_biases(observed, center):
     return Biases(offset=0.0, rows=rows, columns=columns), observed
 
 
-def fit_biases(observed, *, max_iter=100, tol=1e-3):
+def fit_biases(observed: Observed, *, max_iter: int = 100, tol: float = 1e-3) -> Biases:
     """Fit an additive model whose penalties come from the data.
 
     Rows' and columns' biases and noise are independent and normal, with variances of

@@ -1,9 +1,11 @@
 """Units of the columns of a matrix: solvers see entries near one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array, Indices
+from ...operators.observed import Observed
 from ...operators.scaling import refuse_overflow, unit_of
 
 # Standard deviations of a log variance below which that of a constant column may lie.
@@ -33,7 +35,7 @@ class ColumnMoments(NamedTuple):
     spread: np.ndarray
 
     @classmethod
-    def of(cls, table):
+    def of(cls, table: Array) -> "ColumnMoments":
         """Return those of a table of floats, NaN where missing."""
         n = table.shape[1]
         largest, counts, sums, squares = np.zeros((4, n))
@@ -57,7 +59,7 @@ class ColumnMoments(NamedTuple):
         return cls(counts=counts.astype(int), mean=unit * mean, spread=unit * spread)
 
     @property
-    def usual_spread(self):
+    def usual_spread(self) -> Array:
         """The spread; of constant columns, the geometric mean of the others."""
         varied = self.spread > 0
         usual = np.exp(np.mean(np.log(self.spread[varied]))) if varied.any() else 1.0
@@ -77,12 +79,12 @@ class ColumnUnits(NamedTuple):
     scale: float | np.ndarray = 1.0
 
     @classmethod
-    def common(cls, values):
+    def common(cls, values: Array) -> "ColumnUnits":
         """Return the power of two to divide entries by, to square them twice."""
         return cls(scale=unit_of(values))
 
     @classmethod
-    def of(cls, moments, *, shift):
+    def of(cls, moments: ColumnMoments, *, shift: bool) -> "ColumnUnits":
         """Return the units of the columns of a table.
 
         Parameters
@@ -111,30 +113,30 @@ class ColumnUnits(NamedTuple):
         return cls(_shrunk(mean, scale / np.sqrt(np.maximum(counts, 1))), scale)
 
     @property
-    def same(self):
+    def same(self) -> bool:
         """Whether all columns have the same."""
         return np.ndim(self.scale) == 0
 
-    def at(self, columns):
+    def at(self, columns: Indices) -> "ColumnUnits":
         """Return the units of the columns of entries."""
         if self.same:
             return self
         return ColumnUnits(self.location[columns], self.scale[columns])
 
-    def take(self, columns, values):
+    def take(self, columns: Indices, values: Array) -> Array:
         """Return values of the columns of entries in these units, in float64 at least."""
         refuse_overflow("X", np.abs(values).max(initial=0), _LARGEST, "sums")
         location, scale = self.at(columns)
         return (values - location) / scale
 
-    def standardised(self, observed):
+    def standardised(self, observed: Observed) -> Any:
         """Return entries in these units."""
         if self.same and self == (0.0, 1.0):
             return observed
         values = self.take(observed.indices, observed.values)
         return observed.with_values(values.astype(observed.dtype, copy=False))
 
-    def around(self, inner):
+    def around(self, inner: "ColumnUnits") -> "ColumnUnits":
         """Return the units of entries, of which `inner` are those in these units."""
         return ColumnUnits(
             self.location + self.scale * inner.location, self.scale * inner.scale

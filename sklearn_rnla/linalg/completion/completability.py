@@ -1,9 +1,13 @@
 """Which rows and columns of a low-rank matrix follow from observed entries, by counting."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+
+from ..._typing import Indices, Mask
+from ...operators.observed import Observed
 
 
 class Part(NamedTuple):
@@ -19,23 +23,23 @@ class Part(NamedTuple):
     columns: np.ndarray
 
     @classmethod
-    def whole(cls, shape):
+    def whole(cls, shape: tuple[int, ...]) -> "Part":
         """Return all rows and columns."""
         return cls(*(np.ones(size, bool) for size in shape))
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of rows and columns together."""
         return np.count_nonzero(self.rows) + np.count_nonzero(self.columns)
 
-    def of(self, observed):
+    def of(self, observed: Observed) -> Any:
         """Return the observed entries in these rows and columns."""
         if self.rows.all() and self.columns.all():
             return observed
         return observed.where(self.rows[observed.rows] & self.columns[observed.indices])
 
 
-def core_of(observed, kept, rank):
+def core_of(observed: Observed, kept: Mask, rank: int) -> Part:
     """Return the rows and columns left when those with too few entries are taken away.
 
     With at most `rank` entries, in what is left of those kept, they have no fewer
@@ -67,7 +71,7 @@ def core_of(observed, kept, rank):
     return Part(rows & (of_rows == largest), columns & (of_columns == largest))
 
 
-def components(observed):
+def components(observed: Observed) -> tuple[Indices, Indices]:
     """Return the connected component of each row and column, joined by the entries.
 
     Parameters
@@ -93,7 +97,7 @@ def components(observed):
     return labels[:m], labels[m:]
 
 
-def determined_by(observed, core, rank):
+def determined_by(observed: Observed, core: Part, rank: int) -> Part:
     """Return the rows and columns that follow from a core, or where it is empty from any.
 
     Parameters
@@ -115,7 +119,7 @@ def determined_by(observed, core, rank):
     return part
 
 
-def closure(observed, part, rank):
+def closure(observed: Observed, part: Part, rank: int) -> Iterator[Part]:
     """Yield a part joined, in turn, by rows and columns with `rank` entries in it.
 
     The factor of a row is the solution of the equations that its entries in known columns
@@ -131,7 +135,7 @@ def closure(observed, part, rank):
         yield Part(rows, columns)
 
 
-def remainder(observed, part, rank):
+def remainder(observed: Observed, part: Part, rank: int) -> Iterator[Part]:
     """Yield a part joined, in turn, by the other rows and columns, so that each can fit.
 
     The reverse of taking away, in turn, those with at most `rank` entries in what is left.

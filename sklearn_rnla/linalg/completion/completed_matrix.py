@@ -1,10 +1,11 @@
 """A completed matrix: what the estimators of completion keep, and ask for entries."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._random import stream
+from ..._typing import Array, Indices, Int
 from ...operators.observed import Observed
 from ...operators.scaling import scale_of
 from .em import GaussianRows
@@ -63,15 +64,15 @@ class Completion(NamedTuple):
     history_is_rms: bool = False
     alpha: float | None = None
     filler: GaussianRows | Neighbors | None = None
-    noise: tuple | None = None
-    determined: tuple | None = None
-    limits: tuple = (-np.inf, np.inf)
+    noise: tuple[Any, ...] | None = None
+    determined: tuple[Any, ...] | None = None
+    limits: tuple[Any, ...] = (-np.inf, np.inf)
     n_unseen: int = 0
-    likely: tuple | None = None
+    likely: tuple[Any, ...] | None = None
     bounds: ErrorBounds | None = None
 
     @property
-    def known(self):
+    def known(self) -> LowRankModel:
         """The model of the rows and columns that were in the data."""
         m, n = self.model.shape
         rows = self.model.rows[: m - self.n_unseen]
@@ -79,7 +80,7 @@ class Completion(NamedTuple):
             rows=rows, columns=self.model.columns[: n - self.n_unseen]
         )
 
-    def in_units(self, units):
+    def in_units(self, units: Any) -> "Completion":
         """Return the completion of a matrix, of which this is that in units of columns.
 
         What is stated of all columns together only has a unit where they have the same.
@@ -95,11 +96,11 @@ class Completion(NamedTuple):
             alpha=self.alpha * unit if self.solver == "als" else self.alpha,
         )
 
-    def fold_in(self, observed):
+    def fold_in(self, observed: Observed) -> Array:
         """Return the rows that entries of other rows have, as `low_rank.fold_in`."""
         return fold_in(self.model, observed)[0]
 
-    def fill(self, X, *, clip=False, n_jobs=None):
+    def fill(self, X: Array, *, clip: bool = False, n_jobs: Any = None) -> Array:
         """Return rows with predictions for their missing entries.
 
         Parameters
@@ -123,7 +124,7 @@ class Completion(NamedTuple):
             filled[missing] = filled[missing].clip(*self.limits)
         return filled
 
-    def predict_rows(self, observed, *, clip=False):
+    def predict_rows(self, observed: Observed, *, clip: bool = False) -> Array:
         """Return what the model says of every entry of rows, in full.
 
         Parameters
@@ -140,7 +141,15 @@ class Completion(NamedTuple):
         entries = self.model.entries_of(self.fold_in(observed))
         return entries.clip(*self.limits, out=entries) if clip else entries
 
-    def predict(self, rows, columns, *, return_std=False, clip=False, n_jobs=None):
+    def predict(
+        self,
+        rows: Indices,
+        columns: Indices,
+        *,
+        return_std: bool = False,
+        clip: bool = False,
+        n_jobs: int | None = None,
+    ) -> tuple[Array, Array | None]:
         """Return entries of the model.
 
         Parameters
@@ -173,7 +182,15 @@ class Completion(NamedTuple):
         variance += self.noise[0][rows] * self.noise[1][columns]
         return mean, self.model.units.at(columns).scale * np.sqrt(variance)
 
-    def score(self, observed, share, *, table=None, clip=False, n_jobs=None):
+    def score(
+        self,
+        observed: Observed,
+        share: float,
+        *,
+        table: Any = None,
+        clip: bool = False,
+        n_jobs: Any = None,
+    ) -> float:
         """Hide a part of the entries of each row, and predict it from the rest.
 
         Parameters
@@ -220,7 +237,9 @@ class Completion(NamedTuple):
             return 1.0 if not residual else 0.0
         return float(1 - residual / total)
 
-    def recommend(self, rows, n, *, exclude_seen=True, n_jobs=None):
+    def recommend(
+        self, rows: Indices, n: int, *, exclude_seen: bool = True, n_jobs: Int | None = None
+    ) -> tuple[Indices, Array]:
         """Return the columns with the largest entries in rows of the data.
 
         Parameters
@@ -245,7 +264,14 @@ class Completion(NamedTuple):
             n_jobs=n_jobs,
         )
 
-    def recommend_new(self, observed, n, *, exclude_seen=True, n_jobs=None):
+    def recommend_new(
+        self,
+        observed: Observed,
+        n: int,
+        *,
+        exclude_seen: bool = True,
+        n_jobs: Int | None = None,
+    ) -> tuple[Indices, Array]:
         """Return the columns with the largest entries in other rows, which are folded in.
 
         Parameters
@@ -263,7 +289,7 @@ class Completion(NamedTuple):
             n_jobs=n_jobs,
         )
 
-    def with_unseen(self):
+    def with_unseen(self) -> "Completion":
         """Return the same with one row and one column more, of which nothing was seen.
 
         They stand for all rows and columns that were not in the data. The row is what is

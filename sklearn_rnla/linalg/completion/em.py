@@ -1,11 +1,13 @@
 """Probabilistic principal components of a table with missing entries."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
 from ...operators.rows import add_states
 from ...operators.threads import kernel_jobs, one_blas_thread, run_lanes, split
 from .column_units import ColumnMoments
@@ -75,9 +77,9 @@ class PPCAResult(NamedTuple):
     held_out: HeldOut | None
     n_iter: int
     converged: bool
-    history: list
+    history: list[Any]
 
-    def errors(self, X, shift=0.0):
+    def errors(self, X: Array, shift: Array | float = 0.0) -> HeldOutErrors:
         """Return the errors of the hidden entries of the table, with a shift of each."""
         if self.held_out is None:
             return HeldOutErrors.nothing()
@@ -86,7 +88,7 @@ class PPCAResult(NamedTuple):
         errors = (filled - X[rows])[hidden].astype(np.float64) + shift
         return HeldOutErrors(rows[places], columns, errors)
 
-    def likely_errors(self, X):
+    def likely_errors(self, X: Array) -> tuple[RowErrors, RowErrors]:
         """Return errors of all entries, and of those hidden, as other rows predict them.
 
         Parameters
@@ -111,22 +113,22 @@ class PPCAResult(NamedTuple):
         return at(some, ~np.isnan(X[some])), at(self.held_out.rows, self.held_out.hidden)
 
 
-def most_rows(n_columns):
+def most_rows(n_columns: int) -> int:
     """Return how many rows the covariance is estimated from."""
     return _ROWS + _ROWS_PER_COLUMN * n_columns
 
 
 def ppca(
-    X,
-    rank=None,
+    X: Array,
+    rank: int | None = None,
     *,
-    shrinkage=None,
-    max_iter=100,
-    tol=0.05,
-    rng,
-    n_jobs=None,
-    report=None,
-):
+    shrinkage: float | None = None,
+    max_iter: int = 100,
+    tol: float = 0.05,
+    rng: np.random.Generator,
+    n_jobs: int | None = None,
+    report: Callable[[], bool] | None = None,
+) -> PPCAResult:
     """Fit a Gaussian distribution to the rows of a table with missing entries.
 
     Parameters

@@ -1,9 +1,12 @@
 """What errors of held-out entries say of the missing ones: bounds that cover."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
+
+from ..._typing import Array, Indices, Mask
+from ...operators.observed import Observed
 
 # Probability that a stated error is at least the true one.
 _CONFIDENCE = 0.95
@@ -24,25 +27,25 @@ class HeldOutErrors(NamedTuple):
     values: np.ndarray
 
     @classmethod
-    def nothing(cls):
+    def nothing(cls) -> "HeldOutErrors":
         """Return that nothing was held out."""
         return cls(*np.zeros((2, 0), dtype=int), np.zeros(0))
 
     @classmethod
-    def at(cls, hidden, values):
+    def at(cls, hidden: Any, values: Array) -> "HeldOutErrors":
         """Return errors at the places of an `Observed`."""
         return cls(hidden.rows, hidden.indices, np.asarray(values, dtype=np.float64))
 
-    def where(self, which):
+    def where(self, which: Mask) -> "HeldOutErrors":
         """Return those where a mask is true."""
         return HeldOutErrors(self.rows[which], self.columns[which], self.values[which])
 
-    def relative_to(self, spread):
+    def relative_to(self, spread: Array) -> "HeldOutErrors":
         """Return the errors over the spread of their columns."""
         return self._replace(values=self.values / spread[self.columns])
 
     @property
-    def rms(self):
+    def rms(self) -> float:
         """Their root mean square; NaN if there is none."""
         if not len(self.values):
             return np.nan
@@ -62,13 +65,13 @@ class RowErrors(NamedTuple):
     counts: np.ndarray
 
     @classmethod
-    def of(cls, errors, unit=1.0):
+    def of(cls, errors: HeldOutErrors, unit: float = 1.0) -> "RowErrors":
         """Return those of a `HeldOutErrors`, in a unit."""
         _, row = np.unique(errors.rows, return_inverse=True)
         return cls(np.bincount(row, np.square(errors.values / unit)), np.bincount(row))
 
     @classmethod
-    def of_table(cls, rows, which, errors):
+    def of_table(cls, rows: Indices, which: Mask, errors: Array) -> "RowErrors":
         """Return those of entries of rows of a table where a mask is true."""
         some = which.any(axis=1)
         _, row = np.unique(rows[some], return_inverse=True)
@@ -99,7 +102,14 @@ class ErrorBounds(NamedTuple):
     held_out: float
 
 
-def error_bounds(errors, observed, *, likely=None, spread=None, missing=None):
+def error_bounds(
+    errors: Any,
+    observed: Observed,
+    *,
+    likely: Any = None,
+    spread: Any = None,
+    missing: Any = None,
+) -> Any:
     """Return what errors of held-out entries say of the missing ones.
 
     Parameters
@@ -140,7 +150,11 @@ def error_bounds(errors, observed, *, likely=None, spread=None, missing=None):
     )
 
 
-def upper_bound(errors, wanted=None, likely=None):
+def upper_bound(
+    errors: HeldOutErrors,
+    wanted: tuple[Any, ...] | None = None,
+    likely: tuple[RowErrors, RowErrors] | None = None,
+) -> float:
     """Return what the root mean squared error of other entries exceeds in 5 % of cases.
 
     Parameters
@@ -193,7 +207,7 @@ def upper_bound(errors, wanted=None, likely=None):
     return unit * float(np.sqrt(ratio * mean * np.exp(quantile * spread)))
 
 
-def column_bounds(errors, n_columns, n_wanted):
+def column_bounds(errors: HeldOutErrors, n_columns: int, n_wanted: Indices) -> Array:
     """Return such a bound for each column.
 
     Parameters

@@ -1,10 +1,12 @@
 """Exact recovery of a matrix of low rank from few of its entries."""
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...operators.observed import Observed
 from .completability import Part, closure, core_of, determined_by, remainder
 
 # The penalty: its first value relative to the top singular value of the zero-filled
@@ -68,11 +70,19 @@ class Recovery(NamedTuple):
     residual: float
     n_iter: int
     converged: bool
-    history: list
-    determined: tuple
+    history: list[Any]
+    determined: tuple[Any, ...]
 
 
-def recover(observed, rank, *, tol=1e-10, max_iter=1000, rng, report=None):
+def recover(
+    observed: Observed,
+    rank: int,
+    *,
+    tol: float = 1e-10,
+    max_iter: int = 1000,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> Recovery:
     """Find the matrix of a given rank from few of its entries.
 
     Rows and columns with no more entries than unknowns say nothing about the others, so

@@ -1,9 +1,11 @@
 """A Gaussian distribution of the rows of a table, and what it says of missing entries."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ..._typing import Array, Mask
 from ...operators.threads import kernel_jobs, run_lanes, split
 from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior
@@ -31,36 +33,38 @@ class GaussianRows:
         Inverse of the covariance.
     """
 
-    def __init__(self, location, scale, mean, values, vectors):
+    def __init__(
+        self, location: Array, scale: Array, mean: Array, values: Array, vectors: Array
+    ) -> None:
         self.location = location
         self.scale = scale
         self.mean = mean
         self.values = values
         self.vectors = vectors
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = vars(self).copy()
         state.pop("precision", None)
         return state
 
     @cached_property
-    def precision(self):
+    def precision(self) -> Array:
         return (self.vectors / self.values) @ self.vectors.T
 
     @property
-    def center(self):
+    def center(self) -> Array:
         """Mean of the rows of the table, of shape (p,)."""
         return self.location + self.scale * self.mean
 
-    def deviations(self, X):
+    def deviations(self, X: Array) -> Array:
         """Return standardised deviations of rows from the mean, in float64."""
         return (X - self.center) / self.scale
 
-    def standardised(self, X):
+    def standardised(self, X: Array) -> Array:
         """Return rows in units of location and scale, in float32."""
         return ((X - self.location) / self.scale).astype(np.float32)
 
-    def fill(self, X, *, n_jobs=None):
+    def fill(self, X: Array, *, n_jobs: int | None = None) -> Array:
         """Return rows with conditional means for their missing entries.
 
         Parameters
@@ -86,7 +90,7 @@ class GaussianRows:
             pass
         return filled
 
-    def residuals(self, filled):
+    def residuals(self, filled: Array) -> Array:
         """Return by how much entries differ from what the others of their row tell.
 
         Parameters
@@ -103,7 +107,7 @@ class GaussianRows:
         P = self.precision
         return (self.deviations(filled) @ P) / P.diagonal()
 
-    def residuals_without_row(self, filled, n_rows, shrinkage):
+    def residuals_without_row(self, filled: Array, n_rows: int, shrinkage: float) -> Array:
         """Return such residuals by the distribution that the other rows would have.
 
         Parameters
@@ -139,7 +143,7 @@ class GaussianRows:
         residuals /= u
         return residuals
 
-    def condition(self, D, missing, spread=None):
+    def condition(self, D: Array, missing: Mask, spread: Array | None = None) -> float:
         """Set missing deviations to their conditional means, and add up their covariances.
 
         Parameters
@@ -162,7 +166,7 @@ class GaussianRows:
         spread = np.empty((0, 0)) if spread is None else spread
         return fill_rows(missing, D @ P, P, D, spread)
 
-    def low_rank_model(self, rank, filled):
+    def low_rank_model(self, rank: int, filled: Array) -> LowRankModel:
         """Return the distribution as a model of factors.
 
         Parameters

@@ -1,10 +1,13 @@
 """Bayesian matrix factorisation by Gibbs sampling."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
 
+from ..._typing import Mask
+from ...operators.observed import Observed
 from .column_units import ColumnUnits
 from .error_bounds import HeldOutErrors
 from .model import LowRankModel, RowPrior, fold_in
@@ -39,20 +42,20 @@ class GibbsResult(NamedTuple):
     row_noise: np.ndarray
     column_noise: np.ndarray
     held_out: HeldOutErrors
-    history: list
+    history: list[Any]
 
 
 def gibbs(
-    observed,
-    rank,
+    observed: Observed,
+    rank: int,
     *,
-    max_iter=60,
-    share=0.05,
-    hide=None,
-    start=None,
-    rng,
-    report=None,
-):
+    max_iter: int = 60,
+    share: float = 0.05,
+    hide: Mask | None = None,
+    start: Any = None,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> GibbsResult:
     """Sample low-rank matrices given observed entries.
 
     Parameters

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ..._typing import Array, Indices, Mask, SparseMatrix
+
 
 class KeptColumns(NamedTuple):
     """The columns that are kept of a table of n columns; the others are left out.
@@ -18,27 +20,27 @@ class KeptColumns(NamedTuple):
     mask: np.ndarray
 
     @classmethod
-    def with_entries(cls, X):
+    def with_entries(cls, X: Array) -> "KeptColumns":
         """Return the columns of a dense table that have an entry other than NaN."""
         return cls(~np.isnan(X).all(axis=0))
 
     @classmethod
-    def all_of(cls, X):
+    def all_of(cls, X: Array) -> "KeptColumns":
         """Return all columns of a table."""
         return cls(np.ones(X.shape[1], dtype=bool))
 
     @property
-    def numbers(self):
+    def numbers(self) -> Indices:
         """Numbers of the kept columns in the whole table, of shape (n_kept,)."""
         return np.flatnonzero(self.mask)
 
-    def take(self, X):
+    def take(self, X: Array | SparseMatrix) -> Array | SparseMatrix:
         """Return the kept columns of a dense or sparse table."""
         if self.mask.all():
             return X
         return (X.tocsc() if sp.issparse(X) else X)[:, self.mask]
 
-    def put_back(self, kept, X=None):
+    def put_back(self, kept: Array, X: Array | None = None) -> Array:
         """Return a dense table of all columns.
 
         Parameters
@@ -61,7 +63,7 @@ class KeptColumns(NamedTuple):
         out[:, self.mask] = kept
         return out
 
-    def places(self, columns):
+    def places(self, columns: Indices) -> tuple[Indices, Mask]:
         """Return where columns stand among the kept ones, and which of them do.
 
         Parameters
@@ -78,6 +80,6 @@ class KeptColumns(NamedTuple):
         places = np.cumsum(self.mask) - 1
         return np.maximum(places[columns], 0), self.mask[columns]
 
-    def original(self, places):
+    def original(self, places: Indices) -> Indices:
         """Return the numbers in the whole table of places among the kept; -1 stays -1."""
         return np.append(self.numbers, -1)[places]

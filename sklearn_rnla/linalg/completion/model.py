@@ -1,10 +1,11 @@
 """The model of all completion: a low-rank matrix and biases, or an average of them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import svd_flip
+from ..._typing import Array, Indices
 from ...operators.observed import Observed
 from ...operators.scaling import held
 from ...operators.threads import run_lanes, split
@@ -48,7 +49,9 @@ class RowPrior(NamedTuple):
     power: float = 0.0
 
     @classmethod
-    def ridge(cls, n, bias_penalty, penalties, power=0.0):
+    def ridge(
+        cls, n: int, bias_penalty: float, penalties: Array, power: float = 0.0
+    ) -> "RowPrior":
         """Return the prior of a ridge regression on n columns, of one sample."""
         d = len(penalties) + 1
         return cls(
@@ -89,33 +92,33 @@ class LowRankModel(NamedTuple):
     shrunk: float = 1.0
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape of the matrix."""
         return len(self.rows), len(self.columns)
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
         """Number of samples; one of a solver that is not Bayesian."""
         return self.columns.shape[1]
 
     @property
-    def offset(self):
+    def offset(self) -> float:
         """Location of all columns; of different ones, some middle one."""
         location = np.ravel(self.units.location)
         return float(np.partition(location, len(location) // 2)[len(location) // 2])
 
     @property
-    def row_biases(self):
+    def row_biases(self) -> Array:
         """Their mean, of shape (m,)."""
         return self.biases_of(self.rows)
 
     @property
-    def column_biases(self):
+    def column_biases(self) -> Array:
         """What columns have beside `offset`, of shape (n,)."""
         biases = self.shrunk * self.units.scale * self.columns[..., 0].mean(axis=1)
         return biases + (self.units.location - self.offset)
 
-    def factors(self):
+    def factors(self) -> tuple[Array, Array]:
         """Return U of shape (m, k) and V of shape (n, k).
 
         The factors of all samples are concatenated along columns. The model is ``offset +
@@ -124,12 +127,12 @@ class LowRankModel(NamedTuple):
         return self.row_factors, self.column_factors
 
     @property
-    def row_factors(self):
+    def row_factors(self) -> Array:
         """U alone, of shape (m, k)."""
         return self.factors_of(self.rows)
 
     @property
-    def column_factors(self):
+    def column_factors(self) -> Array:
         """V alone, of shape (n, k)."""
         root = self._root
         return (root * (self.units.scale / self._unit) * self._right().T).T
@@ -162,17 +165,17 @@ class LowRankModel(NamedTuple):
         V = _side_by_side(self.columns)
         return np.insert(V, 0, 1, axis=1) if self._bias_is_factor else V
 
-    def factors_of(self, rows):
+    def factors_of(self, rows: Array) -> Array:
         """Return the factors among vectors of rows, of shape (m, k)."""
         return self._root * self._left(rows)
 
-    def biases_of(self, rows):
+    def biases_of(self, rows: Array) -> Array:
         """Return the biases among vectors of rows, of shape (m,)."""
         if not self.units.same:
             return np.zeros(len(rows))
         return self.shrunk * self.units.scale * rows[..., 0].mean(axis=1)
 
-    def relative_to(self, units):
+    def relative_to(self, units: ColumnUnits) -> "LowRankModel":
         """Return its vectors as they are in other units, without them: to start from."""
         location, scale = self.units
         ratio = scale / units.scale
@@ -183,7 +186,7 @@ class LowRankModel(NamedTuple):
         columns = columns.astype(self.columns.dtype)
         return self._replace(units=ColumnUnits(), rows=rows, columns=columns)
 
-    def entries_of(self, rows):
+    def entries_of(self, rows: Array) -> Array:
         """Return rows of the matrix in full, of shape (m', n)."""
         n_samples, dtype = self.n_samples, rows.dtype
         U, V = _side_by_side(rows), _side_by_side(self.columns)
@@ -195,7 +198,7 @@ class LowRankModel(NamedTuple):
         out += np.asarray(location, dtype)
         return out
 
-    def fill(self, X, *, n_jobs=None):
+    def fill(self, X: Array, *, n_jobs: Any = None) -> Array:
         """Return rows with entries of the matrix for those that are missing.
 
         Parameters
@@ -211,7 +214,7 @@ class LowRankModel(NamedTuple):
         rows, _ = fold_in(self, Observed.from_dense(X, n_jobs=n_jobs))
         return np.where(np.isnan(X), self.entries_of(rows), X)
 
-    def svd(self, rank):
+    def svd(self, rank: int) -> tuple[Array, Array, Array]:
         """Return the leading singular triplets of the product of the factors.
 
         Returns
@@ -243,7 +246,7 @@ class LowRankModel(NamedTuple):
         dtype = self.columns.dtype
         return held(values, dtype), components.astype(dtype), rotation.astype(dtype)
 
-    def standardised(self, observed):
+    def standardised(self, observed: Observed) -> Observed:
         """Return observed entries in the units of the model."""
         values = self.units.take(observed.indices, observed.values)
         return observed.with_values(values.astype(self.columns.dtype, copy=False))
@@ -255,7 +258,7 @@ def _side_by_side(vectors):
     return vectors[..., 1:].reshape(n, n_samples * (d - 1))
 
 
-def fold_in(model, observed):
+def fold_in(model: LowRankModel, observed: Observed) -> tuple[Array, Array]:
     """Return the rows that entries of other rows have, given the columns of a model.
 
     Parameters
@@ -304,7 +307,9 @@ def fold_in(model, observed):
     return rows, noise.mean(axis=1)
 
 
-def model_of_columns(observed, biases, V, penalties, power=0.0):
+def model_of_columns(
+    observed: Observed, biases: Any, V: Array, penalties: Array, power: float = 0.0
+) -> LowRankModel:
     """Return the model of given factors of columns, with rows folded in.
 
     Parameters
@@ -334,13 +339,15 @@ def model_of_columns(observed, biases, V, penalties, power=0.0):
     return model._replace(rows=fold_in(model, observed)[0])
 
 
-def negligible_penalties(V):
+def negligible_penalties(V: Array) -> Array:
     """Return penalties that only decide where entries do not."""
     squares = float(np.square(V, dtype=np.float64).mean()) if V.size else 1.0
     return np.full(V.shape[1], 1e-14 * (squares or 1.0))
 
 
-def predict_entries(model, rows, columns, *, n_jobs=None):
+def predict_entries(
+    model: LowRankModel, rows: Indices, columns: Indices, *, n_jobs: int | None = None
+) -> tuple[Array, Array]:
     """Return entries of the model, and their variances over its samples.
 
     Parameters

@@ -1,7 +1,12 @@
 """Choices by entries that are held out: of a rank, or of a penalty."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array
+from ...operators.observed import Observed
 from .biases import without_biases
 from .error_bounds import HeldOutErrors
 
@@ -16,7 +21,7 @@ _GAIN = 5e-3
 _PATIENCE = 2
 
 
-def split(observed, fraction, rng):
+def split(observed: Observed, fraction: float, rng: np.random.Generator) -> tuple[Any, Any]:
     """Return the entries seen, and about a fraction of all that is hidden, or None.
 
     At least one is hidden and one is seen, unless the fraction is zero or there is but one.
@@ -29,7 +34,9 @@ def split(observed, fraction, rng):
     return observed.split(hide)
 
 
-def hold_out(observed, fraction, center, rng):
+def hold_out(
+    observed: Observed, fraction: float, center: bool, rng: np.random.Generator
+) -> tuple[Any, Any]:
     """Hold out entries, and take the biases of the others from both.
 
     Parameters
@@ -53,13 +60,13 @@ def hold_out(observed, fraction, center, rng):
     return residual, biases.residual(hidden) if center else hidden
 
 
-def errors_of(hidden, U, V):
+def errors_of(hidden: Any, U: Array, V: Array) -> HeldOutErrors:
     """Return the errors of ``U V^T`` on entries."""
     product = hidden.sampled_product(U, V) if U.shape[1] else 0
     return HeldOutErrors.at(hidden, hidden.values - product)
 
 
-def errors_in_folds(observed, fit, center, rng):
+def errors_in_folds(observed: Observed, fit, center, rng: np.random.Generator):
     """Return the errors of all entries, each predicted by a fit that did not see it.
 
     Parameters
@@ -85,7 +92,9 @@ def errors_in_folds(observed, fit, center, rng):
     return HeldOutErrors(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def grow_rank(error_of_rank, *, first, most, penalised=False):
+def grow_rank(
+    error_of_rank: Callable[[int], float], *, first: int, most: int, penalised: bool = False
+) -> Any:
     """Return a rank of small error, of doublings until it no longer falls, and between.
 
     Parameters
@@ -138,7 +147,7 @@ def _beside(best, most, errors, error_of_rank):
     return best
 
 
-def follow_path(path, hidden):
+def follow_path(path: Any, hidden: Observed) -> tuple[float, Any]:
     """Return the alpha of least error along a path of them, and the fit.
 
     Parameters

@@ -1,10 +1,11 @@
 """Missing entries by the nearest rows of a table that a linear model has filled."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
 
+from ..._typing import Array
 from ...operators.threads import kernel_jobs, run_lanes, split
 from .gaussian_rows import GaussianRows
 
@@ -43,7 +44,7 @@ class Neighbors(NamedTuple):
     residuals: np.ndarray
     weights: np.ndarray
 
-    def parts_of_distances(self):
+    def parts_of_distances(self) -> tuple[Array, float]:
         """Return what half squared distances are inner products with, and a floor of them.
 
         Returns
@@ -57,7 +58,7 @@ class Neighbors(NamedTuple):
         floor = _FLOOR * (float(half_squares.sum(axis=1).mean()) or 1.0)
         return np.hstack([half_squares, -self.reference]), floor
 
-    def fill(self, X, *, n_jobs=None):
+    def fill(self, X: Array, *, n_jobs: Any = None) -> Array:
         """Return rows with corrected conditional means for their missing entries.
 
         Parameters
@@ -73,7 +74,9 @@ class Neighbors(NamedTuple):
         return refine(self, X, self.gaussian.fill(X, n_jobs=n_jobs), n_jobs=n_jobs)
 
 
-def fit_neighbors(X, result, *, rng, n_jobs=None):
+def fit_neighbors(
+    X: Array, result: Any, *, rng: np.random.Generator, n_jobs: int | None = None
+) -> tuple[Neighbors | None, Any]:
     """Return how neighbours correct the missing entries of a linear model.
 
     Parameters
@@ -142,7 +145,9 @@ def fit_neighbors(X, result, *, rng, n_jobs=None):
     return neighbors._replace(weights=weights), corrected._replace(values=enlarged)
 
 
-def refine(neighbors, X, filled, *, n_jobs=None):
+def refine(
+    neighbors: Neighbors, X: Array, filled: Array, *, n_jobs: int | None = None
+) -> Array:
     """Correct the missing entries of rows that the linear model has filled.
 
     Parameters

@@ -1,7 +1,10 @@
 """The largest entries of each row of a product, without the product."""
 
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array, Indices, Int
 from ...operators.threads import run_lanes
 
 # A tile of scores has so many rows and columns: it stays in cache for the selection.
@@ -9,7 +12,15 @@ _ROWS = 256
 _COLUMNS = 512
 
 
-def top_n(U, V, n, *, column_scores=None, exclude=None, n_jobs=None):
+def top_n(
+    U: Array,
+    V: Array,
+    n: int,
+    *,
+    column_scores: Array | None = None,
+    exclude: Any = None,
+    n_jobs: int | None = None,
+) -> tuple[Indices, Array]:
     """Return the n largest entries of each row of ``U V^T + column_scores``.
 
     A tile of the product at a time: it takes no memory beyond what is returned and a few
@@ -79,7 +90,9 @@ def top_n(U, V, n, *, column_scores=None, exclude=None, n_jobs=None):
     return indices, scores
 
 
-def largest_entries(model, rows, n, *, exclude=None, n_jobs=None):
+def largest_entries(
+    model: Any, rows: Any, n: int, *, exclude: Any = None, n_jobs: Int | None = None
+) -> tuple[Indices, Array]:
     """Return the n largest entries of rows of a completed matrix.
 
     Parameters

@@ -1,9 +1,11 @@
 """Whether the places of observed entries allow a low-rank matrix to be recovered."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators.observed import Observed
 from ..dense.rank import numerical_rank
 from .completability import components
 
@@ -35,10 +37,10 @@ class Sampling(NamedTuple):
     component_of_row: np.ndarray
     component_of_column: np.ndarray
     oversampling: float
-    coherence: tuple
+    coherence: tuple[Any, ...]
 
 
-def describe_sampling(observed, U, V):
+def describe_sampling(observed: Observed, U: Array, V: Array) -> Sampling:
     """Describe the places of entries, and the estimate ``U V^T`` made from them.
 
     Candes & Recht (2009): recovery needs each row and column, a connected graph, more
@@ -86,7 +88,9 @@ def _coherence(U):
     return float(len(Q) / rank * np.einsum("ij,ij->i", Q, Q).max())
 
 
-def obstacles(sampling, rank, determined=None, columns=None):
+def obstacles(
+    sampling: Sampling, rank: int, determined: Any = None, columns: Any = None
+) -> list[Any]:
     """Return sentences on what makes recovery at a rank impossible, with the places.
 
     Parameters

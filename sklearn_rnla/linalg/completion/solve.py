@@ -1,13 +1,16 @@
 """Driver: a low-rank matrix from some of its entries, by the solver asked for."""
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
+from ..._typing import Array, Indices
+from ...operators.observed import Observed
 from ...operators.threads import one_blas_thread
 from ..dense.rank import numerical_rank
 from .als import als
@@ -39,7 +42,7 @@ SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
 WITHOUT_PENALTY = ("exact", "iterative_svd")
 
 # Parameters that both estimators of completion have.
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "rank": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "solver": [StrOptions({"auto", *SOLVERS})],
     "alpha": [Interval(Real, 0, None, closed="neither"), None],
@@ -87,11 +90,11 @@ class CompletionOptions(NamedTuple):
     early_stopping: bool = False
 
     @classmethod
-    def of(cls, params):
+    def of(cls, params: dict[str, bool | str | None]) -> "CompletionOptions":
         """Return the options among named parameters; others in the dict are ignored."""
         return cls(**{name: params[name] for name in cls._fields if name in params})
 
-    def decided(self, table, shape):
+    def decided(self, table: Array | None, shape: tuple[int, ...]) -> "CompletionOptions":
         """Return options of which solver, centring and limits are decided.
 
         Parameters
@@ -140,7 +143,15 @@ class CompletionOptions(NamedTuple):
         )
 
 
-def complete(observed, options, *, table=None, start=None, rng, report=None):
+def complete(
+    observed: Observed,
+    options: CompletionOptions,
+    *,
+    table: Array | None = None,
+    start: Any = None,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> Completion:
     """Complete a matrix.
 
     Parameters
@@ -211,7 +222,7 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
     )
 
 
-def why_not_converged(found, options):
+def why_not_converged(found: Completion, options: CompletionOptions) -> str:
     """Return a sentence for a `ConvergenceWarning`.
 
     Parameters
@@ -236,7 +247,7 @@ def why_not_converged(found, options):
     )
 
 
-def why_arbitrary(found, sampling, columns):
+def why_arbitrary(found: Completion, sampling: Any, columns: Indices | None) -> str | None:
     """Return a sentence for a warning that the entries do not determine the matrix.
 
     Parameters

@@ -1,9 +1,13 @@
 """The penalty of a ridge regression, by exact leave-one-out errors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..._typing import Array, DTypeLike
+from ...operators import Block
 from ...operators.feature_map import features, gram_rows
 from ...operators.rows import add_states
 from ...operators.threads import consecutive
@@ -41,7 +45,9 @@ class LeaveOneOut:
     floor: float
 
     @classmethod
-    def of_normal_equations(cls, G, FY, mean, share, alphas):
+    def of_normal_equations(
+        cls, G: Array, FY: Array, mean: Array, share: float, alphas: Array
+    ) -> "LeaveOneOut":
         """Return the regressions of normal equations about the mean."""
         values, rotation = descending_eigh(G)
         floor = len(values) * np.finfo(np.float64).eps
@@ -50,7 +56,7 @@ class LeaveOneOut:
         shrinkage = np.where(total > 0, 1 / np.where(total > 0, total, 1.0), 0.0)
         return cls(mean, rotation, shrinkage, rotation @ FY, share, floor)
 
-    def squares(self, F, Y, weight):
+    def squares(self, F: Array, Y: Array, weight: Array | None) -> Array:
         """Return the sums of squared leave-one-out errors: ndarray of shape (n_alphas,).
 
         Parameters
@@ -80,7 +86,9 @@ class LeaveOneOut:
         return squares.sum(axis=0) if weight is None else weight @ squares
 
 
-def least_loo_alpha(alphas, regressions, squares_of):
+def least_loo_alpha(
+    alphas: Array, regressions: Callable[..., Any], squares_of: Callable[..., Any]
+) -> float:
     """Return the penalty whose regression has the least leave-one-out error.
 
     A row that is left out has the error ``e_i / (1 - h_i)``, with ``e_i`` its residual and
@@ -103,7 +111,9 @@ def least_loo_alpha(alphas, regressions, squares_of):
     return float(alphas[int(np.argmin(squares_of(regressions(alphas))))])
 
 
-def fold_leave_one_out(state, block, feature_map, loo, Y, dtype):
+def fold_leave_one_out(
+    state: Any, block: Block, feature_map: Any, loo: Any, Y: Array, dtype: DTypeLike
+) -> Any:
     """Fold the squared leave-one-out errors of a block: ``[sums for each penalty]``."""
     for part in consecutive(block.values.shape[0], gram_rows(feature_map.shape[0])):
         F = features(block.values[part], feature_map, dtype)

@@ -24,7 +24,7 @@ _LEAST_SQUARE = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 _SMALL_OVERLAP = 1e-2
 
 
-def product64(V, W):
+def product64(V: Array, W: Array) -> Array:
     """Return ``V W^T`` summed in float64, whatever the dtypes."""
     if V.dtype == W.dtype == np.float64:
         return V @ W.T
@@ -37,7 +37,7 @@ def product64(V, W):
     return total
 
 
-def orthonormal_rows(V, n_rounds=2):
+def orthonormal_rows(V: Array, n_rounds: int = 2) -> Array:
     """Return an orthonormal basis of the row space of `V`.
 
     Parameters
@@ -104,7 +104,7 @@ def _pivoted_rows(V, scale=None):
     return np.ascontiguousarray(Q[:, : np.count_nonzero(diagonal > cutoff)].T)
 
 
-def extend_rows(V, W):
+def extend_rows(V: Array, W: Array) -> Array:
     """Return an orthonormal basis of what the rows of `W` add to those of `V`.
 
     Parameters
@@ -139,7 +139,7 @@ def _without(V, overlap, W):
     return np.subtract(W, rest, out=rest)
 
 
-def complete_rows(V, n_rows, rng):
+def complete_rows(V: Array, n_rows: int, rng: np.random.Generator) -> Array:
     """Return `V` with random orthonormal rows added up to `n_rows`."""
     while len(V) < n_rows:
         fresh = rng.standard_normal((n_rows - len(V), V.shape[1])).astype(V.dtype)

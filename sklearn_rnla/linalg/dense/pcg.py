@@ -1,9 +1,12 @@
 """Preconditioned conjugate gradients for several right-hand sides."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
+
+from ..._typing import Array
 
 
 class PCG(NamedTuple):
@@ -31,7 +34,7 @@ class PCG(NamedTuple):
     steps: np.ndarray | None = None
     ratios: np.ndarray | None = None
 
-    def least_ritz_values(self):
+    def least_ritz_values(self) -> Array:
         """Return the least eigenvalue of A that each column has seen; infinity for none.
 
         Of the tridiagonal matrix of the Lanczos iteration that conjugate gradients are,
@@ -52,7 +55,15 @@ class PCG(NamedTuple):
         return least
 
 
-def pcg(product, B, precondition, *, tol, max_iter, report=None):
+def pcg(
+    product: Callable[..., Any],
+    B: Array,
+    precondition: Any,
+    *,
+    tol: float,
+    max_iter: int,
+    report: Callable[[], bool] | None = None,
+) -> PCG:
     """Solve ``A X = B`` column by column, sharing the products.
 
     Hestenes & Stiefel (1952), with a preconditioner; every column has its own step

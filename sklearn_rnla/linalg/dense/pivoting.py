@@ -1,11 +1,12 @@
 """Pivots: columns of a small dense matrix, chosen one after another, and exchanged."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array, Indices
 from .rank import rounding_of
 from .triangular import triangular_inverse
 
@@ -167,12 +168,19 @@ class _Residual:
             self.captured[columns] = np.einsum("ij,ij->j", R, self.target @ R)
 
 
-def column_squared_norms(B):
+def column_squared_norms(B: Array) -> Array:
     """Return the squared norms of the columns."""
     return np.einsum("ij,ij->j", B, B)
 
 
-def pivot_columns(B, k, *, target=None, first=(), rounding=None) -> Pivots:
+def pivot_columns(
+    B: Array,
+    k: int,
+    *,
+    target: Array | None = None,
+    first: Indices | list[int] | tuple[Any, ...] = (),
+    rounding: Array | float | None = None,
+) -> Pivots:
     """Choose columns of B one after another, each the best given those before.
 
     Parameters
@@ -222,7 +230,13 @@ def pivot_columns(B, k, *, target=None, first=(), rounding=None) -> Pivots:
     return Pivots(np.array(indices, dtype=np.intp), np.sqrt(squares))
 
 
-def swap_columns(B, indices, *, target=None, rounding=None) -> np.ndarray:
+def swap_columns(
+    B: Array,
+    indices: Indices,
+    *,
+    target: Array | None = None,
+    rounding: Array | None = None,
+) -> np.ndarray:
     """Exchange chosen columns for others while that takes more of the target.
 
     Parameters
@@ -285,7 +299,7 @@ def swap_columns(B, indices, *, target=None, rounding=None) -> np.ndarray:
     return chosen
 
 
-def lu_pivots(A):
+def lu_pivots(A: Array) -> Indices:
     """Return the rows of A that LU with partial pivoting takes, in order."""
     # The driver would warn of a singular factor; pivots are all that is wanted.
     _, swaps, _ = scipy.linalg.lapack.dgetrf(A)
@@ -304,7 +318,7 @@ def _own_directions(Q, W):
     return own / np.linalg.norm(own, axis=1, keepdims=True)
 
 
-def unit_columns(B):
+def unit_columns(B: Array) -> tuple[Array, Array]:
     """Return B with columns of unit length, but for zeros, and their lengths."""
     norms = np.sqrt(np.einsum("ij,ij->j", B, B))
     norms[norms == 0] = 1.0

@@ -2,11 +2,15 @@
 
 import numpy as np
 
+from ..._typing import Array, DTypeLike
+
 # Margin over the errors expected: LAPACK's own are a few times those of one rounding.
 _MARGIN = 4.0
 
 
-def rounding_of(shape, data=np.float64, sums=np.float64) -> float:
+def rounding_of(
+    shape: tuple[int, ...], data: DTypeLike = np.float64, sums: DTypeLike = np.float64
+) -> float:
     """Return the size of the rounding errors in a column, relative to the column.
 
     Parameters
@@ -37,7 +41,12 @@ def rounding_of(shape, data=np.float64, sums=np.float64) -> float:
     return float(_MARGIN * (entries + np.sqrt(max(shape)) * np.finfo(sums).eps))
 
 
-def numerical_rank(s, shape, data=np.float64, sums=np.float64) -> int:
+def numerical_rank(
+    s: Array,
+    shape: tuple[int, ...],
+    data: DTypeLike = np.float64,
+    sums: DTypeLike = np.float64,
+) -> int:
     """Return how many singular values are more than rounding errors.
 
     Parameters

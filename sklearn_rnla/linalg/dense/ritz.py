@@ -1,10 +1,12 @@
 """Block Krylov iteration: Rayleigh-Ritz on an orthonormal basis that grows by blocks."""
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array, DTypeLike
 from .orth import extend_rows, product64
 
 # The basis is cut back once it would hold more than this many times the width of the
@@ -18,13 +20,13 @@ MAX_BLOCKS = 8
 _KEPT_BLOCKS = 2
 
 
-def descending_eigh(H):
+def descending_eigh(H: Array) -> tuple[Array, Array]:
     """Return eigenvalues in decreasing order, and eigenvectors as rows."""
     values, vectors = np.linalg.eigh(H)
     return values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
 
 
-def bordered(H, cross, corner):
+def bordered(H: Array, cross: Array, corner: Array) -> Array:
     """Return the symmetric matrix with the blocks H, `cross` beside it, and `corner`."""
     n, q = cross.shape
     # By hand, as np.block takes longer than a product of small matrices.
@@ -70,30 +72,30 @@ class RitzBasis:
         The matrix projected on the basis, in float64.
     """
 
-    def __init__(self, width, dtype, *, by_magnitude=False):
+    def __init__(self, width: int, dtype: DTypeLike, *, by_magnitude: bool = False) -> None:
         self.width = width
         self.dtype = dtype
         self.by_magnitude = by_magnitude
         self.clear()
 
-    def clear(self):
+    def clear(self) -> None:
         """Forget all vectors."""
         # Arrays of as many rows, which every change of basis is applied to.
         self._rows = ()
-        self.H = np.empty((0, 0))
+        self.H: Any = np.empty((0, 0))
         self._solution = None
 
     @property
-    def vectors(self):
+    def vectors(self) -> Array:
         """The basis."""
         return self._rows[0]
 
     @property
-    def images(self):
+    def images(self) -> Array:
         """Its image."""
         return self._rows[-1]
 
-    def add(self, block, image, H):
+    def add(self, block: Array, image: Array, H: Array) -> None:
         """Add a block of rows, its image and its block of the projected matrix."""
         if self._rows:
             H = bordered(self.H, product64(self.vectors, image), H)
@@ -105,7 +107,7 @@ class RitzBasis:
         self._rows = tuple(map(np.concatenate, pairs)) or rows
         self._solution = None
 
-    def solve(self):
+    def solve(self) -> tuple[Array, Array]:
         """Return all Ritz values, and the coefficients of their vectors, as rows."""
         if self._solution is None:
             values, coefficients = descending_eigh((self.H + self.H.T) / 2)
@@ -122,7 +124,7 @@ class RitzBasis:
         vectors, images = coefficients @ self.vectors, coefficients @ self.images
         return Ritz(values[: self.width], vectors, images)
 
-    def make_room(self, n_rows):
+    def make_room(self, n_rows: int) -> None:
         """Restart from the leading Ritz vectors where `n_rows` more would be too many.
 
         A thick restart: as these are Ritz vectors, the projected matrix is diagonal.
@@ -157,7 +159,7 @@ class KrylovStep:
     step.
     """
 
-    def __init__(self, basis):
+    def __init__(self, basis: RitzBasis) -> None:
         self._basis = basis
 
     @cached_property
@@ -177,7 +179,9 @@ class KrylovStep:
         return extend_rows(self._basis.vectors, self.residuals)
 
 
-def krylov_steps(basis, start, multiply):
+def krylov_steps(
+    basis: RitzBasis, start: Array, multiply: Callable[..., Any]
+) -> Iterator[KrylovStep]:
     """Iterate on the block Krylov space of a symmetric matrix, one step a pass.
 
     Parameters

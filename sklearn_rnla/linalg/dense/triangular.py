@@ -7,11 +7,13 @@ call and slow the products of numpy's that follow.
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array
+
 # Up to this order LAPACK's inverse runs in one thread.
 _LEAF = 128
 
 
-def triangular_inverse(L):
+def triangular_inverse(L: Array) -> Array:
     """Return the inverse of a lower triangular matrix, by halves: products mostly.
 
     What is above the diagonal of `L` must be zero.
@@ -30,7 +32,7 @@ def triangular_inverse(L):
     return inverse
 
 
-def inverse_cholesky(A):
+def inverse_cholesky(A: Array) -> Array:
     """Return the inverse of the lower Cholesky factor of A.
 
     Raises

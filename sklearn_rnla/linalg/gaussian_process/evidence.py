@@ -1,9 +1,11 @@
 """Sparse Gaussian process regression: the evidence, its gradient, the posterior."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators import RowMatrix
 from ...operators.feature_map import FeatureMap, predictions
 from ..dense.triangular import inverse_cholesky
 from .passes import SparseModel, fold_evidence, fold_evidence_gradient, posterior
@@ -51,11 +53,11 @@ class Evidence(NamedTuple):
     missed: float
 
     @property
-    def is_exact(self):
+    def is_exact(self) -> bool:
         """Whether it is that of all rows, without any approximation."""
         return not len(self.shrinkage)
 
-    def predict(self, rows):
+    def predict(self, rows: RowMatrix) -> Any:
         """Return the posterior means.
 
         Parameters
@@ -78,7 +80,7 @@ class Evidence(NamedTuple):
             dtype=np.float64,
         )
 
-    def predict_with_variance(self, rows):
+    def predict_with_variance(self, rows: RowMatrix) -> Any:
         """Return means, the variance of the function, and that of the noise.
 
         Parameters
@@ -101,7 +103,7 @@ class Evidence(NamedTuple):
             dtype=np.float64,
         )
 
-    def covariance(self, B):
+    def covariance(self, B: Array) -> Array:
         """Return the covariance of rows B, with noise on the diagonal.
 
         Parameters
@@ -122,17 +124,17 @@ class Evidence(NamedTuple):
 
 
 def evidence(
-    rows,
-    Y,
-    covariance,
-    Z,
+    rows: RowMatrix,
+    Y: Array,
+    covariance: Any,
+    Z: Array,
     *,
-    alpha,
-    method,
-    learn_mean=False,
-    gradient=False,
-    by_points=False,
-):
+    alpha: Array | float,
+    method: str,
+    learn_mean: bool = False,
+    gradient: bool = False,
+    by_points: bool = False,
+) -> Evidence:
     """Return the evidence of a Gaussian process on landmarks.
 
     Parameters

@@ -1,14 +1,26 @@
 """The exact marginal likelihood of a Gaussian process, where every row is a landmark."""
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import lapack
 
+from ..._typing import Array
 from ...operators.feature_map import FeatureMap
 from .evidence import Evidence
 from .passes import SparseModel
 
 
-def exact_evidence(X, Y, covariance, *, alpha, method, learn_mean=False, gradient=False):
+def exact_evidence(
+    X: Array,
+    Y: Array,
+    covariance: Any,
+    *,
+    alpha: Array | float,
+    method: str,
+    learn_mean: bool = False,
+    gradient: bool = False,
+) -> Evidence:
     """Return the exact evidence of a Gaussian process.
 
     Parameters

@@ -1,9 +1,11 @@
 """Hyper-parameters and landmarks of a sparse Gaussian process, from coarse to fine."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array, Indices
 from ..dense.bfgs import curvature, minimize
 from .evidence import Evidence
 from .moving_landmarks import ROWS_PER_MOVED_LANDMARK, can_move, move_landmarks
@@ -63,7 +65,7 @@ class GaussianProcessFit(NamedTuple):
     n_iter: int
 
 
-def affordable_landmarks(n, n_steps):
+def affordable_landmarks(n: int, n_steps: int) -> int:
     """Return the most landmarks within the budget.
 
     Parameters
@@ -95,16 +97,16 @@ def affordable_landmarks(n, n_steps):
 
 
 def fit_gaussian_process(
-    problem,
-    kernel,
-    optimizer,
+    problem: Any,
+    kernel: Any,
+    optimizer: Callable[..., Any] | str | None,
     *,
-    n_restarts=0,
-    n_steps=0,
-    reselect=True,
-    grow=False,
-    report=None,
-):
+    n_restarts: int = 0,
+    n_steps: int = 0,
+    reselect: bool = True,
+    grow: bool = False,
+    report: Callable[[], bool] | None = None,
+) -> GaussianProcessFit:
     """Find the parameters and landmarks of greatest evidence.
 
     Parameters
@@ -243,7 +245,7 @@ class Start(NamedTuple):
     hessian: np.ndarray | None = None
 
 
-def search_from(problem, start):
+def search_from(problem: Any, start: Start) -> "Search":
     """Return a search on landmarks chosen under the kernel it starts from."""
     if problem.is_exact:
         return Search(problem, start, None, None)
@@ -266,34 +268,38 @@ class Search:
         Which rows they are.
     """
 
-    def __init__(self, problem, start, Z, indices):
+    def __init__(
+        self, problem: Any, start: Start, Z: Array | None, indices: Indices | None
+    ) -> None:
         self.problem = problem
         # Kernels of scikit-learn take longer to clone than to be set.
         self._tried, self.hessian = start
         self._tried = self._tried.clone_with_theta(self._tried.theta)
         self._theta = self._tried.theta
         self.Z = Z
-        self.indices = indices
-        self.n_evaluations = 0
-        self.evidence = None
+        self.indices: Any = indices
+        self.n_evaluations: int = 0
+        self.evidence: Any = None
 
     @property
-    def kernel(self):
+    def kernel(self) -> Any:
         """The kernel of the greatest evidence so far."""
         return self._tried.clone_with_theta(self._theta)
 
     @property
-    def value(self):
+    def value(self) -> float:
         """The greatest evidence so far."""
         return -np.inf if self.evidence is None else self.evidence.value
 
     @property
-    def misses_little(self):
+    def misses_little(self) -> bool:
         """Whether more landmarks, or others, would gain hardly any evidence."""
         evidence = self.evidence
         return evidence is not None and evidence.slack < _SLACK * self.problem.Y.size
 
-    def __call__(self, theta, eval_gradient=True):
+    def __call__(
+        self, theta: Array, eval_gradient: bool = True
+    ) -> float | tuple[float, Array]:
         """Return minus the evidence, and minus its gradient if asked for."""
         self._tried.theta = theta
         self.n_evaluations += 1
@@ -305,7 +311,14 @@ class Search:
             self.evidence, self._theta = found, np.array(theta)
         return (-found.value, -found.gradient) if eval_gradient else -found.value
 
-    def run(self, optimizer, gain, report, *, measure=False):
+    def run(
+        self,
+        optimizer: Callable[..., Any] | str,
+        gain: float,
+        report: Callable[[], bool] | None,
+        *,
+        measure: bool = False,
+    ) -> None:
         """Search from `kernel` on, until an iteration gains less than `gain` a value."""
         theta, bounds = self._theta, self._tried.bounds
         if callable(optimizer):
@@ -323,15 +336,15 @@ class Search:
 
         tol = gain * min(1.0, n_values / _MANY) ** 2
         found = minimize(scaled, theta, bounds, tol=tol, hessian=self.hessian, stop=report)
-        self.hessian = found.hessian
+        self.hessian: Array = found.hessian
         if measure:
             self.hessian = curvature(scaled, found, bounds)
 
-    def next_start(self):
+    def next_start(self) -> Start:
         """Return where the next search begins."""
         return Start(self.kernel, self.hessian)
 
-    def fit(self):
+    def fit(self) -> GaussianProcessFit:
         """Return the best that was found.
 
         Raises

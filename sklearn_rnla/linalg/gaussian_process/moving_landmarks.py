@@ -1,7 +1,11 @@
 """Landmarks of a sparse Gaussian process, moved along the gradient of the evidence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array
 from ...operators.covariance import covariance
 
 # A step moves a parameter by about this much, and a landmark by as many standard
@@ -17,7 +21,13 @@ _FIRST, _SECOND = 0.9, 0.99
 ROWS_PER_MOVED_LANDMARK = 40
 
 
-def move_landmarks(problem, kernel, Z, n_steps, report=None):
+def move_landmarks(
+    problem: Any,
+    kernel: Any,
+    Z: Array,
+    n_steps: int,
+    report: Callable[[], bool] | None = None,
+) -> tuple[Any, Array]:
     """Raise the evidence by moving landmarks and parameters together.
 
     Parameters
@@ -80,6 +90,6 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
     return kernel.clone_with_theta(x[:p]), x[p:].reshape(shape)
 
 
-def can_move(problem, kernel):
+def can_move(problem: Any, kernel: Any) -> bool:
     """Whether the landmarks of a problem can be moved, and should."""
     return problem.gains_by_choice and covariance(kernel).has_point_slopes

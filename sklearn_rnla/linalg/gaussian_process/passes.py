@@ -6,9 +6,12 @@ the diagonal that is added to ``F F^T``.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators import Block
 from ...operators.feature_map import FeatureMap, features, gram_rows
 from ...operators.rows import add_states
 from ...operators.threads import consecutive
@@ -41,7 +44,7 @@ class SparseModel:
     method: str
     learn_mean: bool = False
 
-    def noise(self, B, rows):
+    def noise(self, B: Array, rows: slice) -> Array:
         """Return the noise variances of a part of the rows."""
         alpha = self.alpha if np.ndim(self.alpha) == 0 else self.alpha[rows]
         return self.covariance.noise(B) + alpha
@@ -57,7 +60,9 @@ def _parts(block, rank):
         yield B, slice(block.start + part.start, block.start + part.stop)
 
 
-def fold_evidence(state, block, model, Y):
+def fold_evidence(
+    state: Any, block: Block, model: SparseModel, Y: Array
+) -> list[Array | float]:
     """Fold what the evidence is made of, with ``L = diag(lambda)``.
 
     State: ``[F^T L^-1 F, F^T L^-1 Y, sum of log lambda, Y^T L^-1 Y,
@@ -87,7 +92,16 @@ def fold_evidence(state, block, model, Y):
     return state
 
 
-def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_points):
+def fold_evidence_gradient(
+    state: Any,
+    block: Block,
+    model: SparseModel,
+    Y: Array,
+    captured: Array,
+    inverse: Array,
+    dual: Array,
+    by_points: bool,
+) -> list[Any]:
     """Fold the gradient, but for that through ``K_mm``.
 
     Parameters
@@ -157,7 +171,14 @@ def fold_evidence_gradient(state, block, model, Y, captured, inverse, dual, by_p
     return state
 
 
-def posterior(values, feature_map, dual, mean, shrinkage, covariance):
+def posterior(
+    values: Array,
+    feature_map: FeatureMap,
+    dual: Array,
+    mean: Array,
+    shrinkage: Array,
+    covariance: Any,
+) -> Array:
     """Return means and variances at a block's rows, side by side: see `Evidence`.
 
     Parameters

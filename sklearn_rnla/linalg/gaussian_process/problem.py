@@ -1,11 +1,12 @@
 """The data, landmarks and starting kernel that a Gaussian process is fitted with."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from ..._typing import Array, Indices
 from ...operators.covariance import covariance
 from ...operators.kernels import Kernel
 from ..nystroem.features import nystroem_features
@@ -49,12 +50,12 @@ class GaussianProcessProblem(NamedTuple):
     learn_mean: bool = False
 
     @property
-    def chooses_landmarks(self):
+    def chooses_landmarks(self) -> bool:
         """Whether landmarks are chosen, and not a user's own."""
         return isinstance(self.landmarks, str)
 
     @property
-    def is_exact(self):
+    def is_exact(self) -> bool:
         """Whether every row is a landmark, so that none need be chosen."""
         n = self.rows.shape[0]
         if self.chooses_landmarks:
@@ -63,7 +64,7 @@ class GaussianProcessProblem(NamedTuple):
         return self.landmarks.ndim == 1 and np.array_equal(every, np.arange(n))
 
     @property
-    def gains_by_choice(self):
+    def gains_by_choice(self) -> bool:
         """Whether better landmarks raise the evidence, as they do for a bound.
 
         What the other methods maximise is not a bound, and a user's landmarks stay.
@@ -71,7 +72,7 @@ class GaussianProcessProblem(NamedTuple):
         is_bound = self.method == "variational"
         return is_bound and self.chooses_landmarks and not self.is_exact
 
-    def on_sample(self, size, k):
+    def on_sample(self, size: int, k: int) -> "GaussianProcessProblem":
         """Return the problem of a uniform sample of the rows, with k landmarks."""
         n = self.rows.shape[0]
         landmarks = self.landmarks
@@ -91,7 +92,7 @@ class GaussianProcessProblem(NamedTuple):
             landmarks=landmarks,
         )
 
-    def choose(self, kernel):
+    def choose(self, kernel: Any) -> tuple[Array, Indices | None]:
         """Return landmarks chosen under a kernel: points and indices."""
         nystroem = nystroem_features(
             self.rows.with_weight(None),
@@ -103,7 +104,14 @@ class GaussianProcessProblem(NamedTuple):
         )
         return np.asarray(nystroem.points, np.float64), nystroem.indices
 
-    def evidence(self, kernel, Z, *, gradient=False, by_points=False):
+    def evidence(
+        self,
+        kernel: Any,
+        Z: Array | None,
+        *,
+        gradient: bool = False,
+        by_points: bool = False,
+    ) -> Any:
         """Return the evidence of a kernel on landmarks Z, or the exact one if Z is None."""
         if Z is None:
             return self._exact_evidence(kernel, gradient=gradient)
@@ -136,7 +144,9 @@ class GaussianProcessProblem(NamedTuple):
             )
 
 
-def starting_kernel(problem, kernel, *, optimized, learn_noise):
+def starting_kernel(
+    problem: GaussianProcessProblem, kernel: Any, *, optimized: bool, learn_noise: bool
+) -> Any:
     """Return the kernel that a search starts from, which has noise or is to learn it.
 
     Parameters

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
 from ..dense.triangular import inverse_cholesky
@@ -37,14 +38,14 @@ class Spectrum(NamedTuple):
     s: np.ndarray
     distortion: float
 
-    def penalised_condition(self, alpha):
+    def penalised_condition(self, alpha: float) -> float:
         """Return the condition number of A stacked on ``sqrt(alpha) I``; 1 for zeros."""
         if not len(self.s):
             return 1.0
         first, last = np.hypot(self.s[[0, -1]], np.sqrt(alpha))
         return float(first / last)
 
-    def preconditioner(self, alphas):
+    def preconditioner(self, alphas: Array) -> "Preconditioner":
         """Return the preconditioner for penalties of shape (n_targets,)."""
         return Preconditioner(
             self.V,
@@ -55,7 +56,7 @@ class Spectrum(NamedTuple):
         )
 
 
-def spectrum_of_sketch(SA, n_rows, distortion):
+def spectrum_of_sketch(SA: Array, n_rows: int, distortion: float) -> tuple[Spectrum, Array]:
     """Return the spectrum of A from that of ``S A``.
 
     Rokhlin & Tygert (2008): with a triangular factor of ``S A``, A becomes well
@@ -83,7 +84,7 @@ def spectrum_of_sketch(SA, n_rows, distortion):
     return Spectrum(Vt[:rank].T, s[:rank], distortion), U[:, :rank]
 
 
-def spectrum_of_gram(G, alpha):
+def spectrum_of_gram(G: Array, alpha: float) -> Spectrum:
     """Return the spectrum of A from ``G = A^T A``; None where that has lost it.
 
     Parameters
@@ -113,7 +114,7 @@ def _distortion(condition):
     return float(min(_GRAM_NOISE * condition, 0.1))
 
 
-def factored_gram(G, alphas):
+def factored_gram(G: Array, alphas: Array) -> "Preconditioner | None":
     """Return a preconditioner from the Cholesky factor of ``A^T A + alpha I``.
 
     Parameters
@@ -152,7 +153,7 @@ def factored_gram(G, alphas):
     )
 
 
-def refined(spectrum, G, n_rows):
+def refined(spectrum: Spectrum, G: Array, n_rows: int) -> Spectrum:
     """Return the spectrum of A from ``G = F^T F`` of ``F = A V / s``, better conditioned.
 
     Preconditioned Cholesky QR (Fan, Guo & Lin 2021), with a root R of G that need not be
@@ -191,14 +192,14 @@ class Preconditioner(NamedTuple):
     distortion: float = 0.0
 
     @property
-    def rank(self):
+    def rank(self) -> int | None:
         """Directions that the preconditioner knows; None for the identity."""
         return None if self.V is None else self.V.shape[1]
 
-    def apply(self, Z):
+    def apply(self, Z: Array) -> Array:
         """Return ``W Z``, column by column."""
         return self.scale * Z if self.V is None else self.V @ (self.scale * Z)
 
-    def adjoint(self, G):
+    def adjoint(self, G: Array) -> Array:
         """Return ``W^T G``, column by column."""
         return self.scale * (G if self.V is None else self.V.T @ G)

@@ -1,10 +1,12 @@
 """A penalised least squares problem, read in passes over the rows."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from ...operators import CenteredMatrix, passes
+from ..._typing import AnyArray, Array
+from ...operators import Block, CenteredMatrix, passes
 from ...operators.feature_map import gram_rows
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
@@ -50,22 +52,26 @@ class RidgeProblem:
         Which columns are zero but for rounding, as far as passes have shown.
     """
 
-    def __init__(self, rows, Y, alphas, *, center):
+    rows: Any
+    alphas: Array
+    center: bool
+
+    def __init__(self, rows: Any, Y: Array, alphas: Array, *, center: bool) -> None:
         self.rows, self.alphas, self.center = rows, alphas, center
-        self.shape = rows.shape
-        self.mean = np.zeros(self.shape[1])
+        self.shape: Any = rows.shape
+        self.mean: Any = np.zeros(self.shape[1])
         self._known = not center
         self._far = False
-        self.constant = np.zeros(self.shape[1], dtype=bool)
+        self.constant: AnyArray = np.zeros(self.shape[1], dtype=bool)
         weight = rows.weight
-        self.Y_mean = np.zeros(Y.shape[1])
+        self.Y_mean: AnyArray = np.zeros(Y.shape[1])
         if center:
             Y, self.Y_mean = _about_mean(Y.copy(), weight)
-        self.Y = Y
+        self.Y: Any = Y
         root = 1.0 if weight is None else np.sqrt(weight.astype(np.float64))[:, np.newaxis]
-        self.scale = np.linalg.norm(root * Y, axis=0)
+        self.scale: Any = np.linalg.norm(root * Y, axis=0)
 
-    def sketch(self, S):
+    def sketch(self, S: Any) -> tuple[Array, Array]:
         """Return ``S A`` and ``S Y``, in one pass."""
         SA, SY, moments = self.rows.fold(
             passes.fold_sketch_with_targets, S, self._near, self.Y
@@ -78,7 +84,7 @@ class RidgeProblem:
         SA[:, self.constant] = 0.0
         return SA, SY[:, 1:]
 
-    def gram(self, W=None):
+    def gram(self, W: Array | None = None) -> tuple[Array, Array]:
         """Return ``F^T F`` and ``F^T Y`` of ``F = A W``, of A where W is None, in one pass.
 
         2 n_rows n_features r flops for the product and n_rows r^2 for its Gram matrix,
@@ -95,11 +101,11 @@ class RidgeProblem:
             G[self.constant] = 0.0
         return G, FY
 
-    def left_out(self, loo, Y):
+    def left_out(self, loo: Any, Y: Array) -> Array:
         """Return the sums of squared leave-one-out errors, in one pass."""
         return self.rows.fold(fold_left_out, loo, Y)[0]
 
-    def dense(self):
+    def dense(self) -> tuple[Array, Array]:
         """Return A and Y, weighted, in memory."""
         A = self.rows.in_memory()
         A = np.array(A if isinstance(A, np.ndarray) else A.toarray(), dtype=np.float64)
@@ -115,7 +121,7 @@ class RidgeProblem:
         self._look_at_spread(_squares(A), total)
         return A, Y
 
-    def find_mean(self):
+    def find_mean(self) -> float:
         """Make the mean known, by a pass of its own, and return the norm of A."""
         moments = CenteredMatrix(self.rows, center=self.center).moments
         if self.center:
@@ -152,11 +158,11 @@ class RidgeProblem:
         self.constant = squares <= (_CONSTANT * _EPS) ** 2 * about
         self._far = not self.rows.sparse and bool(np.any(about > _FAR**2 * squares))
 
-    def gradient(self, X):
+    def gradient(self, X: Array) -> tuple[Array, Array]:
         """Return ``A^T W (Y - A X) - alpha X`` and the squared residual norms."""
         return self._product(X, self.Y)
 
-    def product(self, P):
+    def product(self, P: Array) -> Array:
         """Return ``(A^T W A + alpha I) P``, in one pass that reads the data once."""
         return self._product(P, None)[0]
 
@@ -195,12 +201,14 @@ def _about_mean(Y, weight):
     return Y, mean
 
 
-def fold_sums(state, block):
+def fold_sums(state: list[Any] | None, block: Block) -> list[Any]:
     """Fold the sums of the rows: ``[moments]``, about the origin and without squares."""
     return add_states(state, [passes.sums_of(block.values, block.weight, None)])
 
 
-def fold_normal_equations(state, block, W, shift, Y):
+def fold_normal_equations(
+    state: list[Any] | None, block: Block, W: Array | None, shift: Array | None, Y: Array
+) -> list[Any]:
     """``F^T F`` and ``F^T Y`` of ``F = B W``, for rows B about `shift`, in float64.
 
     W is None for the rows themselves. Sparse rows are made dense, as many at a time as pay
@@ -231,7 +239,7 @@ def _add_normal_equations(state, block, W, shift, Y):
     return add_states(state, [moments, F.T @ Y])
 
 
-def fold_left_out(state, block, loo, Y):
+def fold_left_out(state: Any, block: Block, loo: Any, Y: Array) -> list[Array]:
     """Fold the squared leave-one-out errors of a block: ``[sums for each penalty]``."""
     for piece in _dense_pieces(block):
         A = passes.dense_rows(piece.values).astype(np.float64, copy=False)
@@ -241,7 +249,14 @@ def fold_left_out(state, block, loo, Y):
     return state
 
 
-def fold_gradient(state, block, C, offset, shift, Y):
+def fold_gradient(
+    state: list[Array] | None,
+    block: Block,
+    C: Array,
+    offset: Array | float,
+    shift: Array | None,
+    Y: Array | None,
+) -> list[Array]:
     """``[B^T R, sum of R's rows, squares of R]`` of ``R = W (Y - B C + offset)``.
 
     Reads the block once. With Y None, ``R = W (B C - offset)``: a product with the

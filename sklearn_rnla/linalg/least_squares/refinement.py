@@ -1,7 +1,11 @@
 """Conjugate gradients on normal equations, restarted with the true residual."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array
 from ...operators import passes
 from ..dense.pcg import pcg
 
@@ -21,7 +25,15 @@ _NEARLY_EXACT = 0.1
 _MAX_STAGES, _STAGNATION = 6, 0.5
 
 
-def iterate(problem, W, X, *, tol, max_iter, report):
+def iterate(
+    problem: Any,
+    W: Any,
+    X: Array,
+    *,
+    tol: float,
+    max_iter: int,
+    report: Callable[[], bool] | None,
+) -> tuple[Array, int, float, bool]:
     """Conjugate gradients on the preconditioned normal equations, restarted.
 
     Epperly, Meier & Nakatsukasa (2025), SPIR: sketch-and-precondition with iterative

@@ -1,11 +1,14 @@
 """Penalised least squares: the solvers, and the choice between them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from ..._random import stream
+from ..._typing import Array
+from ...operators import RowMatrix
 from ...operators.scaling import in_unit, unit_of
 from ...operators.threads import consecutive
 from ...sketching import SparseSign
@@ -82,7 +85,7 @@ class PenalisedSolution(NamedTuple):
     singular_values: np.ndarray | None = None
 
 
-def sketch_rows(shape):
+def sketch_rows(shape: tuple[int, ...]) -> int | None:
     """Return the rows of the sketch; None where the matrix is not tall enough for one."""
     n, p = shape
     rows = max(_LEAST_ROWS * p, min(_MOST_ROWS * p, n // 4, _SKETCH_ENTRIES // max(1, p)))
@@ -90,8 +93,18 @@ def sketch_rows(shape):
 
 
 def solve_least_squares(
-    rows, Y, alphas, *, choose=False, center, solver, tol, max_iter, seed, report=None
-):
+    rows: RowMatrix,
+    Y: Array,
+    alphas: Array,
+    *,
+    choose: bool = False,
+    center: bool,
+    solver: str,
+    tol: float,
+    max_iter: int | None,
+    seed: int,
+    report: Callable[[], bool] | None = None,
+) -> tuple[PenalisedSolution, Array]:
     """Solve a least squares problem.
 
     Parameters

@@ -1,10 +1,13 @@
 """The graph of affinities: kernel values between rows and landmarks, and its passes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 
+from ..._typing import AnyArray, Array, DTypeLike, Indices, SparseMatrix
+from ...operators import Block, RowMatrix
 from ...operators.feature_map import features, gram_rows
 from ...operators.kernels import KernelSource
 from ...operators.passes import row_squared_norms
@@ -19,7 +22,9 @@ _SELF_SHARE = 0.5
 _ROUNDING = 64.0
 
 
-def fold_column_sums(state, block, columns, n_columns, dtype):
+def fold_column_sums(
+    state: Any, block: Block, columns: Any, n_columns: int, dtype: DTypeLike
+) -> list[Array]:
     """Fold the sums ``[K^T 1]`` of a block's kernel columns K, a tile at a time."""
     size = tile_rows(n_columns, np.dtype(dtype).itemsize)
     sums = np.zeros(n_columns)
@@ -29,7 +34,14 @@ def fold_column_sums(state, block, columns, n_columns, dtype):
     return add_states(state, [sums])
 
 
-def fold_affinity_gram(state, block, kernel, feature_map, sums, dtype):
+def fold_affinity_gram(
+    state: Any,
+    block: Block,
+    kernel: KernelSource,
+    feature_map: Any,
+    sums: Array,
+    dtype: DTypeLike,
+) -> list[Array]:
     """Fold ``[F^T D^-1 F]`` of the features F, with D the approximate degrees."""
     for part in consecutive(block.values.shape[0], gram_rows(feature_map.shape[0])):
         values = block.values[part]
@@ -39,7 +51,7 @@ def fold_affinity_gram(state, block, kernel, feature_map, sums, dtype):
     return state
 
 
-def add_affinity_gram(state, F, sums, left):
+def add_affinity_gram(state: Any, F: Array, sums: Array, left: Array) -> list[Array]:
     """Add ``[F^T D^-1 F]`` to the state, in float64.
 
     Parameters
@@ -59,7 +71,7 @@ def add_affinity_gram(state, F, sums, left):
     return add_states(state, [(F.T @ F).astype(np.float64, copy=False)])
 
 
-def degrees(F, sums, left):
+def degrees(F: Array, sums: Array, left: Array) -> Array:
     """Return the degrees ``F F^T 1``, no less than the affinity of each row to itself.
 
     That bounds the exact degrees, as affinities are not negative; those of an
@@ -97,14 +109,14 @@ class EmbeddingMap:
     degree: np.ndarray
     connected: np.ndarray
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, AnyArray | KernelSource]:
         # What is made of the landmarks is made again.
         return {k: v for k, v in vars(self).items() if k != "columns"}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, AnyArray | KernelSource]) -> None:
         vars(self).update(state, columns=state["kernel"].at(state["points"]))
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: RowMatrix) -> tuple[Array, Indices]:
         """Return the embedding of rows, and the landmarks of those that have none.
 
         Parameters
@@ -122,7 +134,9 @@ class EmbeddingMap:
         return np.ascontiguousarray(out[:, :-1]), out[:, -1].astype(np.intp)
 
 
-def embedded(values, embedding, dtype):
+def embedded(
+    values: Array | SparseMatrix, embedding: EmbeddingMap, dtype: DTypeLike
+) -> Array:
     """Return the embedding of a block's rows, and a column that says which have none.
 
     Parameters

@@ -7,6 +7,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
+from ..._typing import Array, Indices
+
 # The several starts of k-means see this many rows for each cluster, and at least so many.
 _ROWS_PER_CLUSTER = 1000
 _START_ROWS = 20_000
@@ -28,7 +30,7 @@ class Assignment(NamedTuple):
     rotation: np.ndarray
     offset: np.ndarray
 
-    def labels(self, E):
+    def labels(self, E: Array) -> Indices:
         """Return the label of each row of an embedding: an ndarray of int.
 
         Parameters
@@ -41,7 +43,9 @@ class Assignment(NamedTuple):
         return (scores + self.offset).argmax(axis=1)
 
 
-def find_assignment(E, n_clusters, method, *, n_init, rng):
+def find_assignment(
+    E: Array, n_clusters: int, method: str, *, n_init: int, rng: np.random.Generator
+) -> Assignment:
     """Find the rule that gives labels to the rows of an embedding.
 
     Parameters
@@ -65,7 +69,9 @@ def find_assignment(E, n_clusters, method, *, n_init, rng):
     return pivoted_rows(E)
 
 
-def nearest_center(E, n_clusters, *, n_init, rng):
+def nearest_center(
+    E: Array, n_clusters: int, *, n_init: int, rng: np.random.Generator
+) -> Assignment:
     """Return the rule that labels a row by the nearest centre of k-means.
 
     Beyond some rows, k-means is started several times on a sample, and once on all of
@@ -91,7 +97,7 @@ def nearest_center(E, n_clusters, *, n_init, rng):
     return Assignment(centers.T, -np.einsum("ij,ij->i", centers, centers) / 2)
 
 
-def pivoted_rows(E):
+def pivoted_rows(E: Array) -> Assignment:
     """Return the rule of pivoted QR: the orthogonal matrix nearest to the rows it chooses.
 
     Damle, Minden & Ying (2019), algorithm 1. Unlike there, scores keep their sign: a row
@@ -105,7 +111,7 @@ def pivoted_rows(E):
     return Assignment(U @ Vt, np.zeros(Vt.shape[1]))
 
 
-def nearest_partition(E, *, rng):
+def nearest_partition(E: Array, *, rng: np.random.Generator) -> Assignment:
     """Return the rotation that brings the rows nearest to a partition.
 
     Yu & Shi (2003). Columns are scaled to equal norms and rows to norm one. Then the

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
+from ..._typing import Array, Indices, SparseMatrix
 from ...operators.threads import consecutive
 
 # Columns that tell most rows apart. Only rows that agree in all of them are compared in
@@ -13,7 +14,7 @@ _FEW_COLUMNS = 8
 _TILE_ROWS = 1024
 
 
-def distinct_rows(X, weight):
+def distinct_rows(X: Array | SparseMatrix, weight: Array | None) -> tuple[Indices, Array]:
     """Return one of each of the distinct rows that have weight, and their total weights.
 
     Parameters

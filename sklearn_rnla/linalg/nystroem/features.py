@@ -1,10 +1,13 @@
 """Nystroem approximation: features of rows, made from the kernel at landmarks."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import assert_all_finite
+from ..._typing import AnyArray, Array, DTypeLike
+from ...operators import Block
 from ...operators.feature_map import FeatureMap
 from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
@@ -56,17 +59,17 @@ class NystroemFeatures(NamedTuple):
 
 
 def nystroem_features(
-    rows,
-    kernel,
-    k,
-    landmarks,
+    rows: Any,
+    kernel: Any,
+    k: int | None,
+    landmarks: AnyArray | str,
     *,
-    tol=0.0,
-    n_jobs=None,
-    rng,
-    report=None,
-    sums_features=False,
-):
+    tol: float = 0.0,
+    n_jobs: int | None = None,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+    sums_features: bool = False,
+) -> NystroemFeatures:
     """Choose landmarks and make a feature map of them.
 
     Parameters
@@ -232,7 +235,7 @@ def _estimated_error(rows, kernel, feature_map, definite, rng):
     return (trace_error if definite else _frobenius_error)(rows, kernel, feature_map, rng)
 
 
-def trace_error(rows, kernel, feature_map, rng):
+def trace_error(rows, kernel, feature_map, rng: np.random.Generator):
     """Estimate the relative trace error; the trace itself is that of all rows."""
     return feature_error(*_sampled_features(rows, kernel, feature_map, rng))
 
@@ -336,13 +339,15 @@ def kernel_diagonal(rows, kernel):
     return np.concatenate(rows.fold(fold_diagonal, kernel)[0])
 
 
-def fold_diagonal(state, block, kernel):
+def fold_diagonal(state: Any, block: Block, kernel: Any) -> list[list[Array]]:
     """Fold the diagonal of the kernel: ``[[k(b, b) of the rows]]``."""
     rows = np.arange(block.start, block.start + block.values.shape[0])
     return add_states(state, [[kernel.among(rows).diagonal(block.values)]])
 
 
-def fold_diagonal_error(state, block, kernel, feature_map, dtype):
+def fold_diagonal_error(
+    state: Any, block: Block, kernel: Any, feature_map: FeatureMap, dtype: DTypeLike
+) -> list[list[Array]]:
     """Fold how far the squared norms of a block's features are from the kernel's diagonal.
 
     State: ``[[|k(b, b) - F_b F_b^T| of the rows]]``.

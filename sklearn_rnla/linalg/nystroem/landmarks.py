@@ -1,6 +1,7 @@
 """Choice of landmarks, and the root of their kernel matrix."""
 
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +10,8 @@ import numpy as np
 import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
-from ...operators.psd_matrix import KernelMatrix
+from ..._typing import Array, Indices, SparseMatrix
+from ...operators.psd_matrix import KernelMatrix, PSDMatrix
 from ..dense.triangular import inverse_cholesky, triangular_inverse
 from .distinct import distinct_rows
 from .pivoted_cholesky import (
@@ -76,7 +78,17 @@ class InverseRoot(NamedTuple):
     definite: bool = True
 
 
-def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None):
+def choose_landmarks(
+    A: PSDMatrix,
+    X: Array | SparseMatrix,
+    k: int,
+    method: str,
+    *,
+    weight: Array | None = None,
+    tol: float = 0.0,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> Landmarks:
     """Choose landmarks among the distinct rows of X that have weight.
 
     A row of weight w is as w copies of it, of which one may become a landmark, and the
@@ -139,7 +151,7 @@ def choose_landmarks(A, X, k, method, *, weight=None, tol=0.0, rng, report=None)
     return Landmarks(X[cholesky.pivots], cholesky.pivots, cholesky)
 
 
-def draw_by_weight(weight, k, rng):
+def draw_by_weight(weight: Array, k: int, rng: np.random.Generator) -> Indices:
     """Draw k places without replacement, one by one in proportion to their weights.
 
     The first of clocks that ring at these rates (Efraimidis & Spirakis 2006).
@@ -172,7 +184,13 @@ def _cluster_centers(X, rows, weight, k, rng):
     return means.cluster_centers_[np.argsort(-sizes, kind="stable")]
 
 
-def recursive_leverage_sample(A, k, rng, rows=None, copies=None):
+def recursive_leverage_sample(
+    A: KernelMatrix,
+    k: int,
+    rng: np.random.Generator,
+    rows: Indices | None = None,
+    copies: Array | None = None,
+) -> Indices:
     """Sample k distinct indices by approximate ridge leverage scores.
 
     Musco & Musco (2017), algorithm 3, with the ridge that belongs to the rank they
@@ -250,7 +268,7 @@ def _overestimates(A, diagonal, rows, sample, weight, rank):
     return np.clip((diagonal[rows] - gain[rows]) / ridge, 0.0, 1.0)
 
 
-def inverse_root(K, eps):
+def inverse_root(K: Array, eps: float) -> InverseRoot:
     """Return a root of the inverse of the landmarks' kernel matrix.
 
     Parameters
@@ -291,7 +309,7 @@ def inverse_root(K, eps):
     return InverseRoot(np.arange(m), W, triangular=False, definite=False)
 
 
-def feature_error(K_diagonal, features):
+def feature_error(K_diagonal: Array, features: Array) -> float:
     """Return the relative trace error of features on a sample of rows.
 
     Parameters

@@ -1,10 +1,13 @@
 """Partial Cholesky factorisation, its pivots chosen at random, greedily or beforehand."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array, Float, Indices
+from ...operators.psd_matrix import PSDMatrix
 from ...operators.threads import consecutive, one_blas_thread
 from ..dense.triangular import inverse_cholesky
 
@@ -95,17 +98,20 @@ class RandomPivots:
         How often each of the candidates counts.
     """
 
-    def __init__(self, rng, weight=1.0):
+    rng: Any
+    weight: Array | float
+
+    def __init__(self, rng: np.random.Generator, weight: Array | float = 1.0) -> None:
         self.rng, self.weight = rng, weight
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of proposals, drawn independently."""
         # RPCholesky: pivot i with probability d_i / sum(d), d the diagonal of the residual.
         cumulative = np.cumsum(self.weight * d)
         drawn = self.rng.random(size) * cumulative[-1]
         return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the proposals in turn.
 
         Parameters
@@ -146,11 +152,13 @@ class ElectedPivots(RandomPivots):
 
     _proposals_per_pivot = 4
 
-    def __init__(self, rng, weight=1.0, *, gives_up=False):
+    def __init__(
+        self, rng: np.random.Generator, weight: Float = 1.0, *, gives_up: bool = False
+    ) -> None:
         super().__init__(rng, weight)
         self._gives_up, self._by_chance = gives_up, None
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of distinct proposals."""
         if self._by_chance is not None:
             weight = np.broadcast_to(self.weight, d.shape)
@@ -163,7 +171,7 @@ class ElectedPivots(RandomPivots):
         proposed, self._counts = np.unique(drawn, return_counts=True)
         return proposed
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the proposal with most votes."""
         weight = self._counts / d[proposed]
         if self._gives_up and np.ptp(d) == 0:
@@ -218,13 +226,13 @@ def _left_by_chance(G, r):
 class GreedyPivots:
     """The largest of the residual diagonal, up to a factor of two, a block at a time."""
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the indices of the largest entries."""
         size = min(size, len(d))
         largest = np.argpartition(d, len(d) - size)[len(d) - size :]
         return largest[np.argsort(-d[largest], kind="stable")]
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that gives the largest of what is left of the block."""
         outside = d.copy()
         outside[proposed] = 0
@@ -240,15 +248,15 @@ class GreedyPivots:
 class GivenPivots:
     """Pivots in a given order; those that depend on earlier ones are passed over."""
 
-    def __init__(self, indices):
+    def __init__(self, indices: Indices) -> None:
         self._left = np.asarray(indices)
 
-    def propose(self, d, size):
+    def propose(self, d: Array, size: int) -> Indices:
         """Return the next indices."""
         proposed, self._left = self._left[:size], self._left[size:]
         return proposed
 
-    def order(self, d, proposed, G):
+    def order(self, d: Array, proposed: Indices, G: Array) -> Callable[..., Any]:
         """Return a function that accepts all in turn."""
         turns = iter(range(len(proposed)))
 
@@ -259,7 +267,16 @@ class GivenPivots:
         return following
 
 
-def pivoted_cholesky(A, k, pivots, *, candidates=None, weight=None, tol=0.0, report=None):
+def pivoted_cholesky(
+    A: PSDMatrix,
+    k: int,
+    pivots: Any,
+    *,
+    candidates: Indices | None = None,
+    weight: Array | None = None,
+    tol: float = 0.0,
+    report: Callable[[], bool] | None = None,
+) -> PivotedCholesky:
     """Factor `A` partially, in its own precision or, where that ends early, in double.
 
     Parameters
@@ -299,7 +316,14 @@ def pivoted_cholesky(A, k, pivots, *, candidates=None, weight=None, tol=0.0, rep
     return result._replace(factor=result.factor.astype(A.dtype))
 
 
-def complete_cholesky(A, *, candidates=None, weight=None, tol=0.0, report=None):
+def complete_cholesky(
+    A: PSDMatrix,
+    *,
+    candidates: Indices | None = None,
+    weight: Array | None = None,
+    tol: float = 0.0,
+    report: Callable[[], bool] | None = None,
+) -> PivotedCholesky:
     """Factor `A` with the largest pivots, where every candidate may become one.
 
     LAPACK's factorisation with complete pivoting, in double precision: of n landmarks

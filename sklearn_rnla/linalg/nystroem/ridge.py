@@ -1,14 +1,17 @@
 """Kernel ridge regression on landmarks, or on all rows."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
 
 from ..._sklearn import assert_all_finite
-from ...operators import Moments
+from ..._typing import Array, DTypeLike
+from ...operators import Block, Moments, RowMatrix
 from ...operators.feature_map import add_gram, features, gram_rows
+from ...operators.kernels import KernelSource
 from ...operators.rows import add_states
 from ...operators.scaling import column_scales
 from ...operators.threads import consecutive, one_blas_thread, tile_rows
@@ -134,27 +137,27 @@ class _Targets(NamedTuple):
     scale: np.ndarray
 
     @property
-    def shares(self):
+    def shares(self) -> Array:
         """The values as shares of the largest scale, which sums over targets need."""
         return self.values * (self.scale / self.scale.max(initial=np.finfo(float).tiny))
 
 
 def kernel_ridge(
-    rows,
-    kernel,
-    nystroem,
-    Y,
-    penalties,
+    rows: RowMatrix,
+    kernel: KernelSource,
+    nystroem: Any,
+    Y: Array,
+    penalties: Penalties,
     *,
-    exact,
-    solver,
-    fit_intercept,
-    tol,
-    max_iter,
-    n_jobs,
-    rng,
-    report=None,
-):
+    exact: bool,
+    solver: str,
+    fit_intercept: bool,
+    tol: float,
+    max_iter: int,
+    n_jobs: Any,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> KernelRidgeModel:
     """Solve a kernel ridge regression.
 
     Minimises ``||Y - K c - b||^2 + alpha c^T K_cc c``, weighted as the rows are, with K
@@ -258,7 +261,7 @@ def _trace_error(rows, kernel, nystroem, normal, rng):
     return max(0.0, 1.0 - normal.captured / total) if total > 0 else 0.0
 
 
-def kernel_ridge_at_once(rows, kernel, Y, alphas, *, fit_intercept):
+def kernel_ridge_at_once(rows: RowMatrix, kernel, Y, alphas, *, fit_intercept):
     """Solve a kernel ridge regression whose landmarks are all rows, without features.
 
     Parameters
@@ -394,7 +397,7 @@ def _with_intercept(dual, sums, n_targets, of_ones, rounding):
     return dual[:, :n_targets] - dual[:, n_targets:][:, of_ones] * intercept, intercept
 
 
-def cheaper_solver(rows, nystroem, n_targets, penalties):
+def cheaper_solver(rows: Any, nystroem: Any, n_targets: int, penalties: Penalties) -> str:
     """Return "direct" or "cg", by a count of flops.
 
     Conjugate gradients do not choose a penalty, and without any converge too slowly.
@@ -411,7 +414,7 @@ def cheaper_solver(rows, nystroem, n_targets, penalties):
     return "cg" if 2 * sampled * rank**2 + _TYPICAL_ITERATIONS * one < direct else "direct"
 
 
-def features_of_rows(rows, nystroem):
+def features_of_rows(rows: Any, nystroem: Any) -> Any:
     """Return the features of all rows: those that the choice of landmarks left behind."""
     if nystroem.cholesky is not None:
         return nystroem.cholesky.factor
@@ -419,7 +422,14 @@ def features_of_rows(rows, nystroem):
     return rows.map(features, feature_map, rows.dtype, n_columns=feature_map.shape[0])
 
 
-def normal_equations(rows, nystroem, targets, fit_intercept, penalties, F=None):
+def normal_equations(
+    rows: RowMatrix,
+    nystroem: Any,
+    targets: _Targets,
+    fit_intercept: bool,
+    penalties: Penalties,
+    F: Array | None = None,
+) -> NormalEquations:
     """Return the normal equations of the features of all rows.
 
     In one pass, or from features that are there already. Sums are in float64, and the
@@ -459,7 +469,9 @@ def normal_equations(rows, nystroem, targets, fit_intercept, penalties, F=None):
     return NormalEquations(moments.squares, products, moments.mean, 1 / total, captured)
 
 
-def gram_of_features(F, Y, weight, dtype):
+def gram_of_features(
+    F: Array, Y: Array, weight: Array | None, dtype: DTypeLike
+) -> list[Array]:
     """Return ``[F^T W F, F^T W Y, diag(Y^T W Y)]``, in products of a dtype."""
     state = None
     for part in consecutive(len(F), _GRAM_ROWS):
@@ -468,7 +480,14 @@ def gram_of_features(F, Y, weight, dtype):
     return state
 
 
-def fold_feature_gram(state, block, feature_map, Y, dtype, of_products):
+def fold_feature_gram(
+    state: Any,
+    block: Block,
+    feature_map: Any,
+    Y: Array,
+    dtype: DTypeLike,
+    of_products: DTypeLike,
+) -> list[Array]:
     """Fold the normal equations of the features F: ``[F^T F, F^T Y, diag(Y^T Y)]``.
 
     F is made as many rows at a time as pay for adding its Gram matrix, in float64, to
@@ -483,7 +502,15 @@ def fold_feature_gram(state, block, feature_map, Y, dtype, of_products):
     return state
 
 
-def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
+def fold_normal_product(
+    state: Any,
+    block: Block,
+    columns: Any,
+    n_columns: int,
+    V: Array,
+    Y: Array | None,
+    dtype: DTypeLike,
+) -> list[Array]:
     """Fold ``[K^T W (Y - K V)]`` of a block's kernel columns K; Y is None for zero.
 
     The block is evaluated a tile at a time and not kept. Products are in float64: V is
@@ -501,7 +528,9 @@ def fold_normal_product(state, block, columns, n_columns, V, Y, dtype):
     return add_states(state, [out])
 
 
-def solve_direct(nystroem, normal, alphas):
+def solve_direct(
+    nystroem: Any, normal: NormalEquations, alphas: Array
+) -> tuple[Array, Array, PCG]:
     """Solve by the normal equations.
 
     Parameters
@@ -531,12 +560,12 @@ def solve_direct(nystroem, normal, alphas):
     return nystroem.feature_map.W.T @ coef, -normal.mean @ coef, search
 
 
-def weighted_sums(rows, Y):
+def weighted_sums(rows: Any, Y: Array) -> Array | float:
     """Return the sums of the targets, weighted as the rows."""
     return Y.sum(axis=0) if rows.weight is None else rows.weight.astype(np.float64) @ Y
 
 
-def solve_shifted(G, B, alpha):
+def solve_shifted(G: Array, B: Array, alpha: float) -> Array:
     """Solve ``(G + alpha I) X = B``; least squares where that is singular."""
     shifted = G.copy()
     shifted.flat[:: len(G) + 1] += alpha
@@ -547,7 +576,7 @@ def solve_shifted(G, B, alpha):
     return inverse.T @ (inverse @ B)
 
 
-def shifted_solver(H, alphas):
+def shifted_solver(H: Array, alphas: Array) -> Callable[..., Any]:
     """Return the function that solves ``(H + alphas_j I) X_j = R_j``, column by column."""
     distinct, places = np.unique(alphas, return_inverse=True)
     inverses = []
@@ -565,7 +594,14 @@ def shifted_solver(H, alphas):
     return solve
 
 
-def solve_cg(rows, nystroem, Y, alphas, iterate, rng):
+def solve_cg(
+    rows: RowMatrix,
+    nystroem: Any,
+    Y: Array,
+    alphas: Array,
+    iterate: Callable[..., Any],
+    rng: np.random.Generator,
+) -> tuple[Array, Array, PCG]:
     """Solve the normal equations by conjugate gradients, a pass over the rows each.
 
     Rudi, Carratino & Rosasco (2017), in the basis of the features, where the penalty is
@@ -651,7 +687,14 @@ def _sampled_gram(rows, nystroem, rng):
     )
 
 
-def solve_all_rows(A, F, Y, alphas, weight, iterate):
+def solve_all_rows(
+    A: Any,
+    F: Any,
+    Y: Array,
+    alphas: Array,
+    weight: Array | None,
+    iterate: Callable[..., Any],
+) -> tuple[Array, Array, PCG]:
     """Solve ``(K + alpha W^-1) C = Y`` with all rows as centres.
 
     Diaz, Epperly, Frangella, Tropp & Webber (2023): conjugate gradients, preconditioned

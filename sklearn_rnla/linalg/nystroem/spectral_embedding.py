@@ -1,10 +1,13 @@
 """Spectral clustering on landmarks: eigenvectors of affinities, and the labels of rows."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._refusals import refuse_not_finite
+from ..._typing import Array, Indices
+from ...operators import RowMatrix
+from ...operators.kernels import KernelSource
 from ...operators.threads import consecutive
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
@@ -73,14 +76,23 @@ class ClusterRule(NamedTuple):
     assignment: Assignment
     landmark_labels: np.ndarray
 
-    def labels(self, E, landmarks):
+    def labels(self, E: Array, landmarks: Indices) -> Indices:
         """Return the labels of embedded rows, which `EmbeddingMap.of_rows` gives."""
         labels, lost = self.assignment.labels(E), landmarks >= 0
         labels[lost] = self.landmark_labels[landmarks[lost]]
         return labels.astype(np.int32)
 
 
-def cluster_rule(embedding_map, E, landmarks, n_clusters, method, *, n_init, rng):
+def cluster_rule(
+    embedding_map: EmbeddingMap,
+    E: Array,
+    landmarks: Indices,
+    n_clusters: int,
+    method: str,
+    *,
+    n_init: int,
+    rng: np.random.Generator,
+) -> ClusterRule:
     """Find the rule that gives clusters to rows, from the embedding of some.
 
     Parameters
@@ -110,7 +122,9 @@ def cluster_rule(embedding_map, E, landmarks, n_clusters, method, *, n_init, rng
     return ClusterRule(embedding_map, assignment, assignment.labels(of_landmarks))
 
 
-def spectral_embedding(rows, kernel, nystroem, n_components):
+def spectral_embedding(
+    rows: RowMatrix, kernel: KernelSource, nystroem: Any, n_components: int
+) -> SpectralEmbedding:
     """Find the leading eigenvectors of a normalised affinity, through landmarks.
 
     With features F, and D the degrees ``F F^T 1``, those of ``D^-1/2 F F^T D^-1/2`` are
@@ -236,7 +250,7 @@ def _gram_of_rows(rows, kernel, feature_map):
     return sums, G
 
 
-def eigengap(eigenvalues):
+def eigengap(eigenvalues: Array) -> int:
     """Return the number of clusters, two at least, that the eigenvalues suggest.
 
     Of k disconnected groups, k eigenvalues of the Laplacian are zero (von Luxburg 2007,

@@ -1,7 +1,10 @@
 """Landmarks for a regression: forward selection by the response, among random rows."""
 
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array, Indices
 from ...operators.feature_map import add_gram
 from ...operators.threads import consecutive
 from ..dense.ritz import descending_eigh
@@ -39,7 +42,9 @@ def gains_by_response(n, k):
     return k <= _MOST_SUPERVISED and n >= _ROWS_PER_LANDMARK * k
 
 
-def supervised_landmarks(rows, kernel, k, Y, alphas, rng):
+def supervised_landmarks(
+    rows: Any, kernel: Any, k: int, Y: Array, alphas: Array, rng: np.random.Generator
+) -> Indices:
     """Choose the rows at which the kernel predicts the response best.
 
     Orthogonal least squares (Chen, Cowan & Grant 1991): of random candidates, that one is

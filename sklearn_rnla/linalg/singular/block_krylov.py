@@ -5,10 +5,12 @@ Its start is drawn in ``starts.py``. After each pass, `_outlook` estimates the e
 """
 
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators import CenteredMatrix
 from ..dense.orth import extend_rows, orthonormal_rows, product64
 from ..dense.ritz import RitzBasis, bordered, descending_eigh, krylov_steps
 from .gram import RightSVD, accurate_values
@@ -178,8 +180,8 @@ class Energy:
         Relative rounding error of the data.
     """
 
-    def __init__(self, A, leading):
-        self.eps = float(np.finfo(A.dtype).eps)
+    def __init__(self, A: Any, leading: Array) -> None:
+        self.eps: float = float(np.finfo(A.dtype).eps)
         self.leading = leading
         self.captured = float(leading.sum())
         self.total = A.moments.squared_norm
@@ -217,15 +219,15 @@ class _Found(NamedTuple):
 
 
 def block_krylov(
-    A,
-    start,
-    k,
+    A: CenteredMatrix,
+    start: Array,
+    k: int,
     *,
-    tol,
-    max_passes,
-    sample=None,
-    subspace=False,
-):
+    tol: float,
+    max_passes: int,
+    sample: Any = None,
+    subspace: bool = False,
+) -> RightSVD:
     """Find the leading right singular vectors of `A` by fused passes.
 
     Parameters

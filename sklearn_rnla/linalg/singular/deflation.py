@@ -1,7 +1,11 @@
 """Singular vectors whose values are lost in the rounding of the first ones' squares."""
 
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array
+from ...operators import Block, CenteredMatrix
 from ...operators.moments import shift_rows
 from ...operators.passes import row_energies
 from ...operators.rows import add_states
@@ -22,7 +26,16 @@ _DENSE_ENTRIES = 2**20
 _MOST_STEPS = 5
 
 
-def deflated_svd(A, locked, k, width, *, tol, max_passes, rng):
+def deflated_svd(
+    A: CenteredMatrix,
+    locked: Array,
+    k: int,
+    width: int,
+    *,
+    tol: float,
+    max_passes: int,
+    rng: np.random.Generator,
+) -> RightSVD:
     """Find leading right singular vectors where the first are known and hide the others.
 
     Parameters
@@ -120,7 +133,7 @@ def _iterate(A, locked, k, width, tol, max_passes, rng):
     return step.ritz, lacking
 
 
-def residual_energy(A, V) -> float:
+def residual_energy(A: Any, V: Array) -> float:
     """Return ``||A - A V^T V||_F^2``, in one pass.
 
     Of dense rows, from the residuals; of sparse ones, whose residuals are dense, from the
@@ -130,7 +143,9 @@ def residual_energy(A, V) -> float:
     return A.fold(fold_residual_energy, V, A.layout(V), offset, shift)[0]
 
 
-def fold_residual_energy(state, block, V, layout, offset, shift):
+def fold_residual_energy(
+    state: Any, block: Block, V: Array, layout: Array, offset: Array, shift: Array | None
+) -> list[float]:
     """Weighted squared norm of ``(B - shift - offset)(I - V^T V)``."""
     values = shift_rows(block.values, shift)
     if isinstance(values, np.ndarray):

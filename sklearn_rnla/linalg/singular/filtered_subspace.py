@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array
+from ...operators import CenteredMatrix
 from ..dense.orth import orthonormal_rows
 from ..dense.ritz import descending_eigh
 from .block_krylov import NOISE, Energy
@@ -31,7 +33,15 @@ _WELL_CONDITIONED = 0.1
 _MOST_PASSES = 8
 
 
-def filtered_subspace(A, start, k, *, tol, max_passes, even=True):
+def filtered_subspace(
+    A: CenteredMatrix,
+    start: Array,
+    k: int,
+    *,
+    tol: float,
+    max_passes: int,
+    even: bool = True,
+) -> tuple[RightSVD | None, Array]:
     """Find the leading right singular vectors of `A`, or come near them.
 
     Parameters

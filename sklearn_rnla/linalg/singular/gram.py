@@ -1,10 +1,12 @@
 """Exact right singular vectors from a Gram matrix, and what squaring loses of them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
+from ..._typing import Array, DTypeLike
+from ...operators import CenteredMatrix
 from ...operators.moments import Moments, shift_rows
 from ...operators.rows import BLOCK_BYTES
 from ..dense.orth import complete_rows, orthonormal_rows
@@ -68,19 +70,24 @@ class RightSVD(NamedTuple):
     lost: bool = False
 
 
-def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
+def squaring_loses(
+    squared_values: Array | list[float],
+    k: int,
+    dtype: DTypeLike,
+    limit: float = _SQUARING_LIMIT,
+) -> bool:
     """Whether the k-th squared singular value drowns in the rounding of the first."""
     eps = np.finfo(dtype).eps
     return bool(squared_values[k - 1] < limit * eps * squared_values[0])
 
 
-def refine_values(A, V):
+def refine_values(A: Any, V: Array) -> tuple[Array, Array]:
     """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
     _, s, rotation = np.linalg.svd(A.triangular_factor(V))
     return s, rotation.astype(V.dtype) @ V
 
 
-def accurate_values(A, squared_values, V, k):
+def accurate_values(A: Any, squared_values: Array, V: Array, k: int) -> tuple[Array, Array]:
     """Return singular values and vectors, by one more pass where squaring loses them.
 
     Given those of the Gram matrix, of which the first k are wanted.
@@ -90,7 +97,7 @@ def accurate_values(A, squared_values, V, k):
     return np.sqrt(np.maximum(squared_values, 0.0)), V
 
 
-def storage_excess(s, tail, dtype) -> float:
+def storage_excess(s: Array, tail: float, dtype: DTypeLike) -> float:
     """Return the excess error of rounding the vectors that belong to s: eps at least.
 
     The error of an entry, relative to itself, is taken as uniform up to half of eps.
@@ -100,7 +107,7 @@ def storage_excess(s, tail, dtype) -> float:
     return max(eps, float(np.sqrt(1 + lacking / tail)) - 1) if tail > 0 else eps
 
 
-def subset_share(k, n) -> float:
+def subset_share(k: int, n: int) -> float:
     """Return what the k leading eigenvectors take, as a share of what all n do.
 
     LAPACK's solver for some is the faster one up to a share of them that grows with n:
@@ -110,7 +117,7 @@ def subset_share(k, n) -> float:
     return min(1.0, 0.3 + 0.7 * k / (n * min(0.4, 0.1 + n / 4000)))
 
 
-def leading_eigh(H, k):
+def leading_eigh(H: Array, k: int) -> tuple[Array, Array]:
     """Return the k leading eigenvalues, or all, and their eigenvectors as rows."""
     n = len(H)
     if n < _SUBSET_SIZE or subset_share(k, n) == 1:
@@ -121,7 +128,7 @@ def leading_eigh(H, k):
     return values[::-1], np.ascontiguousarray(vectors[:, ::-1].T)
 
 
-def gram_svd(A, k, *, rng):
+def gram_svd(A: CenteredMatrix, k: int, *, rng: np.random.Generator) -> RightSVD:
     """Compute the leading k right singular vectors of `A` exactly.
 
     Parameters

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from ..._random import stream
-from ...operators import Moments, passes
+from ..._typing import Array, SparseMatrix
+from ...operators import Moments, RowMatrix, passes
 from ...operators.moments import full_and_far, shift_rows
 from ...operators.stacking import stack_rows
 from ..dense.orth import complete_rows, orthonormal_rows
@@ -61,7 +64,7 @@ class RowSummary:
     squares: np.ndarray | None
 
     @classmethod
-    def empty(cls, n_features, k):
+    def empty(cls, n_features: int, k: int) -> RowSummary:
         """Return the summary of no rows; `k` triplets are wanted in the end."""
         return cls(
             np.zeros((0, n_features)),
@@ -74,7 +77,14 @@ class RowSummary:
         )
 
     @classmethod
-    def of_leading(cls, s, V, moments, n_rows, rule):
+    def of_leading(
+        cls,
+        s: Array,
+        V: Array,
+        moments: Moments,
+        n_rows: int,
+        rule: FixedRank | VarianceFraction,
+    ) -> RowSummary:
         """Return a summary of rows whose leading singular triplets alone are known.
 
         `rule` is what will be asked for, of more rows.
@@ -99,16 +109,16 @@ class RowSummary:
         )
 
     @property
-    def moments(self):
+    def moments(self) -> Moments:
         """Moments of the rows seen."""
         return Moments.at_mean(self.total_weight, self.mean, self.squared_norm)
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
         """Number of rows seen, weights taken as repetitions."""
         return max(self.n_rows, int(self.total_weight))
 
-    def supports(self, rule):
+    def supports(self, rule: FixedRank | VarianceFraction) -> bool:
         """Return whether `rule` can be asked, now or later: no part of it was dropped."""
         rounding = len(self.mean) * np.finfo(float).eps * self.squared_norm
         if len(self.dropped) and self.dropped.sum() <= rounding:
@@ -119,7 +129,7 @@ class RowSummary:
                 return False
         return n_wanted(rule, len(self.mean)) <= len(self.dropped)
 
-    def right_svd(self, rule):
+    def right_svd(self, rule: Callable[..., Any] | FixedRank) -> tuple[int, RightSVD]:
         """Return how many triplets `rule` keeps, and a `RightSVD` of as many.
 
         Directions no row reaches are random, with singular value zero.
@@ -134,7 +144,7 @@ class RowSummary:
         error, s = self.excess(s, k), np.append(s[:k], np.zeros(max(0, k - len(s))))
         return k, RightSVD(s, V, error_estimate=error, converged=True)
 
-    def excess(self, s, k) -> float:
+    def excess(self, s: Array, k: int) -> float:
         """Return a bound on the excess Frobenius error of the leading k."""
         tail = max(0.0, self.squared_norm - float(np.sum(s[:k] ** 2)))
         # Ky Fan: k eigenvalues of a sum are in sum at most those of its terms, so that what
@@ -144,7 +154,14 @@ class RowSummary:
             return 0.0
         return max(0.0, float(np.sqrt(tail / best)) - 1) if best > 0 else np.inf
 
-    def update(self, values, weight=None, *, center, n_kept) -> RowSummary:
+    def update(
+        self,
+        values: Array | SparseMatrix,
+        weight: Array | None = None,
+        *,
+        center: bool,
+        n_kept: int,
+    ) -> RowSummary:
         """Return the summary with a batch of rows added.
 
         Parameters
@@ -215,18 +232,20 @@ class RowSummary:
         )
 
 
-def n_wanted(rule, n_features) -> int:
+def n_wanted(rule: FixedRank, n_features: int) -> int:
     """Return how many triplets `rule` may keep in the end."""
     fixed = isinstance(rule, FixedRank)
     return min(rule.first_guess, n_features) if fixed else n_features
 
 
-def n_rows_kept(k, n_features) -> int:
+def n_rows_kept(k: int, n_features: int) -> int:
     """Return how many rows the factor keeps, for `k` triplets of little error."""
     return min(n_features, 2 * k + 32)
 
 
-def summarize(rows, k, n_kept, *, center, summary=None):
+def summarize(
+    rows: RowMatrix, k: int, n_kept: int, *, center: bool, summary: RowSummary | None = None
+) -> RowSummary:
     """Return the summary of a row matrix, added to that of earlier rows.
 
     Parameters

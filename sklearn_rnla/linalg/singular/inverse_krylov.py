@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from ..._typing import Array
 from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.ritz import RitzBasis, krylov_steps
 from ..dense.triangular import inverse_cholesky
 
 
-def inverse_krylov(G, k, width, *, tol, max_passes, rng):
+def inverse_krylov(
+    G: Array, k: int, width: int, *, tol: float, max_passes: int, rng: np.random.Generator
+) -> tuple[Array, float]:
     """Find the last eigenvectors of a positive semidefinite matrix.
 
     Parameters

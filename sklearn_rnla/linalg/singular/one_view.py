@@ -1,9 +1,12 @@
 """One-view SVD: what is kept of a matrix that is read once, block by block."""
 
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 
-from ...operators import passes
+from ..._typing import Array
+from ...operators import Block, CenteredMatrix, passes
 from ...operators.moments import shift_rows
 from ...operators.rows import add_states
 from ...sketching import Gaussian, SparseSign
@@ -22,7 +25,9 @@ _MARGIN = 1.645
 _ROUNDINGS = 100
 
 
-def fold_sketches(state, block, Rt, probe, shift):
+def fold_sketches(
+    state: list[Array] | None, block: Block, Rt: Array, probe: Any, shift: Array | None
+) -> list[Array]:
     """Fold ``Y^T B``, ``Y^T Y`` and the sum of Y's rows, with ``Y = B R^T``; and a probe.
 
     B are the weighted rows about `shift`. Sums of squares are in float64: single
@@ -46,7 +51,7 @@ def fold_sketches(state, block, Rt, probe, shift):
     return add_states(state, part)
 
 
-def one_view_right_svd(A, k, *, rng):
+def one_view_right_svd(A: CenteredMatrix, k: int, *, rng: np.random.Generator) -> RightSVD:
     """Compute leading right singular vectors of `A` in one pass.
 
     Parameters

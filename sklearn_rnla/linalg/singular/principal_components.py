@@ -1,10 +1,11 @@
 """Principal components: right singular vectors, and the variances along them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...operators import Moments
+from ..._typing import Array, DTypeLike
+from ...operators import Block, CenteredMatrix, Moments, RowMatrix
 from ...operators.rows import add_states
 from ...operators.scaling import held
 from .gram import RightSVD
@@ -66,7 +67,9 @@ class PrincipalComponents(NamedTuple):
     converged: bool
 
 
-def principal_components(A, rule, settings, *, rng) -> PrincipalComponents:
+def principal_components(
+    A: CenteredMatrix, rule: Any, settings: Any, *, rng: np.random.Generator
+) -> PrincipalComponents:
     """Compute leading principal components.
 
     Parameters
@@ -104,14 +107,16 @@ def principal_components(A, rule, settings, *, rng) -> PrincipalComponents:
     )
 
 
-def no_triplets(A) -> RightSVD:
+def no_triplets(A: Any) -> RightSVD:
     """Return the best approximation of rank 0, once the moments are known."""
     A.find_moments()
     s, V = np.zeros(0), np.zeros((0, A.shape[1]), A.dtype)
     return RightSVD(s, V, error_estimate=float(np.finfo(A.dtype).eps), converged=True)
 
 
-def updated_components(rows, rule, *, center, summary=None):
+def updated_components(
+    rows: RowMatrix, rule: Any, *, center: bool, summary: Any = None
+) -> tuple[PrincipalComponents, Any]:
     """Compute leading principal components of rows added to those of a summary.
 
     Parameters
@@ -204,7 +209,9 @@ def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, 
     )
 
 
-def fold_squares_about(state, block, V, mean):
+def fold_squares_about(
+    state: Any, block: Block, V: Array, mean: Array
+) -> list[Array | float]:
     """Fold weighted sums about `mean`.
 
     State: ``[squares of the coordinates along V, rows, squares of all entries]``.
@@ -228,7 +235,7 @@ def fold_squares_about(state, block, V, mean):
     return add_states(state, [weight @ Y**2, sums, float(squares)])
 
 
-def shares(parts, whole, dtype):
+def shares(parts: Array, whole: float, dtype: DTypeLike) -> Array:
     """Return ``parts / whole`` in `dtype`, zero for a whole of zero.
 
     Their sums, which rounding may raise above one, are at most one.

@@ -1,8 +1,11 @@
 """The Gaussian model behind principal components."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from ..._typing import Array, SparseMatrix
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,14 @@ class ProbabilisticPCA:
     exponent: int = 0
 
     @classmethod
-    def above_rounding(cls, components, mean, variances, noise, exponent=0):
+    def above_rounding(
+        cls,
+        components: Array,
+        mean: Array,
+        variances: Array,
+        noise: float,
+        exponent: int = 0,
+    ) -> "ProbabilisticPCA":
         """Return the model, with variances below rounding raised to it.
 
         The mean is given in the unit of the rows.
@@ -52,20 +62,20 @@ class ProbabilisticPCA:
         )
 
     @property
-    def is_complete(self):
+    def is_complete(self) -> bool:
         """Whether the components leave no direction to the noise."""
         return len(self.components) == len(self.mean)
 
-    def covariance(self):
+    def covariance(self) -> Array:
         """Return the covariance matrix."""
         return _times(self._spectral(self.variances, self.noise), 2 * self.exponent)
 
-    def precision(self):
+    def precision(self) -> Array:
         """Return the inverse of the covariance matrix."""
         inverse = self._spectral(1 / self.variances, 1 / self.noise)
         return _times(inverse, -2 * self.exponent)
 
-    def log_likelihood(self, rows):
+    def log_likelihood(self, rows: Any) -> Any:
         """Return the log-density at each row of a row matrix.
 
         Returns
@@ -96,7 +106,7 @@ def _times(matrix, exponent):
         return np.ldexp(matrix, exponent)
 
 
-def squared_mahalanobis(values, model):
+def squared_mahalanobis(values: Array | SparseMatrix, model: ProbabilisticPCA) -> Array:
     """Return the squared Mahalanobis distances of a block's rows, as a column."""
     V, mean = model.components, model.mean
     Y = values @ V.T - V @ mean

@@ -1,12 +1,15 @@
 """Rules that choose how many singular values to keep."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from scipy.special import gammaln
 
+from ..._typing import Array
 
-def rank_rule(n_components, shape):
+
+def rank_rule(n_components: float | str | None, shape: tuple[Any, ...]) -> Any:
     """Return the rule that `n_components` stands for.
 
     Parameters
@@ -52,10 +55,10 @@ def rank_rule(n_components, shape):
 class FixedRank:
     """Keep a given number."""
 
-    def __init__(self, k):
+    def __init__(self, k: int) -> None:
         self.first_guess = k
 
-    def __call__(self, s, squared_norm, shape):
+    def __call__(self, s: Array, squared_norm: float, shape: tuple[int, ...]) -> int:
         """Return the number to keep, or None where `s` does not reach far enough."""
         return self.first_guess
 
@@ -63,7 +66,7 @@ class FixedRank:
 class WholeSpectrum(FixedRank):
     """Keep a given number, or as many as there turn out to be rows."""
 
-    def __call__(self, s, squared_norm, shape):
+    def __call__(self, s: Array, squared_norm: float, shape: tuple[int, ...]) -> int:
         """Return the number to keep."""
         return min(self.first_guess, *shape)
 
@@ -73,10 +76,10 @@ class VarianceFraction:
 
     first_guess = 24
 
-    def __init__(self, fraction):
+    def __init__(self, fraction: float) -> None:
         self.fraction = fraction
 
-    def __call__(self, s, squared_norm, shape):
+    def __call__(self, s: Array, squared_norm: float, shape: tuple[int, ...]) -> int | None:
         """Return the number to keep, or None where `s` does not reach far enough."""
         if squared_norm == 0:
             return 1
@@ -88,7 +91,7 @@ class VarianceFraction:
         return k if k <= len(s) else None
 
 
-def known_noise_threshold(shape) -> float:
+def known_noise_threshold(shape: tuple[int, ...]) -> float:
     """Return lambda(beta) of Gavish & Donoho (2014, equation 11).
 
     Singular values of an n x m matrix, m <= n, with noise of standard deviation sigma
@@ -99,7 +102,7 @@ def known_noise_threshold(shape) -> float:
     return float(np.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root)))
 
 
-def marchenko_pastur_median(beta) -> float:
+def marchenko_pastur_median(beta: float) -> float:
     """Return the median of the Marchenko-Pastur law with ratio `beta` in (0, 1]."""
     low, high = (1 - np.sqrt(beta)) ** 2, (1 + np.sqrt(beta)) ** 2
     # x = middle + radius cos(angle) makes the density smooth at both edges.
@@ -122,7 +125,7 @@ class GavishDonoho:
 
     first_guess = 24
 
-    def __call__(self, s, squared_norm, shape):
+    def __call__(self, s: Array, squared_norm: float, shape: tuple[int, ...]) -> int | None:
         """Return the number to keep, or None where `s` does not reach far enough."""
         small, large = min(shape), max(shape)
         factor = known_noise_threshold(shape)
@@ -146,7 +149,7 @@ class MinkaRank:
 
     first_guess = 2**62
 
-    def __call__(self, s, squared_norm, shape):
+    def __call__(self, s: Array, squared_norm: float, shape: tuple[int, ...]) -> int | None:
         """Return the number to keep, or None where `s` is not the whole spectrum."""
         n_samples, n_features = shape
         if len(s) < n_features or n_samples < n_features:
@@ -155,7 +158,7 @@ class MinkaRank:
         return 1 + int(np.argmax(evidences)) if evidences else 1
 
 
-def log_evidence(spectrum, k, n_samples) -> float:
+def log_evidence(spectrum: Array, k: int, n_samples: int) -> float:
     """Return Laplace's approximation of the evidence of k components (Minka, eq. 30).
 
     Parameters

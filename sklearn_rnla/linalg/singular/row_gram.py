@@ -1,10 +1,12 @@
 """Wide sparse matrices, on the side of their rows, and never made dense."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from ...operators import passes
+from ..._typing import Array, DTypeLike
+from ...operators import Block, passes
 from ...operators.centered import GramProduct
 from ...operators.moments import shift_rows
 from ...operators.rows import BLOCK_BYTES, add_states
@@ -21,7 +23,7 @@ _PAIR_COST = 150
 _ENTRY_COST = 2000
 
 
-def row_gram_cost(rows) -> float:
+def row_gram_cost(rows: SparseRows) -> float:
     """Return the cost of the Gram matrix of the rows, in flops of a square product."""
     n_rows, n_features = rows.shape
     if not isinstance(rows, SparseRows):
@@ -33,20 +35,24 @@ def row_gram_cost(rows) -> float:
     return dense_cost + _PAIR_COST * pairs + _ENTRY_COST * rows.nnz
 
 
-def fold_short_product(state, block, weights, total, mean):
+def fold_short_product(
+    state: Any, block: Block, weights: Array, total: Array, mean: Array | None
+) -> list[Array]:
     """Fold what makes ``V A A^T`` and ``V A A^T V^T``; a block holds columns of A."""
     Y, mean = _short_projection(block, weights, total, mean)
     part = [block.values.T @ Y, (Y.T @ Y).astype(np.float64)]
     return add_states(state, part if mean is None else [*part, mean @ Y])
 
 
-def fold_short_gram(state, block, weights, total, mean):
+def fold_short_gram(
+    state: Any, block: Block, weights: Array, total: Array, mean: Array
+) -> list[Array]:
     """Fold what makes ``V A A^T V^T`` alone; a block holds columns of A."""
     Y, _ = _short_projection(block, weights, total, mean)
     return add_states(state, [(Y.T @ Y).astype(np.float64)])
 
 
-def fold_short_qr(state, block, weights, total, mean):
+def fold_short_qr(state: Any, block: Block, weights: Any, total: Any, mean: Any) -> Any:
     """Triangular factor of ``A^T V^T``; a block holds columns of A."""
     return passes.stack_qr(state, _short_projection(block, weights, total, mean)[0])
 
@@ -81,9 +87,9 @@ class WideSparse:
     What is dense are blocks of columns, `BLOCK_BYTES` each, and what is returned.
     """
 
-    def __init__(self, A, dtype=np.float64):
+    def __init__(self, A: Any, dtype: DTypeLike = np.float64) -> None:
         self._A = A
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         # Values that are not finite are found first, and the unit.
         mean = A.moments.mean
         values = A.rows.in_memory().astype(self.dtype, copy=False)
@@ -97,17 +103,17 @@ class WideSparse:
         self._root = np.sqrt(weight.astype(self.dtype, copy=False))
 
     @property
-    def n_passes(self):
+    def n_passes(self) -> int:
         """Passes over A."""
         return self._A.n_passes
 
     @property
-    def stopped(self):
+    def stopped(self) -> bool | None:
         """Whether to stop, see `CenteredMatrix`."""
         return self._A.stopped
 
     @property
-    def moments(self):
+    def moments(self) -> Any:
         """Moments of A, whose squared norm is that of its transpose as well."""
         return self._A.moments
 
@@ -124,7 +130,7 @@ class WideSparse:
         self._A.count_pass()
         return state
 
-    def gram_product(self, V) -> GramProduct:
+    def gram_product(self, V: Array) -> GramProduct:
         """Return ``V A A^T`` and ``V A A^T V^T``, for a few rows V."""
         Z, H, *along = self._fold(fold_short_product, V)
         if along:
@@ -132,15 +138,15 @@ class WideSparse:
         return GramProduct(np.ascontiguousarray(Z.T) * self._root, H)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """The shape of ``A^T``."""
         return self._A.shape[::-1]
 
-    def projected_gram(self, V):
+    def projected_gram(self, V: Array) -> Array:
         """Return ``V A A^T V^T`` alone, for a few rows V."""
         return self._fold(fold_short_gram, V)[0]
 
-    def gram(self):
+    def gram(self) -> Array:
         """Return ``A A^T``.
 
         Columns of few entries are multiplied as sparse ones, the others as dense ones.
@@ -160,7 +166,7 @@ class WideSparse:
         self._A.count_pass()
         return gram
 
-    def triangular_factor(self, V=None):
+    def triangular_factor(self, V: Any = None) -> Array:
         """Return R of ``A^T V^T = Q R``; V None is the identity.
 
         See `CenteredMatrix.triangular_factor`.
@@ -175,7 +181,7 @@ class WideSparse:
         self._A.count_pass()
         return factor
 
-    def right_vectors(self, s, U):
+    def right_vectors(self, s: Array, U: Array) -> Array:
         """Return the right singular vectors, given the values and the left ones, as rows.
 
         Where a value is zero there is none.
@@ -184,7 +190,7 @@ class WideSparse:
         # These rows are nearly orthonormal: one round is enough.
         return orthonormal_rows(self.combine(U), n_rounds=1)
 
-    def combine(self, U):
+    def combine(self, U: Array) -> Array:
         """Return ``U A``, for a few rows U, in the dtype of the data."""
         product = np.empty((len(U), self._values.shape[1]), self._A.dtype)
         weights = np.ascontiguousarray((U * self._root).T)

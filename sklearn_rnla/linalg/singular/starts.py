@@ -1,9 +1,11 @@
 """Where an iteration starts, and the row sample it looks ahead on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators import CenteredMatrix
 from ...operators.passes import HEAVY
 from ...sketching import make_distribution
 from ..dense.orth import complete_rows, extend_rows, orthonormal_rows
@@ -23,7 +25,7 @@ _PARTS = 8
 _RANDOM_ROWS = 4
 
 
-def sample_rows(n_rows, width) -> int:
+def sample_rows(n_rows: int, width: int) -> int:
     """Return the number of rows in a sample that `width` vectors are iterated on."""
     return min(n_rows, max(4 * width, min(int(_SAMPLE_SHARE * n_rows), _SAMPLE_ROWS)))
 
@@ -44,7 +46,9 @@ class RowSample(NamedTuple):
     factors: np.ndarray | None
 
 
-def draw_rows(energies, n_rows, rng, weight=None) -> RowSample:
+def draw_rows(
+    energies: Array, n_rows: int, rng: np.random.Generator, weight: Any = None
+) -> RowSample:
     """Draw rows so that none that matters is missed.
 
     Parameters
@@ -96,7 +100,7 @@ class SplitSample:
     has its share of the weight.
     """
 
-    def __init__(self, A, sample, rng):
+    def __init__(self, A: Any, sample: RowSample, rng: np.random.Generator) -> None:
         self._A = A
         order = rng.permutation(len(sample.indices))
         if sample.factors is None:
@@ -114,26 +118,35 @@ class SplitSample:
             drawn = np.sort(sample.indices)
             A = A.take(drawn)
             parts = [(np.searchsorted(drawn, part), factors) for part, factors in parts]
-        self.parts = [A.take(*part) for part in parts]
+        self.parts: list[Any] = [A.take(*part) for part in parts]
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """What a sum over the sample is multiplied by to estimate that over all rows."""
         if self._is_weighted:
             return 1.0
         sampled = sum(part.moments.total_weight for part in self.parts)
         return self._A.moments.total_weight / sampled
 
-    def projected_grams(self, V):
+    def projected_grams(self, V: Array) -> list[Array]:
         """Return ``V A^T A V^T`` on each of the parts."""
         return [part.projected_gram(V) for part in self.parts]
 
-    def image(self, V):
+    def image(self, V: Array) -> Array:
         """Return ``V A^T A`` on all parts together."""
         return sum(part.gram_product(V).Z for part in self.parts)
 
 
-def draw_start(A, width, k, sketch, *, n_rows, known, rng):
+def draw_start(
+    A: CenteredMatrix,
+    width: int,
+    k: int,
+    sketch: str,
+    *,
+    n_rows: int,
+    known: Any,
+    rng: np.random.Generator,
+) -> Array:
     """Return orthonormal rows to start from.
 
     Parameters
@@ -172,7 +185,9 @@ def draw_start(A, width, k, sketch, *, n_rows, known, rng):
     return complete_rows(start, width, rng)
 
 
-def draw_sample(A, width, *, n_rows, rng):
+def draw_sample(
+    A: Any, width: int, *, n_rows: int, rng: np.random.Generator
+) -> SplitSample | None:
     """Draw `n_rows` rows to look ahead on, None where they are too few for the width."""
     if n_rows == 0:
         return None
@@ -181,12 +196,12 @@ def draw_sample(A, width, *, n_rows, rng):
     return SplitSample(A, sample, rng) if len(sample.indices) >= 4 * width else None
 
 
-def n_random(width, k) -> int:
+def n_random(width: int, k: int) -> int:
     """Return how many rows of a start are random, of those beyond the k wanted."""
     return max(1, min(_RANDOM_ROWS, (width - k) // 2))
 
 
-def coarse_start(A, width, *, n_rows, rng):
+def coarse_start(A: Any, width: int, *, n_rows: int, rng: np.random.Generator) -> Array:
     """Solve on a row sample: a start close to the leading singular vectors.
 
     Returns
@@ -207,7 +222,9 @@ def coarse_start(A, width, *, n_rows, rng):
     return start
 
 
-def coarse_rows(A, energies, width, scale, rng):
+def coarse_rows(
+    A: Array, energies: Array, width: int, scale: float, rng: np.random.Generator
+) -> Array:
     """Solve on a row sample of an array, ``A / scale``, as `coarse_start` does.
 
     There are two reasons not to call that. Each of its passes is summed over row blocks and
@@ -226,7 +243,9 @@ def coarse_rows(A, energies, width, scale, rng):
     return orthonormal_rows((start @ sample.T) @ sample)
 
 
-def power_start(A, width, known, rng):
+def power_start(
+    A: CenteredMatrix, width: int, known: Any, rng: np.random.Generator
+) -> Array:
     """Start from one product of all rows with Gaussian vectors, for a pass.
 
     Parameters
@@ -253,7 +272,9 @@ def power_start(A, width, known, rng):
     return np.concatenate([kept, extend_rows(kept, found)]) if len(kept) else found
 
 
-def sketched_start(A, width, sketch, *, rng):
+def sketched_start(
+    A: CenteredMatrix, width: int, sketch: str, *, rng: np.random.Generator
+) -> Array:
     """Start from the row space of a sketch ``S A``, in one pass over all rows.
 
     Half a power iteration better than a random start (Halko, Martinsson & Tropp 2011,

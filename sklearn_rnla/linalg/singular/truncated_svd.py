@@ -1,10 +1,12 @@
 """Leading singular vectors: which algorithm, how many, how wide a block."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
+from ...operators import CenteredMatrix
 from ...operators.sources import SparseRows
 from ..dense.orth import complete_rows
 from ..dense.rank import numerical_rank
@@ -40,7 +42,12 @@ _LARGEST_GRAM = 8_000
 _PASS_OVERHEAD = 3e8
 
 
-def block_width(k, n_oversamples, shape, multiple=_WIDTH_MULTIPLE) -> int:
+def block_width(
+    k: int,
+    n_oversamples: int | None,
+    shape: tuple[int, ...],
+    multiple: int = _WIDTH_MULTIPLE,
+) -> int:
     """Return the number of vectors iterated for k wanted ones."""
     k = int(k)  # of whatever integer type, which may be too narrow for a sum
     if n_oversamples is None:
@@ -50,7 +57,7 @@ def block_width(k, n_oversamples, shape, multiple=_WIDTH_MULTIPLE) -> int:
     return max(k, min(width, *shape))
 
 
-def iterates_on_rows(rows) -> bool:
+def iterates_on_rows(rows: Any) -> bool:
     """Whether an iteration works on vectors of n_rows entries, not of n_features.
 
     That takes twice the passes, as there is no row sample to start from.
@@ -58,7 +65,7 @@ def iterates_on_rows(rows) -> bool:
     return isinstance(rows, SparseRows) and 2 * rows.shape[0] <= rows.shape[1]
 
 
-def pass_cost(rows, width, filtered=False) -> float:
+def pass_cost(rows: Any, width: int, filtered: bool = False) -> float:
     """Return the cost of a fused pass, in flops at the peak of a square product."""
     if filtered:
         # Products of the vectors with a square matrix, three on this side and one on the
@@ -89,7 +96,7 @@ def _sample_is_cheap(rows, width):
     return pass_cost(rows, width, filtered=True) < 1.5 * _sparse_product(rows, width)
 
 
-def gram_cost(rows, k) -> float:
+def gram_cost(rows: Any, k: int) -> float:
     """Return the cost of the exact solution for k triplets, in the same unit."""
     n_rows, n_features = rows.shape
     small = min(n_rows, n_features)
@@ -102,7 +109,7 @@ def gram_cost(rows, k) -> float:
     return 450 * rows.nnz**2 / max(1, n_rows) + eigen
 
 
-def pass_budget(A, k, width, filtered=False) -> float:
+def pass_budget(A: Any, k: int, width: int, filtered: bool = False) -> float:
     """Return after how many passes the exact solution would have been cheaper.
 
     Infinity where it does not work; 0 where no iteration is worth beginning.
@@ -165,7 +172,7 @@ class Plan(NamedTuple):
         """Most passes to make; 0 where no iteration is worth beginning."""
         return int(min(self.max_passes, self.budget))
 
-    def abandons(self, *, converged, stalled) -> bool:
+    def abandons(self, *, converged: bool, stalled: bool) -> bool:
         """Whether the exact solution is to follow on what the iteration has come to.
 
         An iteration that is not worth more passes has not failed where the user's limit
@@ -175,7 +182,7 @@ class Plan(NamedTuple):
         return not converged and (over_budget or (stalled and np.isfinite(self.budget)))
 
 
-def choose(A, k, settings) -> Plan:
+def choose(A: Any, k: int, settings: Settings) -> Plan:
     """Choose between iteration and the exact solution by a count of flops.
 
     Ski rental: an iteration whose passes are not known in advance is left once it has cost
@@ -193,7 +200,13 @@ def choose(A, k, settings) -> Plan:
     return Plan(width=width, max_passes=max_passes, budget=budget, filtered=filtered)
 
 
-def right_svd(A, rule, settings=Settings(), *, rng):  # noqa: B008
+def right_svd(
+    A: CenteredMatrix,
+    rule: Any,
+    settings: Settings = Settings(),  # noqa: B008
+    *,
+    rng: np.random.Generator,
+) -> tuple[int, Any]:
     """Compute leading right singular vectors of `A`.
 
     Parameters
@@ -306,7 +319,9 @@ def _fitting_values(A, V):
     return np.sqrt(values), U.astype(V.dtype) @ V
 
 
-def two_sided_svd(A, k, settings, *, rng):
+def two_sided_svd(
+    A: CenteredMatrix, k: int, settings: Settings, *, rng: np.random.Generator
+) -> Any:
     """Compute both sides of the leading singular triplets of a dense matrix in memory.
 
     Parameters
@@ -346,7 +361,7 @@ def _excess(lacking, captured):
     return lacking / (2 * tail) if tail > 0 else np.inf
 
 
-def leading_right(A, k, rng):
+def leading_right(A: CenteredMatrix, k: int, rng: np.random.Generator) -> Array:
     """Return at most k right singular vectors, as rows, whose values are not rounding.
 
     Parameters

@@ -1,10 +1,12 @@
 """Block Krylov iteration on both sides of a matrix in memory."""
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._typing import Array
 from ...operators import passes
 from ..dense.orth import complete_rows, orthonormal_rows, product64
 from ..dense.ritz import RitzBasis, bordered, descending_eigh, krylov_steps
@@ -57,7 +59,16 @@ class TwoSidedSVD(NamedTuple):
     n_passes: int
 
 
-def two_sided_krylov(A, k, width, *, tol, error_of, max_passes, rng):
+def two_sided_krylov(
+    A: Array,
+    k: int,
+    width: int,
+    *,
+    tol: float,
+    error_of: Callable[..., Any],
+    max_passes: int,
+    rng: np.random.Generator,
+) -> TwoSidedSVD | None:
     """Find the leading singular triplets of a dense matrix.
 
     Parameters
@@ -216,17 +227,17 @@ class TwoSidedBasis(RitzBasis):
         A`` on V, but unlike ``V Z^T`` definite to the rounding of its own small values.
     """
 
-    def clear(self):
+    def clear(self) -> None:
         """Forget all vectors."""
         super().clear()
-        self.K = self.H
+        self.K: Any = self.H
 
     @property
-    def halfway(self):
+    def halfway(self) -> Array:
         """The product halfway."""
         return self._rows[1]
 
-    def add(self, block, halfway, image):
+    def add(self, block: Array, halfway: Array, image: Array) -> None:
         """Add a block of rows and its products."""
         self._append(block, halfway, image)
         self.H = _extended(self.H, self.halfway, halfway)
@@ -237,7 +248,7 @@ class TwoSidedBasis(RitzBasis):
         super()._keep(values, coefficients)
         self.K = coefficients @ self.K @ coefficients.T
 
-    def left_ritz(self, k):
+    def left_ritz(self, k: int) -> tuple[Array, Array]:
         """Return captured energies, and rows C such that those of C Y are orthonormal.
 
         Of the span of the rows of Y, C Y are the k leading left vectors of A; fewer where
@@ -247,7 +258,7 @@ class TwoSidedBasis(RitzBasis):
         values, vectors = descending_eigh(T @ self.K @ T.T)
         return values[:k], vectors[:k] @ T
 
-    def right_energies(self, k):
+    def right_energies(self, k: int) -> Array:
         """Return the energies that the k leading right vectors in the span of V capture."""
         return np.linalg.eigvalsh(self.H)[: -k - 1 : -1]
 

@@ -6,14 +6,14 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from ..._random import draw_seed, generator
+from ..._random import draw_seed, generator, takes_rng
 from ..._sklearn import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
     validated,
 )
-from ..._typing import Array, ArrayLike, Float, Int, Seed, Tensor
+from ..._typing import Array, ArrayLike, Float, Int, Rng, Seed, Tensor
 from ...operators.scaling import refuse_overflow
 from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
@@ -24,7 +24,7 @@ from .softmax import NumpyArrays, namespace_of, softmax_between
 METHODS = ("segment-means", "kmeans", "rpcholesky")
 
 PINV = [StrOptions({"newton", "exact", "checkpoint"})]
-TOL = [Interval(Real, 0, 1, closed="left"), None]
+TOL: list[Any] = [Interval(Real, 0, 1, closed="left"), None]
 
 # Landmarks, unless told.
 _N_LANDMARKS = 64
@@ -62,7 +62,9 @@ def nystroem_attention(
     tol: Float | None = None,
     return_error: bool = False,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Tensor: ...
+@takes_rng
 def nystroem_attention(
     q,
     k,
@@ -77,6 +79,7 @@ def nystroem_attention(
     tol=None,
     return_error=False,
     random_state=None,
+    rng=None,
 ):
     """Approximate softmax self-attention in time linear in the number of tokens.
 
@@ -127,6 +130,9 @@ def nystroem_attention(
         not cover the convolution.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of "rpcholesky" and of the tokens on which the error is estimated.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -275,6 +281,7 @@ def attention_error(
     mask: Tensor | None = None,
     scale: Float | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> Array:
     """Estimate how far an approximation is from exact attention.
 
@@ -295,6 +302,9 @@ def attention_error(
         Factor of ``q k^T``. None means ``1 / sqrt(d)``.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -1,11 +1,12 @@
 """Landmarks of attention: averages of tokens that follow, or resemble, each other."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._random import stream
+from ..._typing import Indices
 from ...linalg.nystroem.pivoted_cholesky import ElectedPivots, pivoted_cholesky
 from ...operators import Kernel, KernelMatrix
 from ..arrays import is_tensor, to_numpy
@@ -45,11 +46,11 @@ class Segments:
         What it will be used with.
     """
 
-    def __init__(self, tokens, n, m, space, like):
+    def __init__(self, tokens: Any, n: Any, m: int, space: Any, like: Any) -> None:
         self.n_segments = m
         self._space = space
         self._even = tokens is None and n % m == 0
-        self.valid = None
+        self.valid: Any = None
         if self._even:
             return
         if tokens is None:
@@ -66,7 +67,7 @@ class Segments:
         if space.traced or not valid.all():
             self.valid = valid
 
-    def means(self, x):
+    def means(self, x: Any) -> Any:
         """Return averages of the rows of x, of shape (..., n, d), over each segment."""
         *lead, _, d = x.shape
         if self._even:
@@ -76,7 +77,7 @@ class Segments:
         return rows.sum(-2) / self._present.sum(-1)[..., None].clip(1)
 
 
-def segment_means(segments, q, k):
+def segment_means(segments: Segments, q: Any, k: Any) -> LandmarkTokens:
     """Return the averages of consecutive tokens (Xiong et al. 2021, section 4).
 
     Parameters
@@ -92,7 +93,9 @@ def segment_means(segments, q, k):
     return LandmarkTokens(segments.means(q), segments.means(k), valid, valid)
 
 
-def cluster_means(space, segments, q, k, tokens):
+def cluster_means(
+    space: Any, segments: Segments, q: Any, k: Any, tokens: Any
+) -> LandmarkTokens:
     """Return centres of k-means of the queries, and of the keys.
 
     A few steps of Lloyd's algorithm, of ``2 n m d`` flops each and as many for the
@@ -115,7 +118,9 @@ def cluster_means(space, segments, q, k, tokens):
     return found
 
 
-def pivot_means(space, q, k, tokens, m, scale, seed):
+def pivot_means(
+    space: Any, q: Any, k: Any, tokens: Any, m: int, scale: float, seed: int
+) -> LandmarkTokens:
     """Return averages of the tokens around pivots of randomly pivoted Cholesky.
 
     Of ``exp(-scale |x - y|^2 / 2)``, which is the kernel of attention with each token's
@@ -153,7 +158,9 @@ def pivot_means(space, q, k, tokens, m, scale, seed):
     return _resembling(space, found, q, k, tokens)
 
 
-def given_tokens(space, indices, q, k, tokens):
+def given_tokens(
+    space: Any, indices: Indices, q: Any, k: Any, tokens: Any
+) -> LandmarkTokens:
     """Return the tokens of given indices.
 
     Parameters

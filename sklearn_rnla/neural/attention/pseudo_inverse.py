@@ -1,5 +1,7 @@
 """Pseudo-inverses of row-stochastic matrices by products alone."""
 
+from typing import Any
+
 import numpy as np
 
 # As many steps resolve singular values down to rounding; more only amplify it.
@@ -16,7 +18,7 @@ _START = 1.9
 _BOUND_STEPS = 3
 
 
-def newton_pinv(space, A, tol):
+def newton_pinv(space: Any, A: Any, tol: float) -> Any:
     """Return pseudo-inverses, up to a part of A of relative norm `tol`.
 
     Parameters
@@ -106,7 +108,7 @@ def _largest_eigenvalue(xp, G):
     return xp.where(bound > 0, bound, 1.0)
 
 
-def checkpoint_pinv(space, A):
+def checkpoint_pinv(space: Any, A: Any) -> Any:
     """Return what published checkpoints were trained with for pseudo-inverses.
 
     Six steps from a start that all matrices share, converged or not (Xiong et al. 2021,

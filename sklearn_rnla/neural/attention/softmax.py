@@ -5,13 +5,16 @@ libraries, and over those of `NumpyArrays` and `Tensors`.
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import product
+from typing import Any
 
 import numpy as np
 import scipy.special
 from scipy.ndimage import correlate1d
 
+from ..._typing import AnyArray, Array, DTypeLike, Indices, Mask
 from ...operators.threads import TILE_BYTES, kernel_jobs, run_lanes, split
 from ..arrays import all_finite, is_tensor, like, to_numpy
 
@@ -25,11 +28,11 @@ _EXCLUDED = -1e30
 class _Arrays:
     """What is written once, over functions of either library."""
 
-    def take_rows(self, x, indices):
+    def take_rows(self, x: Any, indices: Any) -> Any:
         """Return rows of matrices: x is (..., n, d), and indices (..., r)."""
         return self.take_along(x, indices[..., None], -2)
 
-    def at(self, x, indices):
+    def at(self, x: Any, indices: Any) -> Any:
         """Return entries of each row of x, at indices that broadcast to its rows."""
         lead = np.broadcast_shapes(x.shape[:-1], indices.shape[:-1])
         same = (self.xp.broadcast_to(y, (*lead, y.shape[-1])) for y in (x, indices))
@@ -43,27 +46,27 @@ class NumpyArrays(_Arrays):
     # Whether the values of arrays are out of sight.
     traced = False
 
-    read = staticmethod(to_numpy)
-    give = staticmethod(like)
-    take_along = staticmethod(np.take_along_axis)
+    read: Any = staticmethod(to_numpy)
+    give: Any = staticmethod(like)
+    take_along: AnyArray = staticmethod(np.take_along_axis)
 
-    def constant(self, a, like):
+    def constant(self, a: AnyArray, like: Array) -> AnyArray:
         """Return an array of booleans or integers for use with `like`."""
         return np.asarray(a)
 
-    def arange(self, n, like):
+    def arange(self, n: int, like: Array) -> Indices:
         """Return 0, 1, ..., n - 1 for use with `like`."""
         return np.arange(n)
 
-    def true_first(self, tokens):
+    def true_first(self, tokens: Mask) -> Indices:
         """Return indices that take what is true to the front, and else keep the order."""
         return np.argsort(~tokens, axis=-1, kind="stable")
 
-    def cast(self, x, dtype):
+    def cast(self, x: AnyArray, dtype: DTypeLike) -> Array:
         """Return `x` in floats of a dtype."""
         return x.astype(dtype, copy=False)
 
-    def convolve(self, v, weights):
+    def convolve(self, v: Array, weights: Array) -> Array:
         """Return each head's values, (..., h, n, d), convolved along n by (h, width)."""
         out = np.empty_like(v)
         for head, weight in enumerate(weights):
@@ -71,7 +74,9 @@ class NumpyArrays(_Arrays):
             correlate1d(v[own], weight, axis=-2, output=out[own], mode="constant")
         return out
 
-    def each(self, function, x, *others):
+    def each(
+        self, function: Callable[..., Any], x: Array, *others: AnyArray | None
+    ) -> Array:
         """Apply a function to matrices one by one, in threads; see `Tensors.each`."""
         lead = x.shape[:-2]
         arrays = [
@@ -86,23 +91,25 @@ class NumpyArrays(_Arrays):
         found = np.stack(list(found))
         return found.reshape(*lead, *found.shape[1:])
 
-    def identity(self, A):
+    def identity(self, A: Array) -> Array:
         """Return the identity that belongs to square matrices."""
         return np.eye(A.shape[-1], dtype=A.dtype)
 
-    def in_full(self, like):
+    def in_full(self, like: Array) -> Any:
         """Return a context in which nothing is computed in less precision."""
         return nullcontext()
 
-    def pinv(self, A, cutoff):
+    def pinv(self, A: Array, cutoff: float) -> Array:
         """Return pseudo-inverses; smaller singular values count as zero."""
         return np.linalg.pinv(A, rcond=cutoff)
 
-    def softmax(self, S):
+    def softmax(self, S: Array) -> Array:
         """Return ``exp(S)``, its rows scaled to sum to one."""
         return scipy.special.softmax(S, axis=-1)
 
-    def attend(self, q, k, v, scale, keys=None):
+    def attend(
+        self, q: Array, k: Array, v: Array, scale: float, keys: Mask | None = None
+    ) -> Array:
         """Return ``softmax(scale q k^T) v``.
 
         Parameters
@@ -150,15 +157,17 @@ class Tensors(_Arrays):
     (`torch.vmap`), nothing may depend on their values.
     """
 
-    def __init__(self):
+    xp: Any
+
+    def __init__(self) -> None:
         self.xp = torch = sys.modules["torch"]
-        self.take_along = torch.take_along_dim
-        self.traced = torch.compiler.is_compiling() or (
+        self.take_along: Any = torch.take_along_dim
+        self.traced: Any = torch.compiler.is_compiling() or (
             torch.jit.is_tracing()
             or torch._C._functorch.peek_interpreter_stack() is not None
         )
 
-    def read(self, x, name):
+    def read(self, x: Any, name: str) -> Any:
         """Return `x` in float32 or float64, checked."""
         if not x.is_floating_point():
             raise TypeError(f"{name} must hold floating point numbers, not {x.dtype}.")
@@ -169,27 +178,27 @@ class Tensors(_Arrays):
             raise ValueError(f"{name} contains NaN or infinity.")
         return x
 
-    def give(self, out, x):
+    def give(self, out: Any, x: Any) -> Any:
         """Return `out` in the floats that `x` had."""
         return out.to(x.dtype)
 
-    def constant(self, a, like):
+    def constant(self, a: Any, like: Any) -> Any:
         """Return a tensor of booleans or integers for use with `like`."""
         return self.xp.as_tensor(a, device=like.device)
 
-    def arange(self, n, like):
+    def arange(self, n: Any, like: Any) -> Any:
         """Return 0, 1, ..., n - 1 for use with `like`."""
         return self.xp.arange(n, device=like.device)
 
-    def true_first(self, tokens):
+    def true_first(self, tokens: Any) -> Any:
         """Return indices that take what is true to the front, and else keep the order."""
         return (~tokens).to(self.xp.uint8).argsort(dim=-1, stable=True)
 
-    def cast(self, x, dtype):
+    def cast(self, x: Any, dtype: Any) -> Any:
         """Return `x` in floats of a dtype."""
         return x.to(dtype)
 
-    def convolve(self, v, weights):
+    def convolve(self, v: Any, weights: Any) -> Any:
         """Return each head's values, (..., h, n, d), convolved along n by (h, width)."""
         n_heads, width = weights.shape
         out = self.xp.nn.functional.conv2d(
@@ -200,7 +209,7 @@ class Tensors(_Arrays):
         )
         return out.reshape(v.shape)
 
-    def each(self, function, *arrays):
+    def each(self, function: Callable[..., Any], *arrays: Any) -> Any:
         """Apply a function to matrices.
 
         Parameters
@@ -216,23 +225,23 @@ class Tensors(_Arrays):
         """
         return function(*arrays)
 
-    def identity(self, A):
+    def identity(self, A: Any) -> Any:
         """Return the identity that belongs to square matrices."""
         return self.xp.eye(A.shape[-1], dtype=A.dtype, device=A.device)
 
-    def in_full(self, like):
+    def in_full(self, like: Any) -> Any:
         """Return a context in which nothing is computed in less precision."""
         return self.xp.autocast(like.device.type, enabled=False)
 
-    def pinv(self, A, cutoff):
+    def pinv(self, A: Any, cutoff: Any) -> Any:
         """Return pseudo-inverses; smaller singular values count as zero."""
         return self.xp.linalg.pinv(A, atol=0.0, rtol=cutoff)
 
-    def softmax(self, S):
+    def softmax(self, S: Any) -> Any:
         """Return ``exp(S)``, its rows scaled to sum to one."""
         return S.softmax(-1)
 
-    def attend(self, q, k, v, scale, keys=None):
+    def attend(self, q: Any, k: Any, v: Any, scale: float, keys: Any = None) -> Any:
         """Return ``softmax(scale q k^T) v``; see `NumpyArrays.attend`."""
         lead = q.shape[:-2]
         # The fused kernels take four dimensions.
@@ -247,7 +256,7 @@ class Tensors(_Arrays):
         return out.reshape(*lead, *out.shape[-2:])
 
 
-def namespace_of(**arrays):
+def namespace_of(**arrays: Any) -> NumpyArrays | Tensors:
     """Return what computes with all of `arrays`, by name, that are not None.
 
     Raises
@@ -266,7 +275,9 @@ def namespace_of(**arrays):
     return Tensors()
 
 
-def softmax_between(space, q, k, scale, valid_q, valid_k):
+def softmax_between(
+    space: NumpyArrays | Tensors, q: Any, k: Any, scale: float, valid_q: Any, valid_k: Any
+) -> Any:
     """Return ``softmax(scale q k^T)``, with zeros where a query or a key is not valid."""
     S = scale * (q @ k.swapaxes(-1, -2))
     if valid_q is None and valid_k is None:

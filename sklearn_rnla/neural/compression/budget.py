@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import validated
-from ..._typing import Float, Tensor
+from ..._typing import Array, Float, Tensor
 from .layer import NUMBER_OR_SHARE, RIDGE, Layer, as_given, make_layer
 
 
@@ -45,8 +45,8 @@ class CompressedLayers(NamedTuple):
     (750, 1600)
     """
 
-    factors: dict
-    table: dict
+    factors: dict[str, Any]
+    table: dict[str, Any]
     n_parameters: int
     n_parameters_before: int
 
@@ -152,7 +152,12 @@ def compress_layers(
     )
 
 
-def layers_of(weights, activations, biases, ridge) -> dict:
+def layers_of(
+    weights: dict[str, Any],
+    activations: dict[str, Any] | None,
+    biases: dict[str, Any] | None,
+    ridge: int | None,
+) -> dict[str, Any]:
     """Return a `Layer` for each name, checked.
 
     Raises
@@ -176,7 +181,7 @@ def layers_of(weights, activations, biases, ridge) -> dict:
     }
 
 
-def limit_of(budget, sizes) -> int:
+def limit_of(budget: float, sizes: list[int]) -> int:
     """Return a budget as a number of entries."""
     if isinstance(budget, Integral):
         return int(budget)
@@ -198,7 +203,7 @@ class Options(NamedTuple):
     errors: np.ndarray
 
     @classmethod
-    def of(cls, layer: Layer, s, relative):
+    def of(cls, layer: Layer, s: Array, relative: bool) -> "Options":
         """Return the options of a layer whose outputs have singular values `s`."""
         each, size = sum(layer.W.shape), layer.W.size
         # Of the same sums, so that errors decrease down to zero.
@@ -210,7 +215,7 @@ class Options(NamedTuple):
         ranks = np.arange(1, min(len(s), (size - 1) // each) + 1)
         return cls(np.append(ranks * each, size), np.append(tails[ranks], 0.0))
 
-    def hull(self, start, most):
+    def hull(self, start: int, most: int) -> list[Any]:
         """Return the options after `start` on the lower convex hull of error over cost.
 
         Parameters
@@ -234,12 +239,12 @@ class Options(NamedTuple):
             kept.append(i)
         return kept[1:]
 
-    def gain(self, i, j):
+    def gain(self, i: int, j: int) -> float:
         """Return the error that option j removes from that of i, for each entry more."""
         return (self.errors[i] - self.errors[j]) / (self.costs[j] - self.costs[i])
 
 
-def allot(options, limit) -> dict:
+def allot(options: dict[str, Any], limit: int) -> dict[str, Any]:
     """Choose an option of each layer, for the least sum of errors.
 
     Parameters
@@ -276,7 +281,7 @@ def allot(options, limit) -> dict:
     }
 
 
-def _alike(options, limit) -> dict:
+def _alike(options, limit) -> dict[str, Any]:
     """Return the options of the same compression everywhere, the least within a limit."""
     shares = {name: found.costs / found.costs[-1] for name, found in options.items()}
 
@@ -342,7 +347,7 @@ def _spend(options, chosen, limit):
     return chosen, refused
 
 
-def table_of(shapes, factors, seen):
+def table_of(shapes: dict[str, Any], factors: dict[Any, Any], seen: Any) -> dict[str, Any]:
     """Return what became of layers, as columns of a table.
 
     Parameters

@@ -1,7 +1,10 @@
 """Inputs of a layer, known by their mean and second moments."""
 
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array, SparseMatrix
 from ...operators import Moments
 from ...operators.passes import dense_rows
 from ...operators.scaling import scale_of
@@ -33,9 +36,9 @@ class InputMoments:
     Each block is taken about its own mean, so that a mean far from zero costs no digits.
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         self.width = width
-        self.scale = _LEAST_SCALE
+        self.scale: float = _LEAST_SCALE
         self._moments = Moments.at_mean(0.0, np.zeros(width), np.zeros((width, width)))
 
     @property
@@ -48,7 +51,7 @@ class InputMoments:
         """Mean of the rows."""
         return self._moments.mean * self.scale
 
-    def add(self, rows):
+    def add(self, rows: Array | SparseMatrix) -> "InputMoments":
         """Take more rows, an array or a sparse matrix of shape (n_rows, width)."""
         for start in range(0, rows.shape[0], _BLOCK):
             block = dense_rows(rows[start : start + _BLOCK])
@@ -63,7 +66,7 @@ class InputMoments:
             )
         return self
 
-    def second(self, center) -> np.ndarray:
+    def second(self, center: bool) -> np.ndarray:
         """Return the covariance, or the second moments about zero, over ``scale**2``.
 
         Parameters
@@ -88,7 +91,7 @@ class InputMoments:
         return moments.squares / self.count
 
 
-def moments_of(activations, name, width) -> InputMoments:
+def moments_of(activations: Any, name: str, width: int) -> InputMoments:
     """Return the moments of activations, checked.
 
     Parameters
@@ -116,7 +119,7 @@ def moments_of(activations, name, width) -> InputMoments:
     return InputMoments(width).add(rows.reshape(-1, width))
 
 
-def psd_root(second) -> np.ndarray:
+def psd_root(second: Array) -> np.ndarray:
     """Return L with ``L L^T`` the positive semidefinite matrix `second`."""
     try:
         return np.linalg.cholesky(second)

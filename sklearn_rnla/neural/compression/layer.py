@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._random import draw_seed
 from ..._sklearn import Interval, RealNotInt, validated
-from ..._typing import Float, Int, Seed, Tensor
+from ..._typing import Array, Float, Int, Rng, Seed, Tensor
 from ..._validation import check_rank
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
@@ -31,7 +31,7 @@ _TOL = 5e-3
 # Squares lost, relative, below which a difference of sums of squares has too few digits.
 _CANCELLED = 1e-6
 
-RIDGE = [Interval(Real, 0, None, closed="left"), None]
+RIDGE: list[Any] = [Interval(Real, 0, None, closed="left"), None]
 
 # How much to keep: a number, or a fraction of what there is.
 NUMBER_OR_SHARE = [
@@ -40,7 +40,7 @@ NUMBER_OR_SHARE = [
 ]
 
 # What tells the rank of one layer.
-CRITERIA = {
+CRITERIA: dict[str, list[Any]] = {
     "rank": [Interval(Integral, 1, None, closed="left"), None],
     "energy": [Interval(Real, 0, 1, closed="right"), None],
     "error": [Interval(Real, 0, 1, closed="left"), None],
@@ -144,12 +144,12 @@ class Layer:
         """Power of two by which `outputs` are to be multiplied, which may overflow."""
         return float(np.log2(self.scale) + np.log2(self.input_scale))
 
-    def spectrum(self):
+    def spectrum(self) -> tuple[Array, Array]:
         """Return left singular vectors of the outputs and all singular values."""
         U, s, _ = np.linalg.svd(self.outputs, full_matrices=False)
         return U, s
 
-    def factors(self, left) -> LowRankFactors:
+    def factors(self, left: Array) -> LowRankFactors:
         """Return the factors, given an orthonormal basis of the outputs to keep."""
         W, rank = self.W, left.shape[1]
         right = left.T @ W
@@ -195,7 +195,7 @@ def _ratio(error, norm):
     return float(error / norm) if norm > 0 else 0.0
 
 
-def check_bias(bias, name, length):
+def check_bias(bias: Any, name: str, length: int) -> Array | None:
     """Return a bias as an ndarray; None where there is none.
 
     Raises
@@ -210,7 +210,9 @@ def check_bias(bias, name, length):
     return bias
 
 
-def make_layer(W, activations, bias, ridge, name="W") -> Layer:
+def make_layer(
+    W: Any, activations: Any, bias: Any, ridge: float | None, name: str = "W"
+) -> Layer:
     """Return a layer of checked arrays.
 
     Raises
@@ -253,6 +255,7 @@ def low_rank_factorize(
     bias: Tensor | None = None,
     ridge: Float | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> LowRankFactors:
     """Replace a layer's matrix by a product of two smaller ones.
 
@@ -285,6 +288,9 @@ def low_rank_factorize(
         None means ``n_in / (2 n_samples)``, and 0 the optimum for these samples.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration that finds few factors of a large matrix.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -346,7 +352,7 @@ def low_rank_factorize(
     return as_given(layer.factors(left), W, bias)
 
 
-def only_one(**criteria):
+def only_one(**criteria: Any) -> tuple[str, float]:
     """Return the name and the value of the only criterion that is not None."""
     given = {name: value for name, value in criteria.items() if value is not None}
     if len(given) != 1:
@@ -357,7 +363,7 @@ def only_one(**criteria):
     return given.popitem()
 
 
-def as_given(factors, W, bias=None) -> LowRankFactors:
+def as_given(factors: LowRankFactors, W: Any, bias: Any = None) -> LowRankFactors:
     """Return factors of the library and precision that W has, and bias of its own."""
     left, right = like(factors.left, W), like(factors.right, W)
     if bias is not None:
@@ -379,14 +385,14 @@ def _rank_of(criterion, value, shape) -> int:
     return rank
 
 
-def rank_of_compression(value, shape) -> int:
+def rank_of_compression(value: float, shape: Any) -> int:
     """Return the largest rank with `value` times fewer entries; 0 where there is none."""
     # A rank that just does, but for rounding, does.
     rounding = 4 * np.finfo(np.float64).eps
     return int(shape[0] * shape[1] / sum(shape) / value * (1 + rounding))
 
 
-def rank_of_energy(s, energy) -> int:
+def rank_of_energy(s: Array, energy: float) -> int:
     """Return the least rank, at least 1, whose singular values hold a share `energy`."""
     kept = np.cumsum(s**2)
     if not kept[-1] > 0:

@@ -1,8 +1,9 @@
 """Smaller networks from those of scikit-learn, without training."""
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._refusals import refuse_containers
 from ..._sklearn import StrOptions, validate_data, validated
-from ..._typing import Float, MatrixLike
+from ..._typing import Array, Float, MatrixLike
 from .budget import compress_layers, limit_of
 from .inputs import InputMoments
 from .layer import NUMBER_OR_SHARE, RIDGE
@@ -39,7 +40,7 @@ _OF_TRAINING = {
 }
 
 
-def layer_inputs(network, factors, X):
+def layer_inputs(network: Any, factors: list[Any], X: Array) -> Iterator[Array]:
     """Yield the inputs of each layer, and at last the output.
 
     Parameters
@@ -66,7 +67,7 @@ class _Factored:
     """
 
     @property
-    def partial_fit(self):
+    def partial_fit(self) -> NoReturn:
         raise AttributeError(
             f"{type(self).__name__} has no partial_fit. Train the original network "
             "further and compress it again, or call fit to train a new one."

@@ -1,12 +1,12 @@
 """Neurons that stand for all others of a hidden layer."""
 
 from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import StrOptions, validated
-from ..._typing import Float, Tensor
+from ..._typing import AnyArray, Array, Float, Indices, Tensor
 from ...linalg.dense.pivoting import pivot_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
@@ -79,22 +79,24 @@ class Hidden:
         As of `select_neurons`.
     """
 
-    def __init__(self, moments, W_out, center, criterion, ridge):
+    def __init__(
+        self, moments: Any, W_out: Array, center: bool, criterion: str, ridge: float | None
+    ) -> None:
         # Choices and relative errors depend on no scale, but squares may overflow.
-        self.W_out = W_out / scale_of(W_out)
-        self.mean = moments.mean if center else None
-        self.second = moments.second(center)
+        self.W_out: AnyArray = W_out / scale_of(W_out)
+        self.mean: Any = moments.mean if center else None
+        self.second: Any = moments.second(center)
         h = len(self.second)
         ridge = _RIDGE * h / moments.count if ridge is None else ridge
         values, vectors = np.linalg.eigh(self.second)
         values = np.maximum(values, 0.0) + ridge * np.trace(self.second) / h
         # ``B^T B`` is the matrix of second moments, and the ridge.
         self.B = np.sqrt(values)[:, np.newaxis] * vectors.T
-        self.outputs = self.B @ self.W_out.T
+        self.outputs: Any = self.B @ self.W_out.T
         kept = self.outputs if criterion == "outputs" else self.B
-        self.target = kept @ kept.T
+        self.target: Any = kept @ kept.T
 
-    def best(self, k) -> np.ndarray:
+    def best(self, k: int) -> np.ndarray:
         """Return k neurons or fewer, the best first.
 
         Those that neurons chosen before determine, up to what second moments can tell,
@@ -105,21 +107,21 @@ class Hidden:
         found = pivot_columns(self.B, k, target=self.target, rounding=rounding)
         return found.indices if len(found.indices) else np.zeros(1, dtype=np.intp)
 
-    def interpolation(self, kept) -> np.ndarray:
+    def interpolation(self, kept: Indices) -> np.ndarray:
         """Return Z of ``H ~ H[:, kept] Z``, by least squares."""
         # Of neurons that are independent: but for a single one, which may be zero.
         Z = np.linalg.lstsq(self.B[:, kept], self.B, rcond=None)[0]
         Z[:, kept] = np.eye(len(kept))
         return Z
 
-    def lost(self, kept):
+    def lost(self, kept: Indices) -> float:
         """Return the relative error of the outputs on the activations."""
         D = self.W_out.copy()
         D[:, kept] -= self.W_out @ self.interpolation(kept).T
         error, norm = (np.sum((V @ self.second) * V) for V in (D, self.W_out))
         return float(np.sqrt(max(error, 0.0) / norm)) if norm > 0 else 0.0
 
-    def errors(self, indices) -> np.ndarray:
+    def errors(self, indices: Indices) -> np.ndarray:
         """Return the relative errors of the outputs with the first 0, 1, ... of some."""
         Q = np.linalg.qr(self.B[:, indices])[0]
         gained = np.cumsum([0.0, *np.square(Q.T @ self.outputs).sum(axis=1)])
@@ -127,7 +129,7 @@ class Hidden:
         left = np.maximum(total - gained, 0.0)
         return np.sqrt(left / total) if total > 0 else np.zeros_like(left)
 
-    def shift(self, kept, Z) -> np.ndarray:
+    def shift(self, kept: Indices, Z: Array) -> np.ndarray:
         """Return the means of all neurons, less what those kept say they are."""
         return self.mean - self.mean[kept] @ Z
 
@@ -252,7 +254,7 @@ def select_neurons(
     )
 
 
-def count_of(n, n_neurons) -> int:
+def count_of(n: float, n_neurons: int) -> int:
     """Return how many neurons `n` means.
 
     Raises

@@ -1,12 +1,14 @@
 """Activations: what a user passes becomes rows, alone or in pairs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..._typing import Array
 from ..._validation import check_in_memory
-from ...operators import as_row_matrix, is_read_lazily, passes
+from ...operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
 from ...operators.stacking import stack_rows
@@ -47,7 +49,9 @@ def _checked(X, name):
     return check_in_memory(X, name)
 
 
-def activation_rows(X, name, *, block_size=None, n_jobs=None):
+def activation_rows(
+    X: Any, name: str, *, block_size: int | None = None, n_jobs: int | None = None
+) -> Any:
     """Return activations as a row matrix.
 
     Parameters
@@ -71,12 +75,12 @@ def activation_rows(X, name, *, block_size=None, n_jobs=None):
     return as_row_matrix(_checked(X, name), block_size=block_size, n_jobs=n_jobs)
 
 
-def in_process(rows):
+def in_process(rows: Any) -> bool:
     """Whether any rows can be had in this process, as often as wanted."""
     return hasattr(rows, "values")
 
 
-def sample_gram(A):
+def sample_gram(A: CenteredMatrix) -> Array:
     """Return ``A A^T`` of rows in memory, in float64.
 
     Parameters
@@ -121,7 +125,9 @@ class PairedRows:
         both are the same iterator, each block of which would go to one of them.
     """
 
-    def __init__(self, X, Y, *, block_size=None, n_jobs=None):
+    def __init__(
+        self, X: Any, Y: Any, *, block_size: int | None = None, n_jobs: int | None = None
+    ) -> None:
         if X is Y and isinstance(X, Iterator):
             raise ValueError(
                 "X and Y are the same iterator, which can be read once: pass two of them, "
@@ -132,13 +138,18 @@ class PairedRows:
             widths = [_width(A) for A in (X, Y)]
             if None not in widths:
                 block_size = max(_LEAST_ROWS, dense_block_rows(sum(widths), 8))
-        self.X = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
-        self.Y = as_row_matrix(Y, block_size=block_size, n_jobs=n_jobs)
+        self.X: Any = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
+        self.Y: Any = as_row_matrix(Y, block_size=block_size, n_jobs=n_jobs)
         n_rows = self.X.shape[0], self.Y.shape[0]
         if None not in n_rows and n_rows[0] != n_rows[1]:
             raise ValueError(f"X has {n_rows[0]} rows, but Y has {n_rows[1]} rows.")
 
-    def fold(self, function, *args, combine=add_states):
+    def fold(
+        self,
+        function: Callable[..., Any],
+        *args: Array | float | tuple[Array | None, Array | None] | None,
+        combine: Callable[..., Any] = add_states,
+    ) -> Array | list[Any]:
         """Fold ``function(state, (x, y), *args)`` over blocks of the same rows of both.
 
         Blocks that cannot be had in any order come one after the other, in this process.

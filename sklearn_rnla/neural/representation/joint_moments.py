@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from ..._typing import Array, DTypeLike, SparseMatrix
 from ...operators import Moments
 from ...operators.moments import shift_rows
 from ...operators.passes import check_finite, dense_rows, row_squared_norms
@@ -16,7 +18,11 @@ from ...operators.rows import add_states
 _ROUNDING = 10
 
 
-def fold_joint(state, parts, shift):
+def fold_joint(
+    state: list[Array | Moments] | None,
+    parts: SparseMatrix | list[Array] | tuple[Array, Array],
+    shift: Array | None,
+) -> list[Array | Moments]:
     """Fold moments of the same samples in several layers, about `shift`.
 
     State, of samples Z of all layers side by side, and of N with the squared norms of the
@@ -90,7 +96,13 @@ class JointMoments:
     sketch_sizes: Sequence[int | None]
 
     @classmethod
-    def of_state(cls, state, widths, dtype, sketch_sizes=None):
+    def of_state(
+        cls,
+        state: list[Array | Moments],
+        widths: list[int] | tuple[int, ...],
+        dtype: DTypeLike,
+        sketch_sizes: list[Any] | None = None,
+    ) -> "JointMoments":
         """Return the moments that `fold_joint` has summed, taken to the mean."""
         moments, NN, NZ = state
         n, gram, d = moments.total_weight, moments.squares, moments.offset
@@ -121,11 +133,11 @@ class JointMoments:
                 self.gram[columns] = self.gram[:, columns] = 0.0
                 self.products[i] = self.products[:, i] = 0.0
 
-    def block(self, i, j):
+    def block(self, i: int, j: int) -> Array:
         """Return the products of the features of layer i with those of layer j."""
         return self.gram[self._columns(i), self._columns(j)]
 
-    def second_moments(self, i, *, center):
+    def second_moments(self, i: int, *, center: bool) -> Array:
         """Return the Gram matrix of layer i, about its mean or about the origin."""
         gram = self.block(i, i)
         if center:
@@ -133,7 +145,7 @@ class JointMoments:
         mean = self.mean[self._columns(i)]
         return gram + self.n_samples * np.outer(mean, mean)
 
-    def cka(self, i, j):
+    def cka(self, i: int, j: int) -> tuple[float, float]:
         """Return the similarity of two layers, and its debiased form."""
         # Of layers scaled to a trace of one: fourth powers of theirs may overflow.
         totals = {k: float(np.trace(self.block(k, k))) for k in (i, j)}
@@ -167,7 +179,9 @@ def _without_bias(square, product, size):
     return own, product * (1 + 2 * own / size) / (1 + 2 / size)
 
 
-def is_rounding(total, n, mean, dtype, *, offset=None):
+def is_rounding(
+    total: float, n: float, mean: Array, dtype: DTypeLike, *, offset: Array | None = None
+) -> bool:
     """Whether a sum of squares of n rows about their mean is no more than rounding.
 
     That of a point taken away from the rows is relative to it, that of a difference of
@@ -180,7 +194,7 @@ def is_rounding(total, n, mean, dtype, *, offset=None):
     return total <= n * squares
 
 
-def is_constant(A):
+def is_constant(A: Any) -> bool:
     """Whether the rows of a `CenteredMatrix` are equal, but for rounding."""
     mean = A.moments.mean
     offset = mean if A.shift is None else mean - A.shift
@@ -189,7 +203,13 @@ def is_constant(A):
     )
 
 
-def cka_of(cross, squares, traces, products, n):
+def cka_of(
+    cross: float,
+    squares: list[float] | tuple[float, float],
+    traces: list[float] | tuple[float, float],
+    products: list[float] | tuple[float, float, float],
+    n: int,
+) -> tuple[float, float]:
     """Return the centred kernel alignment of two layers, and its debiased form.
 
     Parameters

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..._random import generator
 from ..._sklearn import Interval, StrOptions, validated
-from ..._typing import Array, Blocks, Int, MatrixLike, Seed, Tensor
+from ..._typing import Array, Blocks, Int, MatrixLike, Rng, Seed, Tensor
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.pivoting import unit_columns
 from ...linalg.dense.rank import rounding_of
@@ -73,6 +73,7 @@ def linear_cka(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> CKA:
     """Compute the centred kernel alignment of two representations of the same samples.
 
@@ -92,6 +93,9 @@ def linear_cka(
         Number of threads over row blocks.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the sketch. An exact result does not depend on it.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

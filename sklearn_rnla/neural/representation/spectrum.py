@@ -1,14 +1,14 @@
 """The spectrum of a representation, and how many dimensions it has by several counts."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
 
 from ..._random import generator
 from ..._sklearn import Interval, validated
-from ..._typing import Blocks, Float, Int, MatrixLike, Seed
+from ..._typing import Array, Blocks, Float, Int, MatrixLike, Rng, Seed
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
 from ...linalg.singular.truncated_svd import Settings, right_svd
@@ -132,6 +132,7 @@ def representation_spectrum(
     block_size: Int | None = None,
     n_jobs: Int | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> RepresentationSpectrum:
     """Compute the spectrum of a representation, and its effective dimensions.
 
@@ -155,6 +156,9 @@ def representation_spectrum(
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration for leading eigenvalues. If all are computed, nothing depends
         on it.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------
@@ -217,7 +221,7 @@ def representation_spectrum(
     return times_unit(found, A.rows.exponent)
 
 
-def times_unit(spectrum, exponent):
+def times_unit(spectrum: RepresentationSpectrum, exponent: int) -> RepresentationSpectrum:
     """Return a spectrum of rows that were divided by two to a power, of them as they were.
 
     Parameters
@@ -245,13 +249,13 @@ def _leading_squares(A, k, tol, rng):
     return squares, tail * (1 - (1 + result.error_estimate) ** -2.0)
 
 
-def summary_of(rows, k, *, center, summary=None):
+def summary_of(rows: Any, k: int, *, center: bool, summary: Any = None) -> Any:
     """Return the summary of rows read once, of more directions than the k wanted."""
     n_kept = min(rows.shape[1], 2 * k + 32)
     return summarize(rows, k, n_kept, center=center, summary=summary)
 
 
-def spectrum_of_summary(summary, k, *, center):
+def spectrum_of_summary(summary: Any, k: int, *, center: bool) -> RepresentationSpectrum:
     """Return the spectrum of rows of which a `RowSummary` was kept."""
     squares = np.einsum("ij,ij->i", summary.factor, summary.factor)[:k]
     shape = (summary.n_rows, len(summary.mean))
@@ -269,14 +273,18 @@ def _is_constant(summary):
     return is_rounding(total / growth**2, n, mean, np.float64)
 
 
-def spectrum_of_gram(gram, n_samples, *, center):
+def spectrum_of_gram(
+    gram: Array, n_samples: int, *, center: bool
+) -> RepresentationSpectrum:
     """Return the spectrum of `n_samples` rows with a Gram matrix of the features."""
     squares = np.linalg.eigvalsh(gram)[::-1]
     shape = (n_samples, len(gram))
     return spectrum_of(squares, float(np.trace(gram)), 0.0, shape, center=center)
 
 
-def spectrum_of(squares, total, slack, shape, *, center):
+def spectrum_of(
+    squares: Array, total: float, slack: float, shape: tuple[int, ...], *, center: bool
+) -> RepresentationSpectrum:
     """Return the spectrum with some leading eigenvalues known.
 
     Parameters
@@ -313,7 +321,7 @@ def spectrum_of(squares, total, slack, shape, *, center):
     )
 
 
-def dimensionality(spectrum):
+def dimensionality(spectrum: Array) -> Dimensionality:
     """Return the counts of dimensions of a whole spectrum, in any order."""
     shares = np.sort(spectrum[spectrum > 0])[::-1]
     if not len(shares):

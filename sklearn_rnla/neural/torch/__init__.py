@@ -2,10 +2,10 @@
 
 try:
     import torch  # noqa: F401
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         'sklearn_rnla.neural.torch needs torch: pip install "sklearn_rnla[torch]".'
-    ) from error
+    ) from _error
 
 from .attention import NystroemAttention
 from .compression import CompressedModel, compress

@@ -109,11 +109,11 @@ class NystroemAttention(nn.Module):
         self.landmarks = landmarks
         self.tol = tol
         self.random_state = random_state
-        self.query = nn.Linear(embed_dim, embed_dim, bias=bias)
-        self.key = nn.Linear(embed_dim, embed_dim, bias=bias)
-        self.value = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.query: nn.Linear = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.key: nn.Linear = nn.Linear(embed_dim, embed_dim, bias=bias)
+        self.value: nn.Linear = nn.Linear(embed_dim, embed_dim, bias=bias)
         if conv_kernel_size is not None:
-            self.conv = nn.Conv2d(
+            self.conv: nn.Conv2d = nn.Conv2d(
                 num_heads, num_heads, (conv_kernel_size, 1), groups=num_heads, bias=False
             )
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..._sklearn import validated
-from ..._typing import Float, Int, Seed
+from ..._typing import Float, Int, Rng, Seed
 from ..arrays import all_finite
 from ..compression.budget import compress_layers, table_of
 from ..compression.inputs import InputMoments
@@ -54,7 +54,7 @@ class CompressedModel(NamedTuple):
     """
 
     model: nn.Module
-    table: dict
+    table: dict[str, Any]
 
 
 class LayerPair(nn.Sequential):
@@ -109,6 +109,7 @@ def compress(
     relative: bool = True,
     ridge: Float | None = None,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> CompressedModel:
     """Replace linear and convolutional layers by pairs of smaller ones.
 
@@ -147,6 +148,9 @@ def compress(
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the iteration that finds few factors of a large layer, with `rank` or
         `compression`.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 
 from ..._random import draw_seed, stream
 from ..._sklearn import validated
-from ..._typing import Float, Int, Seed
+from ..._typing import Float, Int, Rng, Seed
 from ..lora import CONSTRAINTS, LoraInit, lora_init
 from .layers import in_forward_pass, of_layer, stand_in
 
@@ -61,18 +61,21 @@ class LoraLinear(nn.Module):
     True
     """
 
+    in_features: int
+    out_features: int
+
     def __init__(self, layer: nn.Linear, start: LoraInit) -> None:
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.scale = start.scale
-        self.elsewhere = ()
+        self.scale: float = start.scale
+        self.elsewhere: tuple[Any, ...] = ()
         self._is_called = self._is_read = self._is_passed_on = False
-        self.residual = nn.Parameter(start.W_residual, requires_grad=False)
-        self.bias = layer.bias
+        self.residual: nn.Parameter = nn.Parameter(start.W_residual, requires_grad=False)
+        self.bias: Any = layer.bias
         if self.bias is not None:
             self.bias.requires_grad_(False)
-        self.lora_A = nn.Parameter(start.A)
-        self.lora_B = nn.Parameter(start.B)
+        self.lora_A: nn.Parameter = nn.Parameter(start.A)
+        self.lora_B: nn.Parameter = nn.Parameter(start.B)
         self.register_buffer("start_A", start.A.clone())
         self.register_buffer("start_B", start.B.clone())
 
@@ -165,6 +168,7 @@ def apply_lora(
     ridge: Float | None = None,
     tol: Float = 0.05,
     random_state: Seed = None,
+    rng: Rng = None,
 ) -> dict[str, LoraLinear]:
     """Give linear layers of a module low-rank adapters, in place.
 
@@ -189,6 +193,9 @@ def apply_lora(
         See `lora_init`.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed. Each layer has its own random stream.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Returns
     -------

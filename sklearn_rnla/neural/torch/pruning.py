@@ -78,8 +78,8 @@ class PrunedModel(NamedTuple):
     """
 
     model: nn.Module
-    table: dict
-    indices: dict
+    table: dict[str, Any]
+    indices: dict[str, Any]
 
 
 @validated(

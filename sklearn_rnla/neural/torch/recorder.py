@@ -11,7 +11,7 @@ from torch import nn
 
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, validated
-from ..._typing import Array, Int, Seed
+from ..._typing import Array, Int, Rng, Seed
 from ...operators import as_row_matrix
 from ...operators.rows import in_unit
 from ...operators.scaling import safe_exponent
@@ -63,6 +63,9 @@ class ActivationRecorder:
         for convolutions.
     random_state : int, RandomState instance, Generator or None, default=None
         Seed of the sketch.
+    rng : int, Generator or None, default=None
+        The same by numpy's convention, SPEC 7: ``rng=0`` means
+        ``numpy.random.default_rng(0)``. Only one of the two can be given.
 
     Attributes
     ----------
@@ -113,8 +116,9 @@ class ActivationRecorder:
         center: bool = True,
         feature_axis: Any = -1,
         random_state: Seed = None,
+        rng: Rng = None,
     ) -> None:
-        self.layers = _layer_names(model, layers)
+        self.layers: Any = _layer_names(model, layers)
         if sketch_size is not None and not similarity:
             raise ValueError(
                 f"sketch_size={sketch_size} can only be used with similarity=True."
@@ -130,7 +134,7 @@ class ActivationRecorder:
         self.sketch_size = sketch_size
         self.center = center
         self.feature_axis = feature_axis
-        self.mask = None
+        self.mask: Any = None
         self._recording = None
         # What spectra come from, and what similarities do.
         self._summaries = dict.fromkeys(self.layers)

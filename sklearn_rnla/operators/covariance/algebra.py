@@ -1,28 +1,32 @@
 """Sums, products and powers of covariance functions."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array, DTypeLike
 from .nodes import Covariance, PlacedColumns, ZeroColumns
 
 
 class _PairCovariance(Covariance):
     """What a sum and a product of two have in common."""
 
-    def __init__(self, one, other):
+    def __init__(self, one: Any, other: Any) -> None:
         super().__init__(one.n_params + other.n_params)
         self._parts = one, other
-        self.has_noise = one.has_noise or other.has_noise
-        self.has_point_slopes = one.has_point_slopes and other.has_point_slopes
+        self.has_noise: Any = one.has_noise or other.has_noise
+        self.has_point_slopes: Any = one.has_point_slopes and other.has_point_slopes
 
 
 class SumCovariance(_PairCovariance):
     """The sum of two."""
 
     @property
-    def is_zero(self):
+    def is_zero(self) -> bool:
         return all(part.is_zero for part in self._parts)
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_SumColumns | PlacedColumns":
         if self.is_zero:
             return ZeroColumns(len(Z), self.n_params)
         one, other = self._parts
@@ -33,30 +37,30 @@ class SumCovariance(_PairCovariance):
             return PlacedColumns(one.at(Z), np.arange(one.n_params), self.n_params)
         return _SumColumns(one.at(Z), other.at(Z))
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return sum(part.diagonal(B) for part in self._parts)
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return np.concatenate([part.diagonal_pullback(B, w) for part in self._parts])
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         return sum(part.noise(B) for part in self._parts)
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         return np.concatenate([part.noise_pullback(B, w) for part in self._parts])
 
 
 class _SumColumns:
-    def __init__(self, one, other):
+    def __init__(self, one: Any, other: Any) -> None:
         self._parts = one, other
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         one, other = self._parts
         K = one(B, dtype)
         K += other(B, dtype)
         return K
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
 
         def pull(W, points=None):
@@ -69,10 +73,10 @@ class ProductCovariance(_PairCovariance):
     """The product of two; of its noise, every term has a factor that is noise."""
 
     @property
-    def is_zero(self):
+    def is_zero(self) -> bool:
         return any(part.is_zero for part in self._parts)
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_ProductColumns | PlacedColumns":
         one, other = self._parts
         if self.is_zero:
             return ZeroColumns(len(Z), self.n_params)
@@ -88,23 +92,23 @@ class ProductCovariance(_PairCovariance):
         places = np.append(self.n_params if fixed else own, rest)
         return PlacedColumns(columns, places, self.n_params)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         one, other = self._parts
         return one.diagonal(B) * other.diagonal(B)
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         one, other = self._parts
         return np.append(
             one.diagonal_pullback(B, w * other.diagonal(B)),
             other.diagonal_pullback(B, w * one.diagonal(B)),
         )
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         one, other = self._parts
         noise = other.noise(B)
         return one.diagonal(B) * noise + one.noise(B) * (other.diagonal(B) + noise)
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         slopes = []
         for part, factor in (self._parts, self._parts[::-1]):
             noise = factor.noise(B)
@@ -116,16 +120,16 @@ class ProductCovariance(_PairCovariance):
 
 
 class _ProductColumns:
-    def __init__(self, one, other):
+    def __init__(self, one: PlacedColumns, other: Any) -> None:
         self._parts = one, other
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         one, other = self._parts
         K = one(B, dtype)
         K *= other(B, dtype)
         return K
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         (K1, pull1), (K2, pull2) = (part.forward(B) for part in self._parts)
 
         def pull(W, points=None):
@@ -139,32 +143,34 @@ class _ProductColumns:
 class PowerCovariance(Covariance):
     """A power."""
 
-    def __init__(self, part, exponent):
+    def __init__(
+        self, part: Covariance | ProductCovariance | SumCovariance, exponent: float
+    ) -> None:
         super().__init__(part.n_params)
         self._part = part
         self._exponent = exponent
-        self.has_noise = part.has_noise
-        self.is_zero = part.is_zero and exponent > 0
-        self.has_point_slopes = part.has_point_slopes
+        self.has_noise: Any = part.has_noise
+        self.is_zero: bool = part.is_zero and exponent > 0
+        self.has_point_slopes: Any = part.has_point_slopes
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_PowerColumns | ZeroColumns":
         if self.is_zero:
             return ZeroColumns(len(Z), self.n_params)
         return _PowerColumns(self._part.at(Z), self._exponent)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return self._part.diagonal(B) ** self._exponent
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         slope = _power_slope(self._part.diagonal(B), self._exponent)
         return self._part.diagonal_pullback(B, w * slope)
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         diagonal = self._part.diagonal(B)
         variance = diagonal + self._part.noise(B)
         return variance**self._exponent - diagonal**self._exponent
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         diagonal = self._part.diagonal(B)
         of_diagonal = _power_slope(diagonal, self._exponent)
         of_variance = _power_slope(diagonal + self._part.noise(B), self._exponent)
@@ -181,14 +187,14 @@ def _power_slope(K, exponent):
 
 
 class _PowerColumns:
-    def __init__(self, columns, exponent):
+    def __init__(self, columns: Any, exponent: float) -> None:
         self._columns = columns
         self._exponent = exponent
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return self._columns(B, dtype) ** np.dtype(dtype).type(self._exponent)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         K, pull_part = self._columns.forward(B)
 
         def pull(W, points=None):

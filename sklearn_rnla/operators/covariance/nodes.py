@@ -1,7 +1,11 @@
 """Covariance functions and their gradients: what all have, and those of one part."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ..._typing import Array, DTypeLike, Indices
 from ..passes import row_squared_norms
 from ..threads import TILE_BYTES, consecutive
 
@@ -12,7 +16,7 @@ _GRADIENT_BYTES = 4 * TILE_BYTES
 _DIAGONAL_ROWS = 32
 
 
-def n_free(kernel, name):
+def n_free(kernel: Any, name: str) -> int:
     """Return how many elements of ``kernel.theta`` are those of a parameter."""
     hyperparameter = getattr(kernel, f"hyperparameter_{name}")
     return 0 if hyperparameter.fixed else hyperparameter.n_elements
@@ -46,10 +50,10 @@ class Covariance:
     has_point_slopes = True
     constant = None
 
-    def __init__(self, n_params):
+    def __init__(self, n_params: int) -> None:
         self.n_params = n_params
 
-    def at(self, Z):
+    def at(self, Z: Array) -> Any:
         """Return the columns at landmarks.
 
         Parameters
@@ -68,23 +72,23 @@ class Covariance:
         """
         raise NotImplementedError
 
-    def scaled(self, Z, factor):
+    def scaled(self, Z: Array, factor: float) -> "_ScaledColumns":
         """Return the columns times a number, whose logarithm is their first parameter."""
         return _ScaledColumns(self.at(Z), factor)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         """Return the variances without noise, an ndarray of shape (n_rows,)."""
         raise NotImplementedError
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         """Return ``sum_i w_i d diagonal_i / dtheta``, an ndarray of shape (n_params,)."""
         raise NotImplementedError
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         """Return what ``kernel.diag(B)`` is above `diagonal`."""
         return np.zeros(len(B))
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         """Return ``sum_i w_i d noise_i / dtheta``, an ndarray of shape (n_params,)."""
         return np.zeros(self.n_params)
 
@@ -92,29 +96,29 @@ class Covariance:
 class ConstantCovariance(Covariance):
     """The same covariance of all points."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Any) -> None:
         super().__init__(n_free(kernel, "constant_value"))
-        self.constant = float(kernel.constant_value)
+        self.constant: float = float(kernel.constant_value)
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_ConstantColumns":
         return _ConstantColumns(self, len(Z))
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return np.full(len(B), self.constant)
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return np.full(self.n_params, self.constant * w.sum())
 
 
 class _ConstantColumns:
-    def __init__(self, node, m):
+    def __init__(self, node: ConstantCovariance, m: int) -> None:
         self.node = node
         self._m = m
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return np.full((len(B), self._m), self.node.constant, dtype)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         return self(B, np.float64), lambda W, points=None: self.node.diagonal_pullback(B, W)
 
 
@@ -124,51 +128,51 @@ class WhiteCovariance(Covariance):
     is_zero = True
     has_noise = True
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Any) -> None:
         super().__init__(n_free(kernel, "noise_level"))
         self._level = float(kernel.noise_level)
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "ZeroColumns":
         return ZeroColumns(len(Z), self.n_params)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return np.zeros(len(B))
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return np.zeros(self.n_params)
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         return np.full(len(B), self._level)
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         return np.full(self.n_params, self._level * w.sum())
 
 
 class ZeroColumns:
     """Columns of zeros."""
 
-    def __init__(self, m, n_params):
+    def __init__(self, m: int, n_params: int) -> None:
         self._m = m
         self._n_params = n_params
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return np.zeros((len(B), self._m), dtype)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         return self(B, np.float64), lambda W, points=None: np.zeros(self._n_params)
 
 
 class _ScaledColumns:
     """Columns times a number; its logarithm is the first parameter."""
 
-    def __init__(self, columns, factor):
+    def __init__(self, columns: Any, factor: float) -> None:
         self._columns = columns
         self._factor = factor
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return self._columns(B, dtype) * np.dtype(dtype).type(self._factor)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         K, pull_part = self._columns.forward(B)
 
         def pull(W, points=None):
@@ -182,15 +186,15 @@ class _ScaledColumns:
 class PlacedColumns:
     """Columns whose parameters have the given places among those of a kernel."""
 
-    def __init__(self, columns, places, n_params):
+    def __init__(self, columns: Any, places: Indices, n_params: int) -> None:
         self._columns = columns
         self._places = places
         self._n_params = n_params
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return self._columns(B, dtype)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         K, pull_part = self._columns.forward(B)
 
         def pull(W, points=None):
@@ -205,31 +209,31 @@ class PlacedColumns:
 class DotProductCovariance(Covariance):
     """Inner products, and a number: the variance of an intercept."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Any) -> None:
         super().__init__(n_free(kernel, "sigma_0"))
         self._squared = float(kernel.sigma_0) ** 2
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_DotProductColumns":
         return _DotProductColumns(Z, self)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return row_squared_norms(B) + self._squared
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return np.full(self.n_params, 2 * self._squared * w.sum())
 
 
 class _DotProductColumns:
-    def __init__(self, Z, node):
+    def __init__(self, Z: Array, node: DotProductCovariance) -> None:
         self.node = node
         self._Z = Z.astype(np.float64)
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         K = B.astype(np.float64, copy=False) @ self._Z.T
         K += self.node._squared
         return K.astype(dtype, copy=False)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         def pull(W, points=None):
             if points is not None:
                 points += W.T @ B
@@ -243,25 +247,25 @@ class AnyCovariance(Covariance):
 
     has_point_slopes = False
 
-    def __init__(self, kernel, has_noise=True):
+    def __init__(self, kernel: Any, has_noise: bool = True) -> None:
         super().__init__(kernel.n_dims)
         # A copy, which stays as it is if the parameters of the kernel are set.
         self._kernel = kernel.clone_with_theta(kernel.theta)
         self.has_noise = has_noise
 
-    def at(self, Z):
+    def at(self, Z: Array) -> "_AnyColumns":
         return _AnyColumns(self._kernel, Z)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         # Two copies are compared, because rows that are the same object are noisy.
         tiles = [B[part] for part in consecutive(len(B), _DIAGONAL_ROWS)]
         values = [np.diagonal(self._kernel(tile, tile.copy())) for tile in tiles]
         return np.concatenate([np.empty(0), *values])
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return self._pullbacks(B, w)[0]
 
-    def noise(self, B):
+    def noise(self, B: Array) -> Array:
         if not self.has_noise:
             return super().noise(B)
         variance = np.asarray(self._kernel.diag(B), np.float64)
@@ -269,7 +273,7 @@ class AnyCovariance(Covariance):
         rounding = 64 * np.finfo(np.float64).eps * np.abs(variance)
         return np.where(np.abs(noise) > rounding, noise, 0.0)
 
-    def noise_pullback(self, B, w):
+    def noise_pullback(self, B: Array, w: Array) -> Array:
         return self._pullbacks(B, w)[1]
 
     def _pullbacks(self, B, w):
@@ -286,14 +290,14 @@ class AnyCovariance(Covariance):
 class _AnyColumns:
     """Values as they are; the gradient is that of rows and landmarks on one another."""
 
-    def __init__(self, kernel, Z):
+    def __init__(self, kernel: Any, Z: Array) -> None:
         self.kernel = kernel
         self._Z = Z.astype(np.float64)
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         return np.asarray(self.kernel(np.asarray(B, np.float64), self._Z), dtype=dtype)
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         return self(B, np.float64), lambda W, points=None: self._pull(B, W)
 
     def _pull(self, B, W):

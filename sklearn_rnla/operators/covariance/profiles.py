@@ -1,9 +1,12 @@
 """Functions of squared scaled distances, and their derivatives, in place."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import gamma, kv
+
+from ..._typing import Array
 
 # In place of a zero under a root, where something is divided by the root.
 _TINY = 1e-300
@@ -24,29 +27,29 @@ class Profile:
     """
 
     log_amplitude: float = 0.0
-    factor = 1.0
-    slope = 1.0
+    factor: ClassVar[float] = 1.0
+    slope: ClassVar[float] = 1.0
     n_kept = 0
 
     @property
-    def offset(self):
+    def offset(self) -> float:
         """What the product adds to the distances."""
         return 0.0
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         """What rounding must not carry the product beyond."""
         return self.offset
 
-    def steepness(self, t):
+    def steepness(self, t: Array) -> Any:
         """Return a bound of ``|f'|`` from t on."""
         raise NotImplementedError
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         """Make values of the products T, in place."""
         raise NotImplementedError
 
-    def weigh(self, W, K, kept):
+    def weigh(self, W: Array, K: Array, kept: Array) -> tuple[float, float]:
         """Multiply weights by the derivative; return those of log a and of the shape.
 
         Here for a profile without a shape, which keeps its derivative.
@@ -59,20 +62,20 @@ class Profile:
 class SquaredExponential(Profile):
     """``exp(-t / 2)``, the amplitude in the exponent, and so in the product."""
 
-    factor = -0.5
-    slope = -0.5
+    factor: ClassVar[float] = -0.5
+    slope: ClassVar[float] = -0.5
 
     @property
-    def offset(self):
+    def offset(self) -> float:
         return self.log_amplitude
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         return 0.5 * np.exp(-0.5 * t)
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         np.exp(T, out=T)
 
-    def weigh(self, W, K, kept):
+    def weigh(self, W: Array, K: Array, kept: Array) -> tuple[float, float]:
         W *= K
         return W.sum(), 0.0
 
@@ -80,24 +83,24 @@ class SquaredExponential(Profile):
 class Matern12(Profile):
     """``exp(-s)`` with ``s^2 = t``."""
 
-    slope = -0.5
+    slope: ClassVar[float] = -0.5
     n_kept = 1
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         return _TINY
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         s = np.sqrt(t)
         return 0.5 * np.exp(-s) / s if s > 0 else np.inf
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         s = kept[0]
         np.sqrt(T, out=s)
         np.subtract(self.log_amplitude, s, out=T)
         np.exp(T, out=T)
 
-    def weigh(self, W, K, kept):
+    def weigh(self, W: Array, K: Array, kept: Array) -> tuple[float, float]:
         W *= K
         total = W.sum()
         W /= kept[0]
@@ -107,14 +110,14 @@ class Matern12(Profile):
 class Matern32(Profile):
     """``(1 + s) exp(-s)`` with ``s^2 = 3 t``, of which ``exp(-s)`` is kept."""
 
-    factor = 3.0
-    slope = -1.5
+    factor: ClassVar[float] = 3.0
+    slope: ClassVar[float] = -1.5
     n_kept = 1
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         return 1.5 * np.exp(-np.sqrt(3 * t))
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         s, e = np.sqrt(T, out=T), kept[0]
         np.subtract(self.log_amplitude, s, out=e)
         np.exp(e, out=e)
@@ -125,15 +128,15 @@ class Matern32(Profile):
 class Matern52(Profile):
     """``(1 + s + s^2 / 3) exp(-s)`` with ``s^2 = 5 t``, of which two terms are kept."""
 
-    factor = 5.0
-    slope = -5 / 6
+    factor: ClassVar[float] = 5.0
+    slope: ClassVar[float] = -5 / 6
     n_kept = 1
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         s = np.sqrt(5 * t)
         return 5 / 6 * (1 + s) * np.exp(-s)
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         s, e = np.sqrt(T, out=T), kept[0]
         np.subtract(self.log_amplitude, s, out=e)
         np.exp(e, out=e)
@@ -156,11 +159,11 @@ class Matern(Profile):
     n_kept = 1
 
     @property
-    def factor(self):
+    def factor(self) -> float:
         return 2 * self.nu
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         # From here on to zero the value does not change, or, for small nu, is cut off.
         return 1e-18 if self.nu >= 1 else 1e-32
 
@@ -172,10 +175,10 @@ class Matern(Profile):
         nu = self.nu
         return -self._c * nu * s ** (nu - 1) * kv(nu - 1, s)
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         return -self._slope(np.sqrt(max(self.factor * t, self.bound)))
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         s = np.sqrt(T, out=T)
         amplitude = np.exp(self.log_amplitude)
         np.multiply(self._slope(s), amplitude, out=kept[0])
@@ -187,17 +190,17 @@ class RationalQuadratic(Profile):
     """``q^-alpha`` with ``q = 1 + t / (2 alpha)``; its logarithm and inverse are kept."""
 
     alpha: float = 1.0
-    slope = -0.5
+    slope: ClassVar[float] = -0.5
     n_kept = 2
 
     @property
-    def factor(self):
+    def factor(self) -> float:
         return 0.5 / self.alpha
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         return 0.5 * (1 + self.factor * t) ** (-self.alpha - 1)
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         logarithm, inverse = kept
         T += 1
         np.log(T, out=logarithm)
@@ -206,7 +209,7 @@ class RationalQuadratic(Profile):
         T += self.log_amplitude
         np.exp(T, out=T)
 
-    def weigh(self, W, K, kept):
+    def weigh(self, W: Array, K: Array, kept: Array) -> tuple[float, float]:
         logarithm, inverse = kept
         W *= K
         total, by_logarithm = W.sum(), contraction(W, logarithm)
@@ -225,17 +228,17 @@ class Periodic(Profile):
     n_kept = 2
 
     @property
-    def slope(self):
+    def slope(self) -> float:
         return -2 / self.length_scale**2
 
     @property
-    def bound(self):
+    def bound(self) -> float:
         return _TINY
 
-    def steepness(self, t):
+    def steepness(self, t: float) -> float:
         return -self.slope / max(1.0, np.sqrt(t))
 
-    def evaluate(self, T, kept):
+    def evaluate(self, T: Array, kept: Array) -> None:
         s, sine = kept
         np.sqrt(T, out=s)
         np.sin(s, out=sine)
@@ -244,7 +247,7 @@ class Periodic(Profile):
         T += self.log_amplitude
         np.exp(T, out=T)
 
-    def weigh(self, W, K, kept):
+    def weigh(self, W: Array, K: Array, kept: Array) -> tuple[float, float]:
         s, sine = kept
         W *= K
         total = W.sum()
@@ -255,6 +258,6 @@ class Periodic(Profile):
         return total, -2 * self.slope * by_square
 
 
-def contraction(W, K):
+def contraction(W: Array, K: Array) -> float:
     """Return ``sum_ij W_ij K_ij``."""
     return np.einsum("ij,ij->", W, K)

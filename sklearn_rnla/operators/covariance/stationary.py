@@ -1,9 +1,12 @@
 """Covariances that are functions of scaled distances: one product forward, one back."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ..._typing import Array, DTypeLike
 from ..passes import row_squared_norms
 from ..threads import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns, n_free
@@ -34,19 +37,21 @@ class StationaryCovariance(Covariance):
         What distances are divided by is a multiple of the parameter.
     """
 
-    def __init__(self, kernel, profile, scale, shape="", unit=1.0):
+    def __init__(
+        self, kernel: Any, profile: Any, scale: str, shape: str = "", unit: float = 1.0
+    ) -> None:
         counts = [n_free(kernel, name) if name else 0 for name in (shape, scale)]
         super().__init__(sum(counts))
         self._profile = profile
         self._scale = unit * np.squeeze(getattr(kernel, scale)).astype(np.float64)
         self._free = tuple(count > 0 for count in counts)
 
-    def at(self, Z):
+    def at(self, Z: Array) -> PlacedColumns:
         columns = self._columns(Z, self._profile)
         places = np.append(self.n_params, np.arange(self.n_params))
         return PlacedColumns(columns, places, self.n_params)
 
-    def scaled(self, Z, factor):
+    def scaled(self, Z: Array, factor: float) -> Any:
         if factor <= 0:
             return super().scaled(Z, factor)
         profile = replace(self._profile, log_amplitude=float(np.log(factor)))
@@ -60,10 +65,10 @@ class StationaryCovariance(Covariance):
             )
         return StationaryColumns(Z, profile, self._scale, self._free)
 
-    def diagonal(self, B):
+    def diagonal(self, B: Array) -> Array:
         return np.ones(len(B))
 
-    def diagonal_pullback(self, B, w):
+    def diagonal_pullback(self, B: Array, w: Array) -> Array:
         return np.zeros(self.n_params)
 
 
@@ -88,7 +93,9 @@ class StationaryColumns:
         Whether the shape of the profile, and the length scale, are parameters.
     """
 
-    def __init__(self, Z, profile, length_scale, free):
+    def __init__(
+        self, Z: Array, profile: Any, length_scale: Array | float, free: tuple[bool, bool]
+    ) -> None:
         self.profile = profile
         self.free = free
         self._scale = 1 / np.asarray(length_scale, np.float64)
@@ -98,10 +105,10 @@ class StationaryColumns:
         self._limit = _ERROR / (self._resolution * profile.steepness(0.0))
         self._set_landmarks((Z - self._center) * self._scale)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_right", "_back")}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._set_landmarks(self._Z)
 
@@ -116,7 +123,7 @@ class StationaryColumns:
         self._right[d + 1] = profile.factor * norms + profile.offset
         self._back = np.hstack([Z, np.ones((m, 1))])
 
-    def __call__(self, B, dtype):
+    def __call__(self, B: Array, dtype: DTypeLike) -> Array:
         rows = self._rows(B)
         K = np.empty((len(rows), len(self._Z)), dtype)
         size = tile_rows(len(self._Z), 8)
@@ -128,7 +135,7 @@ class StationaryColumns:
                 K[tile] = T
         return K
 
-    def forward(self, B):
+    def forward(self, B: Array) -> tuple[Array, Callable[..., Any]]:
         """Return the values and the function that pulls weights of them back."""
         rows = self._rows(B)
         shape = len(rows), len(self._Z)

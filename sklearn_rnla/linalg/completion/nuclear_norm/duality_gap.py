@@ -1,10 +1,12 @@
 """How far an objective with a nuclear norm is from its minimum."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...._typing import Array
+from ....operators.observed import Observed
 from ...dense.orth import extend_rows, product64
 from ...dense.ritz import bordered
 
@@ -32,10 +34,10 @@ class Outside(NamedTuple):
 
     values: np.ndarray
     right: np.ndarray
-    product: Callable
+    product: Callable[..., Any]
     bound: float
 
-    def leading(self, k):
+    def leading(self, k: int) -> tuple[Array, Array]:
         """Return singular vectors of the k largest values, of shape (m, k) and (n, k)."""
         right = self.right[:, :k]
         values = self.values[:k].astype(right.dtype)
@@ -43,8 +45,17 @@ class Outside(NamedTuple):
 
 
 def leading_outside(
-    observed, residual, U, V, width, rng, *, accuracy, enough=0.0, above=np.inf
-):
+    observed: Observed,
+    residual: Array,
+    U: Array,
+    V: Array,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    accuracy: float,
+    enough: float = 0.0,
+    above: float = np.inf,
+) -> Outside:
     """Return leading singular triples of ``(I - U U^T) R (I - V V^T)``.
 
     Block Lanczos from random vectors, all kept orthogonal.
@@ -128,7 +139,9 @@ def leading_outside(
     )
 
 
-def relative_gap(penalty, norm, square, total, through):
+def relative_gap(
+    penalty: float, norm: float, square: float, total: float, through: float
+) -> float:
     """Return the duality gap of a residual scaled to spectral norm `penalty`.
 
     Parameters

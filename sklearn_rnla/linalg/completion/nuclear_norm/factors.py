@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
+from ...._typing import Array
 from ....operators.observed import Observed
 from ...dense.orth import product64
 from ...dense.rank import numerical_rank
@@ -50,7 +52,9 @@ class BalancedFactors:
     residual: np.ndarray
 
     @classmethod
-    def at(cls, observed, penalty, U, V):
+    def at(
+        cls, observed: Observed, penalty: float, U: Array, V: Array
+    ) -> "BalancedFactors":
         """Return the point of given balanced factors."""
         residual = observed.values.copy()
         if U.shape[1]:
@@ -59,40 +63,40 @@ class BalancedFactors:
         return cls(observed, penalty, U, V, s, residual)
 
     @cached_property
-    def square(self):
+    def square(self) -> float:
         """Squared norm of the residual."""
         return squared_norm(self.residual)
 
     @cached_property
-    def RV(self):
+    def RV(self) -> Array:
         """Product of the sparse matrix R of the residual with V, of shape (m, k)."""
         return self.observed.product(self.residual, self.V)
 
     @cached_property
-    def RtU(self):
+    def RtU(self) -> Array:
         """Product of its transpose with U, of shape (n, k)."""
         return self.observed.T.product(self.residual[self.observed.order], self.U)
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """Columns of each factor."""
         return self.U.shape[1]
 
     @property
-    def objective(self):
+    def objective(self) -> float:
         """Half the squared residual, and the penalty times the nuclear norm."""
         return 0.5 * self.square + self.penalty * self.s.sum()
 
-    def units(self):
+    def units(self) -> tuple[Array, Array]:
         """Return the singular vectors, of shape (m, k) and (n, k)."""
         root = np.sqrt(self.s).astype(self.U.dtype)
         return self.U / root, self.V / root
 
-    def between(self):
+    def between(self) -> Array:
         """Return the residual between the singular vectors, of shape (k, k), in float64."""
         return product64(self.U.T, self.RV.T) / np.sqrt(np.outer(self.s, self.s))
 
-    def outside(self, tol, width, rng):
+    def outside(self, tol: float, width: int, rng: np.random.Generator) -> Any:
         """Return `leading_outside` of the residual, to certify a gap of `tol`."""
         spare = 3 * tol * self.penalty
         if self.rank:
@@ -109,7 +113,7 @@ class BalancedFactors:
             above=self.penalty * (1 + max(10 * tol, 0.01)),
         )
 
-    def gap(self, outer):
+    def gap(self, outer: float) -> float:
         """Return the duality gap of the scaled residual, relative to the objective.
 
         Parameters
@@ -154,7 +158,7 @@ class Search:
         Where the search is.
     """
 
-    def __init__(self, observed, U, V, penalty):
+    def __init__(self, observed: Observed, U: Array, V: Array, penalty: float) -> None:
         sides = (observed, observed.T)
         self._shares = [side.counts / max(1, side.shape[1]) for side in sides]
         self._start_from(BalancedFactors.at(observed, penalty, U, V))
@@ -166,7 +170,7 @@ class Search:
     def _start_from(self, point):
         """Go to a point, and forget the directions and curvatures of those before."""
         U, V, s = point.U, point.V, point.s
-        self.point = point
+        self.point: Any = point
         # The direction of the last step, its scaled gradient, and their inner product.
         self._last = None
         # Squared norms of the observed entries of products of singular vectors.
@@ -177,7 +181,7 @@ class Search:
         self._curvature = np.maximum(share, floor)
         self._ridge = max(point.penalty, _LEAST_RIDGE * s.max(initial=0.0))
 
-    def step(self):
+    def step(self) -> bool:
         """Go to the best point of a line of preconditioned conjugate gradients.
 
         Returns
@@ -274,7 +278,7 @@ class Search:
             out.append(Z)
         return tuple(out)
 
-    def prune(self):
+    def prune(self) -> None:
         """Drop singular values that are on the way to zero; the objective does not rise."""
         point = self.point
         if not point.rank:
@@ -302,7 +306,7 @@ class Search:
         )
         self._start_from(pruned)
 
-    def grow(self, left, values, right):
+    def grow(self, left: Array, values: Array, right: Array) -> None:
         """Append singular triples of the residual outside, less the penalty.
 
         As far along as is best for all together; the objective falls.
@@ -357,7 +361,7 @@ def _line(point, directions):
     return float(lengths[best]), first, second
 
 
-def factors_from(start, most, observed):
+def factors_from(start: Any, most: int, observed: Observed) -> tuple[Array, Array]:
     """Return the balanced factors of the `most` largest singular values of a start."""
     if start is None:
         return tuple(np.zeros((size, 0), observed.dtype) for size in observed.shape)

@@ -1,8 +1,12 @@
 """Completion by steps on the whole matrix, filled in."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 
+from ....operators.observed import Observed
 from ...dense.orth import product64
 from .duality_gap import relative_gap
 from .factors import factors_from
@@ -19,7 +23,7 @@ _GRAM_LIMIT = 1e-5
 _GAP_STEPS = 4
 
 
-def filled_in_pays(observed):
+def filled_in_pays(observed: Observed) -> bool:
     """Return whether steps on the whole matrix are the faster ones."""
     m, n = observed.shape
     if observed.nnz == m * n or m * n <= _SMALL:
@@ -27,7 +31,16 @@ def filled_in_pays(observed):
     return min(m, n) <= _NARROW and observed.nnz >= _SHARE * m * n
 
 
-def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
+def fill_in(
+    observed: Observed,
+    penalty: float,
+    most: int,
+    *,
+    tol: float,
+    max_iter: int,
+    start: Any = None,
+    report: Callable[[], bool] | None = None,
+) -> Any:
     """Complete a matrix by steps on all of it, filled in with what they predict.
 
     Parameters

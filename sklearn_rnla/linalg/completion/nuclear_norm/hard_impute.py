@@ -1,7 +1,11 @@
 """Completion of a matrix by one of given rank."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from ....operators.observed import Observed
 from .duality_gap import leading_outside
 from .factors import Search, factors_from
 from .filled import fill_in, filled_in_pays
@@ -11,7 +15,15 @@ from .fit import fit_of, settled, stalled
 _OVERSAMPLING = 8
 
 
-def iterative_svd(observed, rank, *, tol=1e-4, max_iter=1000, rng, report=None):
+def iterative_svd(
+    observed: Observed,
+    rank: int,
+    *,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> Any:
     """Minimise ``1/2 sum_observed (x - m)^2`` over matrices of a given rank.
 
     Parameters

@@ -1,7 +1,12 @@
 """Completion of a matrix with a penalty on the nuclear norm."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
+from ...._typing import Array
+from ....operators.observed import Observed
 from .duality_gap import leading_outside
 from .factors import Search, factors_from
 from .filled import fill_in, filled_in_pays
@@ -22,16 +27,16 @@ _ROUNDING = 50
 
 
 def soft_impute(
-    observed,
-    penalty,
+    observed: Observed,
+    penalty: float,
     *,
-    max_rank=None,
-    tol=1e-6,
-    max_iter=1000,
-    start=None,
-    rng,
-    report=None,
-):
+    max_rank: int | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    start: Any = None,
+    rng: np.random.Generator,
+    report: Callable[[], bool] | None = None,
+) -> Any:
     """Minimise ``1/2 sum_observed (x - m)^2 + penalty ||M||_*``.
 
     Parameters
@@ -155,7 +160,14 @@ def _descend(search, history, limit, goal, report):
     return False, False
 
 
-def soft_impute_path(observed, penalties, *, rng, start=None, **params):
+def soft_impute_path(
+    observed: Observed,
+    penalties: Array,
+    *,
+    rng: np.random.Generator,
+    start: Any = None,
+    **params: Any,
+) -> Iterator[Any]:
     """Yield a `LowRankFit` for each penalty, each the start of the next.
 
     Parameters
@@ -178,7 +190,7 @@ def soft_impute_path(observed, penalties, *, rng, start=None, **params):
         yield start
 
 
-def largest_penalty(observed, *, rng):
+def largest_penalty(observed: Observed, *, rng: np.random.Generator) -> float:
     """Return the least penalty whose solution is zero: the norm of the zero-filled matrix.
 
     Parameters
