@@ -70,7 +70,10 @@ class StreamRows(RowMatrix):
         return state
 
     def map(self, function, *args, n_columns, dtype=None):
-        parts = [map_block(function, block.values, *args) for block in self.blocks()]
+        parts = [
+            map_block(function, block.values, *args, finite=self.finite)
+            for block in self.blocks()
+        ]
         return np.concatenate(parts, dtype=dtype)
 
     def some_rows(self):
