@@ -1,4 +1,4 @@
-"""Whether passes and exact solutions take what `linalg.singular.choice` counts for them."""
+"""Whether passes and exact solutions take what `truncated_svd` counts for them."""
 
 import time
 from functools import partial
@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from sklearn_rnla.linalg.dense.orth import complete_rows
 from sklearn_rnla.linalg.singular.block_krylov import block_krylov
-from sklearn_rnla.linalg.singular.choice import gram_cost, pass_cost
 from sklearn_rnla.linalg.singular.filtered_subspace import filtered_subspace
 from sklearn_rnla.linalg.singular.gram import gram_svd
+from sklearn_rnla.linalg.singular.truncated_svd import gram_cost, pass_cost
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 
 from .machine import gemm_peak

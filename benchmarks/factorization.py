@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from sklearn_rnla.linalg.completion.als import als
 from sklearn_rnla.linalg.completion.biases import fit_biases
 from sklearn_rnla.linalg.completion.recommend import top_n
-from sklearn_rnla.operators.lanes import one_blas_thread
 from sklearn_rnla.operators.observed import Observed
+from sklearn_rnla.operators.threads import one_blas_thread
 
 from .harness import compare, installed, race, rounds
 

@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 
 from sklearn_rnla import RandomizedPCA
 from sklearn_rnla.linalg import randomized_svd
-from sklearn_rnla.linalg.singular.choice import block_width
+from sklearn_rnla.linalg.singular.truncated_svd import block_width
 
 from . import accuracy, costs, growth, out_of_core, sketching
 from .harness import compare, race, rounds

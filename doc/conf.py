@@ -42,6 +42,8 @@ autosummary_generate = True
 torch_is_installed = importlib.util.find_spec("torch") is not None
 # Where torch is missing, its modules are described all the same.
 autodoc_mock_imports = [] if torch_is_installed else ["torch"]
+# Parameters are described below the signature, with their types in words.
+autodoc_typehints = "none"
 # Members are listed by the template of classes.
 numpydoc_show_class_members = False
 

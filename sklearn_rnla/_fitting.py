@@ -4,8 +4,11 @@ import functools
 import inspect
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from ._sklearn import CallbackSupportMixin, _fit_context, make_constraint
+from ._typing import AnyArray, F
 
 # Warnings are of the line that called one of these packages.
 _INTERNAL = frozenset({"sklearn_rnla", "sklearn", "contextlib", "joblib"})
@@ -18,6 +21,9 @@ class FittingMixin(CallbackSupportMixin):
     it clones an estimator or validates its parameters. Of small data that takes longer than
     a fit. Here both are read once for each class.
     """
+
+    n_features_in_: int
+    feature_names_in_: AnyArray
 
     @classmethod
     @functools.cache
@@ -40,7 +46,7 @@ class FittingMixin(CallbackSupportMixin):
                 super()._validate_params()
 
 
-def fitting(fit):
+def fitting(fit: F) -> F:
     """Decorate a method that fits an estimator.
 
     Parameters are validated, and callbacks see the fit begin and end, with its data. After
@@ -100,7 +106,7 @@ class _FitTask:
         self._context.call_on_fit_task_end(**self._data, reconstruction_attributes={})
 
 
-def progress(estimator, step):
+def progress(estimator: Any, step: str) -> Callable[[], bool]:
     """Return ``report()``, to be called after each `step` of a fit of unknown length.
 
     It returns whether a callback asks to stop. Where scikit-learn has no callbacks, or
@@ -110,7 +116,7 @@ def progress(estimator, step):
     return (lambda: False) if task is None else functools.partial(task.report, step)
 
 
-def warn_user(message, category=UserWarning):
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the line, outside of this package and of scikit-learn, that led here."""
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _is_internal(frame):

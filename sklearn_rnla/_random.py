@@ -40,6 +40,11 @@ def draw_seed(random_state) -> int:
     )
 
 
+def generator(random_state) -> np.random.Generator:
+    """Return a generator for scikit-learn's ``random_state``, see `draw_seed`."""
+    return stream(draw_seed(random_state))
+
+
 def stream(seed: int, *key: int) -> np.random.Generator:
     """Return the generator that belongs to `seed` and `key`.
 

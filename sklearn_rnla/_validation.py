@@ -31,8 +31,8 @@ from ._sklearn import (
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.feature_map import BLOCK_ROWS
 from .operators.kernels import Kernel, PrecomputedKernel, is_kernel_object
-from .operators.lanes import kernel_jobs
 from .operators.sources import refuse_not_in_memory
+from .operators.threads import kernel_jobs
 
 _DTYPES = [np.float64, np.float32]
 

@@ -1,6 +1,7 @@
 """Spectral clustering of many samples, with labels for new ones."""
 
 from numbers import Integral
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
@@ -8,8 +9,21 @@ from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import Interval, StrOptions
+from ._typing import (
+    Array,
+    ArrayAsX,
+    Float,
+    Indices,
+    Int,
+    KernelLike,
+    Landmarks,
+    MatrixLike,
+    OrNone,
+    Seed,
+    Tags,
+)
 from ._validation import (
     KERNEL_CONSTRAINTS,
     check_kernel,
@@ -170,6 +184,15 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
     array([False,  True])
     """
 
+    labels_: Indices
+    eigenvalues_: Array
+    n_clusters_hint_: int
+    embedding_: Array
+    components_: ArrayAsX
+    component_indices_: Indices | OrNone
+    n_landmarks_: int
+    error_estimate_: float
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
@@ -187,21 +210,21 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: Int = 8,
         *,
-        n_components=None,
-        random_state=None,
-        n_init=10,
-        gamma=1.0,
-        affinity="rbf",
-        degree=3,
-        coef0=1,
-        kernel_params=None,
-        n_landmarks=300,
-        landmarks="rpcholesky",
-        assign_labels="kmeans",
-        n_jobs=None,
-    ):
+        n_components: Int | None = None,
+        random_state: Seed = None,
+        n_init: Int = 10,
+        gamma: Float | Literal["scale"] | None = 1.0,
+        affinity: KernelLike = "rbf",
+        degree: Float = 3,
+        coef0: Float = 1,
+        kernel_params: dict[str, Any] | None = None,
+        n_landmarks: Int = 300,
+        landmarks: Landmarks = "rpcholesky",
+        assign_labels: Literal["kmeans", "discretize", "cluster_qr"] = "kmeans",
+        n_jobs: Int | None = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.n_components = n_components
         self.random_state = random_state
@@ -217,7 +240,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Cluster the samples.
 
         Parameters
@@ -246,7 +269,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
             )
         kernel = self._kernel(rows)
         landmarks, k, _ = check_landmarks(self.landmarks, self.n_landmarks)
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         report = progress(self, "block of landmarks")
         nystroem = nystroem_features(
             rows, kernel, k, landmarks, n_jobs=self.n_jobs, rng=rng, report=report
@@ -270,7 +293,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         self._warn_of_doubts(n_lost, spectrum.n_alone, n_components)
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Indices:
         """Return the cluster of each sample.
 
         Parameters
@@ -300,15 +323,15 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
         return self.n_components
 
     def _kernel(self, rows):
-        """Return the affinity asked for; raise where it is no function of two samples."""
+        """Return the affinity asked for; raise if it is not a function of two samples."""
         parameters = {"gamma": self.gamma, "degree": self.degree, "coef0": self.coef0}
         if not isinstance(self.affinity, str):
             # As in scikit-learn, a callable sees none of these.
             parameters = {}
         elif self.affinity in _GRAPHS:
             raise ValueError(
-                f"affinity={self.affinity!r} is no function of two samples, as landmarks "
-                "need: use sklearn.cluster.SpectralClustering, or a kernel."
+                f"affinity={self.affinity!r} is not a function of two samples, which "
+                "landmarks need: use sklearn.cluster.SpectralClustering, or a kernel."
             )
         return check_kernel(rows, self.affinity, params=self.kernel_params, **parameters)
 
@@ -348,7 +371,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
                 "rbf, increase gamma)."
             )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = self.affinity in ("chi2", "additive_chi2")
         tags.input_tags.sparse = not tags.input_tags.positive_only

@@ -2,6 +2,7 @@
 
 from itertools import chain
 from numbers import Integral, Real
+from typing import Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -9,12 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import NotFiniteError, refuse_read_once
 from ._sklearn import Interval, RealNotInt, StrOptions
+from ._typing import Array, ArrayAsX, ArrayLike, Blocks, Float, Int, MatrixLike, Seed, Tags
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
-from .linalg.singular.choice import Settings
 from .linalg.singular.incremental import RowSummary, batches
 from .linalg.singular.missing import (
     LatentSummary,
@@ -25,6 +26,7 @@ from .linalg.singular.missing import (
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
+from .linalg.singular.truncated_svd import Settings
 from .operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
 from .operators.scaling import held, safe_exponent
 
@@ -202,6 +204,20 @@ class RandomizedPCA(
     (1797, 21)
     """
 
+    components_: Array
+    explained_variance_: Array
+    explained_variance_ratio_: Array
+    singular_values_: Array
+    mean_: Array
+    noise_variance_: float
+    n_components_: int
+    n_samples_: int
+    n_samples_seen_: int
+    batch_size_: int
+    var_: Array
+    error_estimate_: float
+    n_passes_: int
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "n_components": [
             Interval(Integral, 0, None, closed="left"),
@@ -224,20 +240,20 @@ class RandomizedPCA(
 
     def __init__(
         self,
-        n_components=None,
+        n_components: Float | Literal["gavish-donoho", "mle"] | None = None,
         *,
-        with_mean=True,
-        whiten=False,
-        missing="error",
-        algorithm="auto",
-        tol=1e-3,
-        max_passes=20,
-        n_oversamples=None,
-        sketch="row_sampling",
-        block_size=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        with_mean: bool = True,
+        whiten: bool = False,
+        missing: Literal["error", "em"] = "error",
+        algorithm: Literal["auto", "krylov", "subspace", "gram", "one-view"] = "auto",
+        tol: Float = 1e-3,
+        max_passes: Int = 20,
+        n_oversamples: Int | None = None,
+        sketch: Literal["row_sampling", "gaussian", "sparse_sign", "srtt"] = "row_sampling",
+        block_size: Int | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.n_components = n_components
         self.with_mean = with_mean
         self.whiten = whiten
@@ -252,7 +268,12 @@ class RandomizedPCA(
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(
+        self,
+        X: MatrixLike | Blocks,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Find the principal components of X.
 
         Parameters
@@ -292,7 +313,9 @@ class RandomizedPCA(
         return self
 
     @fitting
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(
+        self, X: MatrixLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Update the components with one more batch of samples.
 
         Parameters
@@ -334,7 +357,9 @@ class RandomizedPCA(
         self._update(rows, rule, self._summary_so_far(rule))
         return self
 
-    def fit_transform(self, X, y=None, sample_weight=None):
+    def fit_transform(
+        self, X: MatrixLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> ArrayAsX:
         """Find the principal components of X, and project X on them.
 
         Parameters
@@ -355,6 +380,12 @@ class RandomizedPCA(
         refuse_read_once(X, "X", "or fit on one iterator and transform another")
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
+    @overload
+    def transform(self, X: MatrixLike, return_std: Literal[False] = False) -> ArrayAsX: ...
+    @overload
+    def transform(
+        self, X: MatrixLike, return_std: bool
+    ) -> ArrayAsX | tuple[ArrayAsX, ArrayAsX]: ...
     def transform(self, X, return_std=False):
         """Project X on the principal components.
 
@@ -388,7 +419,7 @@ class RandomizedPCA(
         Y = self._model().project(rows, Vt, offset, factors, with_std=return_std)
         return (Y[:, : len(V)], Y[:, len(V) :]) if return_std else Y
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: MatrixLike) -> ArrayAsX:
         """Map coordinates back to the space of the data.
 
         Parameters
@@ -415,7 +446,7 @@ class RandomizedPCA(
         mean = -self.mean_.astype(rows.dtype)
         return rows.map(passes.project, V, mean, n_columns=V.shape[1])
 
-    def get_covariance(self):
+    def get_covariance(self) -> Array:
         """Return the covariance of the data under the probabilistic model.
 
         Returns
@@ -427,7 +458,7 @@ class RandomizedPCA(
         check_is_fitted(self)
         return held(self._model().covariance(), self.components_.dtype)
 
-    def get_precision(self):
+    def get_precision(self) -> Array:
         """Return the inverse of `get_covariance`.
 
         Returns
@@ -439,7 +470,7 @@ class RandomizedPCA(
         check_is_fitted(self)
         return held(self._model().precision(), self.components_.dtype)
 
-    def score_samples(self, X):
+    def score_samples(self, X: MatrixLike) -> Array:
         """Return the log-likelihood of each sample under the probabilistic model.
 
         Parameters
@@ -457,7 +488,7 @@ class RandomizedPCA(
         rows = self._check_rows(X, reset=False)
         return self._model().log_likelihood(rows, missing=self.missing == "em")
 
-    def score(self, X, y=None):
+    def score(self, X: MatrixLike, y: object = None) -> float:
         """Return the mean log-likelihood of the samples.
 
         Parameters
@@ -478,7 +509,7 @@ class RandomizedPCA(
     def _n_features_out(self):
         return self.n_components_
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.missing == "em"
@@ -525,7 +556,7 @@ class RandomizedPCA(
             center=self.with_mean,
             tol=self.tol,
             max_passes=self.max_passes,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=progress(self, "pass"),
         )
         if not found.converged:
@@ -561,7 +592,7 @@ class RandomizedPCA(
             n_oversamples=self.n_oversamples,
             sketch=self.sketch,
         )
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         found = principal_components(A, rule, settings, rng=rng)
         if not found.converged:
             warn_user(
@@ -579,7 +610,7 @@ class RandomizedPCA(
             return None
         if self.with_mean != self._with_mean:
             raise ValueError(
-                f"with_mean={self.with_mean} cannot go on from components found with "
+                f"with_mean={self.with_mean} cannot continue from components found with "
                 f"with_mean={self._with_mean}: call fit."
             )
         summary = self._summary or RowSummary.of_leading(

@@ -1,6 +1,8 @@
 """Gaussian process regression at large n."""
 
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -9,10 +11,25 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     StrOptions,
+)
+from ._typing import (
+    AnyArray,
+    Array,
+    ArrayAsX,
+    ArrayLike,
+    Float,
+    Indices,
+    Int,
+    Landmarks,
+    MatrixLike,
+    OrArray,
+    OrNone,
+    Seed,
+    Tags,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -20,13 +37,13 @@ from ._validation import (
     check_landmarks,
     check_target,
 )
-from .linalg.gaussian_process.budget import affordable_landmarks
-from .linalg.gaussian_process.fit import fit_gaussian_process
+from .linalg.gaussian_process.fit import affordable_landmarks, fit_gaussian_process
 from .linalg.gaussian_process.passes import METHODS
 from .linalg.gaussian_process.problem import GaussianProcessProblem, starting_kernel
 from .operators import as_row_matrix, is_read_lazily
 from .operators.feature_map import BLOCK_ROWS
-from .operators.lanes import kernel_jobs
+from .operators.scaling import column_scales
+from .operators.threads import kernel_jobs
 
 
 class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimator):
@@ -176,6 +193,18 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
     0.1
     """
 
+    kernel_: Any
+    log_marginal_likelihood_value_: float
+    X_train_: Any
+    y_train_: Array
+    components_: Array
+    component_indices_: Indices | OrNone
+    n_landmarks_: int
+    dual_coef_: Array
+    intercept_: float | OrArray
+    error_estimate_: float
+    n_iter_: int
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "kernel": [None, Kernel],
         "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray],
@@ -197,24 +226,24 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
 
     def __init__(
         self,
-        kernel=None,
+        kernel: Kernel | None = None,
         *,
-        alpha=1e-10,
-        optimizer="fmin_l_bfgs_b",
-        n_restarts_optimizer=0,
-        normalize_y=False,
-        copy_X_train=True,
-        n_targets=None,
-        method="variational",
-        n_landmarks="auto",
-        landmarks="rpcholesky",
-        reselect_landmarks=True,
-        n_landmark_steps=100,
-        learn_noise=True,
-        learn_mean=True,
-        n_jobs=None,
-        random_state=None,
-    ):
+        alpha: Float | AnyArray = 1e-10,
+        optimizer: Literal["fmin_l_bfgs_b"] | Callable[..., Any] | None = "fmin_l_bfgs_b",
+        n_restarts_optimizer: Int = 0,
+        normalize_y: bool = False,
+        copy_X_train: bool = True,
+        n_targets: Int | None = None,
+        method: Literal["variational", "fitc", "dtc"] = "variational",
+        n_landmarks: Int | Literal["auto"] = "auto",
+        landmarks: Landmarks = "rpcholesky",
+        reselect_landmarks: bool = True,
+        n_landmark_steps: Int = 100,
+        learn_noise: bool = True,
+        learn_mean: bool = True,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.kernel = kernel
         self.alpha = alpha
         self.optimizer = optimizer
@@ -233,7 +262,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y):
+    def fit(self, X: MatrixLike, y: ArrayLike) -> Self:
         """Find landmarks and parameters of the kernel, and the posterior.
 
         Parameters
@@ -270,7 +299,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             method=self.method,
             k=min(k, rows.shape[0]),
             landmarks=landmarks,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             n_jobs=self.n_jobs,
             learn_mean=self.learn_mean and self.optimizer is not None,
         )
@@ -333,8 +362,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         self._y_mean, self._y_std = np.zeros(n_targets), np.ones(n_targets)
         if self.normalize_y:
             # In units in which squares neither overflow nor vanish.
-            unit = np.exp2(np.frexp(np.abs(Y).max(axis=0))[1] - 1.0)
-            unit[unit == 0] = 1.0
+            unit = column_scales(Y)
             mean, std = (Y / unit).mean(axis=0), (Y / unit).std(axis=0)
             Y, std = Y / unit - mean, np.where(std > 0, std, 1.0)
             self._y_mean, self._y_std = unit * mean, unit * std
@@ -360,6 +388,29 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             raise ValueError("alpha must be finite and at least 0 in all entries.")
         return alpha
 
+    @overload
+    def predict(
+        self,
+        X: MatrixLike,
+        return_std: Literal[False] = False,
+        return_cov: Literal[False] = False,
+    ) -> ArrayAsX: ...
+    @overload
+    def predict(
+        self, X: MatrixLike, return_std: Literal[True], return_cov: Literal[False] = False
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict(
+        self,
+        X: MatrixLike,
+        return_std: Literal[False] = False,
+        *,
+        return_cov: Literal[True],
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict(
+        self, X: MatrixLike, return_std: bool = False, return_cov: bool = False
+    ) -> ArrayAsX | tuple[Array, Array]: ...
     def predict(self, X, return_std=False, return_cov=False):
         """Predict by the posterior; before `fit`, by the prior.
 
@@ -429,7 +480,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             mean, spread = mean[..., 0], spread[..., 0]
         return (mean, spread) if return_std or return_cov else mean
 
-    def sample_y(self, X, n_samples=1, random_state=0):
+    def sample_y(self, X: MatrixLike, n_samples: Int = 1, random_state: Seed = 0) -> Array:
         """Draw functions from the posterior, including the noise of the kernel.
 
         Parameters
@@ -456,6 +507,28 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         ]
         return np.stack(drawn, axis=1)
 
+    @overload
+    def log_marginal_likelihood(
+        self,
+        theta: ArrayLike | None = None,
+        eval_gradient: Literal[False] = False,
+        clone_kernel: bool = True,
+    ) -> float: ...
+    @overload
+    def log_marginal_likelihood(
+        self,
+        theta: ArrayLike | None = None,
+        *,
+        eval_gradient: Literal[True],
+        clone_kernel: bool = True,
+    ) -> tuple[float, Array]: ...
+    @overload
+    def log_marginal_likelihood(
+        self,
+        theta: ArrayLike | None,
+        eval_gradient: Literal[True],
+        clone_kernel: bool = True,
+    ) -> tuple[float, Array]: ...
     def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
         """Return the log marginal likelihood, or its lower bound, on the landmarks.
 
@@ -509,7 +582,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
             return (-np.inf, np.zeros_like(theta)) if eval_gradient else -np.inf
         return (found.value, found.gradient) if eval_gradient else found.value
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.target_tags.multi_output = True
@@ -517,7 +590,7 @@ class NystroemGaussianProcessRegressor(FittingMixin, RegressorMixin, BaseEstimat
         return tags
 
 
-def at_bounds(kernel, n_params):
+def at_bounds(kernel: Kernel, n_params: int) -> Iterator[str]:
     """Yield a message for each of the first parameters that ends at one of its bounds.
 
     The others are those of noise that was added, and whose bounds are no user's.

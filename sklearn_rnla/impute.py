@@ -1,7 +1,7 @@
 """Completion of matrices of which only some entries are known."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Self, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,14 +11,29 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_containers, refuse_masked, refuse_read_once
 from ._sklearn import (
     StrOptions,
     _check_feature_names_in,
 )
+from ._typing import (
+    AnyArray,
+    Array,
+    ArrayAsX,
+    ArrayLike,
+    Float,
+    Indices,
+    Int,
+    MatrixLike,
+    OrNone,
+    Seed,
+    Tags,
+)
 from ._validation import check_features, check_n_recommended, check_pairs
-from .linalg.completion.complete import (
+from .linalg.completion.kept_columns import KeptColumns
+from .linalg.completion.sampling import Sampling, describe_sampling
+from .linalg.completion.solve import (
     CONSTRAINTS,
     SOLVERS,
     WITHOUT_PENALTY,
@@ -27,11 +42,9 @@ from .linalg.completion.complete import (
     why_arbitrary,
     why_not_converged,
 )
-from .linalg.completion.kept_columns import KeptColumns
-from .linalg.completion.sampling import describe_sampling
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
 from .operators.sources import is_dask, is_row_sliceable
+from .operators.threads import kernel_jobs
 
 # Most columns that a warning names.
 _MOST_NAMED = 10
@@ -249,6 +262,19 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     array([ 4., 18.])
     """
 
+    offset_: float
+    components_: Array
+    singular_values_: Array
+    rank_: int
+    solver_: str
+    alpha_: float | OrNone
+    error_estimate_: float
+    column_errors_: Array
+    held_out_error_: float
+    indicator_: MissingIndicator
+    n_iter_: int
+    history_: Array
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         **CONSTRAINTS,
         "solver": [StrOptions({"auto", "em", *SOLVERS})],
@@ -260,25 +286,27 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
 
     def __init__(
         self,
-        rank="auto",
+        rank: Int | Literal["auto"] = "auto",
         *,
-        solver="auto",
-        alpha=None,
-        reg_power=1.0,
-        center="auto",
-        neighbors=True,
-        max_iter=None,
-        tol=None,
-        validation_fraction=0.05,
-        early_stopping=False,
-        clip=False,
-        missing_values=np.nan,
-        add_indicator=False,
-        keep_empty_features=False,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-    ):
+        solver: Literal[
+            "auto", "em", "gibbs", "als", "softimpute", "exact", "iterative_svd"
+        ] = "auto",
+        alpha: Float | None = None,
+        reg_power: Float = 1.0,
+        center: bool | Literal["auto"] = "auto",
+        neighbors: bool = True,
+        max_iter: Int | None = None,
+        tol: Float | None = None,
+        validation_fraction: Float = 0.05,
+        early_stopping: bool = False,
+        clip: bool = False,
+        missing_values: Float = np.nan,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
+        warm_start: bool = False,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.rank = rank
         self.solver = solver
         self.alpha = alpha
@@ -298,8 +326,8 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None):
-        """Fit the model to the entries that are known.
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Fit the model to the known entries.
 
         Parameters
         ----------
@@ -337,7 +365,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X = self._kept.take(X)
         observed = self._entries(X)
         if not observed.nnz:
-            raise ValueError("X has no entry that is known: nothing to fit.")
+            raise ValueError("X has no known entry: nothing to fit.")
         warm = self.warm_start and hasattr(self, "_completion")
         options = CompletionOptions.of(self.get_params(deep=False))
         report = progress(self, "iteration")
@@ -346,7 +374,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             options,
             table=X if dense else None,
             start=self._completion.model if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._dense = dense
@@ -357,9 +385,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         self.alpha_ = found.alpha
         svd = found.model.svd(found.rank)
         self.singular_values_, self.components_, self._rotation = svd
-        self.error_estimate_ = found.error_estimate
-        self.held_out_error_ = found.held_out_error
-        self.column_errors_ = found.column_errors
+        self.error_estimate_ = found.bounds.missing
+        self.held_out_error_ = found.bounds.held_out
+        self.column_errors_ = found.bounds.columns
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not self.keep_empty_features:
@@ -373,7 +401,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             warn_user(message, ConvergenceWarning)
         return self
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> ArrayAsX:
         """Fill in what is missing in dense data; embed sparse data.
 
         Parameters
@@ -407,10 +435,10 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             filled = np.hstack([filled, mask.astype(filled.dtype)])
         return filled
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Array:
         """Return what the model says of every entry of rows, observed or not.
 
-        Where `transform` of dense data keeps the entries that are known, and for "em" fills
+        Where `transform` of dense data keeps the known entries, and for "em" fills
         in the others with all that it knows, this is the low-rank model alone.
 
         Parameters
@@ -434,14 +462,26 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         X, dense = self._check(X, reset=False)
         if not dense:
             raise TypeError(
-                "predict takes no sparse data, as what it returns is a dense matrix of the "
-                "same shape. Use predict_entries for some entries, recommend for the "
-                "largest in each row, or fold_in for factors."
+                "predict does not accept sparse data, because its result is a dense matrix "
+                "of the same shape. Use predict_entries for some entries, recommend for "
+                "the largest in each row, or fold_in for factors."
             )
         entries = self._entries(self._kept.take(X))
         entries = self._completion.predict_rows(entries, clip=self.clip)
         return self._kept.put_back(entries)
 
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: Literal[False] = False
+    ) -> Array: ...
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: Literal[True]
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: bool
+    ) -> Array | tuple[Array, Array]: ...
     def predict_entries(self, rows, columns, return_std=False):
         """Return entries of the model, observed or not, in rows of the data in `fit`.
 
@@ -483,7 +523,9 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         std[~kept] = np.nan
         return mean, std
 
-    def recommend(self, X, n=10, exclude_seen=True):
+    def recommend(
+        self, X: MatrixLike, n: Int = 10, exclude_seen: bool = True
+    ) -> tuple[Indices, Array]:
         """Return the columns with the largest entries in each row.
 
         Parameters
@@ -493,7 +535,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         n : int, default=10
             Columns of each row.
         exclude_seen : bool, default=True
-            Whether to leave out the entries that are known.
+            Whether to leave out the known entries.
 
         Returns
         -------
@@ -520,7 +562,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             best, scores = self._completion.recommend_new(entries, int(n), **settings)
         return self._kept.original(best), scores
 
-    def fold_in(self, X):
+    def fold_in(self, X: MatrixLike) -> FoldedRows:
         """Return biases and factors of rows, given those of the columns.
 
         Parameters
@@ -539,7 +581,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         model = self._completion.model
         return FoldedRows(biases=model.biases_of(rows), factors=model.factors_of(rows))
 
-    def score(self, X, y=None):
+    def score(self, X: MatrixLike, y: object = None) -> float:
         """Hide a part of the entries of each row, and predict it from the rest.
 
         Parameters
@@ -571,7 +613,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
             n_jobs=kernel_jobs(self.n_jobs),
         )
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> AnyArray:
         """Return the names of what `transform` returns of data such as those in `fit`.
 
         Parameters
@@ -596,7 +638,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         indicated = self.indicator_.get_feature_names_out(names)
         return np.concatenate([kept, indicated])
 
-    def describe_sampling(self):
+    def describe_sampling(self) -> Sampling:
         """Describe the places of the entries that `fit` saw.
 
         Returns
@@ -610,22 +652,22 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         return describe_sampling(self._completion.seen, U, V)
 
     @property
-    def row_biases_(self):
+    def row_biases_(self) -> Array:
         """Biases of rows."""
         return self._completion.model.row_biases
 
     @property
-    def column_biases_(self):
+    def column_biases_(self) -> Array:
         """Biases of columns."""
         return self._completion.model.column_biases
 
     @property
-    def row_factors_(self):
+    def row_factors_(self) -> Array:
         """Factors of rows."""
         return self._completion.model.row_factors
 
     @property
-    def column_factors_(self):
+    def column_factors_(self) -> Array:
         """Factors of columns."""
         return self._completion.model.column_factors
 
@@ -656,7 +698,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
         """Return the known entries of checked data."""
         return Observed.from_matrix(X, n_jobs=kernel_jobs(self.n_jobs))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.solver != "em"
         tags.input_tags.allow_nan = True

@@ -1,16 +1,30 @@
 """Kernel feature maps on landmarks that are chosen well."""
 
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     RealNotInt,
+)
+from ._typing import (
+    Array,
+    ArrayAsX,
+    Float,
+    Indices,
+    Int,
+    KernelLike,
+    Landmarks,
+    MatrixLike,
+    OrNone,
+    Seed,
+    Tags,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -142,6 +156,12 @@ class NystroemKernel(
     True
     """
 
+    components_: ArrayAsX
+    component_indices_: Indices | OrNone
+    normalization_: Array
+    n_components_: int
+    error_estimate_: float
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         **KERNEL_CONSTRAINTS,
         "n_components": [
@@ -156,18 +176,18 @@ class NystroemKernel(
 
     def __init__(
         self,
-        kernel="rbf",
+        kernel: KernelLike = "rbf",
         *,
-        gamma=None,
-        coef0=None,
-        degree=None,
-        kernel_params=None,
-        n_components=100,
-        landmarks="rpcholesky",
-        tol=0.0,
-        n_jobs=None,
-        random_state=None,
-    ):
+        gamma: Float | Literal["scale"] | None = None,
+        coef0: Float | None = None,
+        degree: Float | None = None,
+        kernel_params: dict[str, Any] | None = None,
+        n_components: Float | None = 100,
+        landmarks: Landmarks = "rpcholesky",
+        tol: Float = 0.0,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.kernel = kernel
         self.gamma = gamma
         self.coef0 = coef0
@@ -180,7 +200,7 @@ class NystroemKernel(
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Choose landmarks among the samples.
 
         Parameters
@@ -206,7 +226,7 @@ class NystroemKernel(
         return self
 
     @fitting
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: MatrixLike, y: object = None) -> ArrayAsX:
         """Choose landmarks, and return the features of the samples.
 
         Parameters
@@ -227,7 +247,7 @@ class NystroemKernel(
             return self._features(rows)
         return np.ascontiguousarray(cholesky.factor)
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> ArrayAsX:
         """Map X to the features.
 
         Parameters
@@ -270,7 +290,7 @@ class NystroemKernel(
             landmarks,
             tol=tol,
             n_jobs=self.n_jobs,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self.components_ = result.points
@@ -286,7 +306,7 @@ class NystroemKernel(
             features, self._feature_map, rows.dtype, n_columns=self.n_components_
         )
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What the landmarks and the normalization make is made again.
         state = super().__getstate__().copy()
         if "_feature_map" in state:
@@ -296,7 +316,7 @@ class NystroemKernel(
             state["_dtype"] = self.normalization_.dtype
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = state.copy()
         if "_triangular" in state:
             kernel = state["_kernel"].among(state["component_indices_"])
@@ -310,7 +330,7 @@ class NystroemKernel(
     def _n_features_out(self):
         return self.n_components_
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.kernel not in ("chi2", "additive_chi2")
         tags.input_tags.positive_only = self.kernel in ("chi2", "additive_chi2")

@@ -1,6 +1,7 @@
 """Kernel ridge regression and classification at large n."""
 
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -11,11 +12,27 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
-from ._random import draw_seed, stream
+from ._random import generator
 from ._sklearn import (
     Interval,
     RealNotInt,
     StrOptions,
+)
+from ._typing import (
+    AnyArray,
+    Array,
+    ArrayAsX,
+    ArrayLike,
+    Float,
+    Indices,
+    Int,
+    KernelLike,
+    Landmarks,
+    MatrixLike,
+    OrArray,
+    OrNone,
+    Seed,
+    Tags,
 )
 from ._validation import (
     KERNEL_CONSTRAINTS,
@@ -28,12 +45,20 @@ from ._validation import (
 )
 from .linalg.nystroem.features import nystroem_features
 from .linalg.nystroem.ridge import Penalties, kernel_ridge
-from .linalg.nystroem.supervised import MOST_SUPERVISED, supervised_landmarks
+from .linalg.nystroem.supervised_landmarks import MOST_SUPERVISED, supervised_landmarks
 from .operators.feature_map import predictions
 
 
 class _NystroemRidge(FittingMixin, BaseEstimator):
     """What regression and classification share."""
+
+    components_: ArrayAsX
+    component_indices_: Indices | OrNone
+    n_landmarks_: int
+    alpha_: float | OrArray
+    n_iter_: int
+    solver_: str
+    error_estimate_: float
 
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
@@ -56,24 +81,24 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
 
     def __init__(
         self,
-        alpha=1.0,
+        alpha: Float | ArrayLike = 1.0,
         *,
-        alphas=None,
-        kernel="rbf",
-        gamma=None,
-        degree=None,
-        coef0=None,
-        kernel_params=None,
-        n_landmarks=300,
-        landmarks="auto",
-        exact=False,
-        fit_intercept=True,
-        solver="auto",
-        tol=1e-6,
-        max_iter=200,
-        n_jobs=None,
-        random_state=None,
-    ):
+        alphas: ArrayLike | None = None,
+        kernel: KernelLike = "rbf",
+        gamma: Float | Literal["scale"] | None = None,
+        degree: Float | None = None,
+        coef0: Float | None = None,
+        kernel_params: dict[str, Any] | None = None,
+        n_landmarks: Float | None = 300,
+        landmarks: Landmarks = "auto",
+        exact: bool = False,
+        fit_intercept: bool = True,
+        solver: Literal["auto", "direct", "cg"] = "auto",
+        tol: Float = 1e-6,
+        max_iter: Int = 200,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.alpha = alpha
         self.alphas = alphas
         self.kernel = kernel
@@ -130,7 +155,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             degree=self.degree,
             coef0=self.coef0,
         )
-        rng = stream(draw_seed(self.random_state))
+        rng = generator(self.random_state)
         landmarks, k, trace_tol = self._landmarks(rows, kernel, Y, penalties, rng)
         report = progress(self, "iteration")
         nystroem = nystroem_features(
@@ -188,7 +213,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             landmarks = supervised_landmarks(rows, kernel, k, Y, penalties.alphas, rng)
         return landmarks, k, tol
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What is made of the centres is made again.
         return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
 
@@ -212,7 +237,7 @@ class _NystroemRidge(FittingMixin, BaseEstimator):
             dtype=dtype,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.kernel not in ("chi2", "additive_chi2")
         tags.input_tags.positive_only = self.kernel in ("chi2", "additive_chi2")
@@ -342,8 +367,13 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     (442,)
     """
 
+    dual_coef_: Array
+    intercept_: float | OrArray
+
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the regression.
 
         Parameters
@@ -374,7 +404,7 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
             self.intercept_ = float(self.intercept_[0])
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> ArrayAsX:
         """Predict targets.
 
         Parameters
@@ -390,7 +420,7 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
         scores = self._predict(X)
         return scores[:, 0] if self.dual_coef_.ndim == 1 else scores
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
@@ -496,6 +526,10 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     True
     """
 
+    classes_: AnyArray
+    dual_coef_: Array
+    intercept_: Array
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         **_NystroemRidge._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -503,25 +537,25 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
 
     def __init__(
         self,
-        alpha=1.0,
+        alpha: Float | ArrayLike = 1.0,
         *,
-        alphas=None,
-        kernel="rbf",
-        gamma=None,
-        degree=None,
-        coef0=None,
-        kernel_params=None,
-        n_landmarks=300,
-        landmarks="auto",
-        exact=False,
-        fit_intercept=True,
-        solver="auto",
-        tol=1e-6,
-        max_iter=200,
-        class_weight=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        alphas: ArrayLike | None = None,
+        kernel: KernelLike = "rbf",
+        gamma: Float | Literal["scale"] | None = None,
+        degree: Float | None = None,
+        coef0: Float | None = None,
+        kernel_params: dict[str, Any] | None = None,
+        n_landmarks: Float | None = 300,
+        landmarks: Landmarks = "auto",
+        exact: bool = False,
+        fit_intercept: bool = True,
+        solver: Literal["auto", "direct", "cg"] = "auto",
+        tol: Float = 1e-6,
+        max_iter: Int = 200,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         super().__init__(
             alpha=alpha,
             alphas=alphas,
@@ -543,7 +577,9 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         self.class_weight = class_weight
 
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the classifier.
 
         Parameters
@@ -590,7 +626,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         self._fit_targets(rows, Y)
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> Array:
         """Return the scores of the classes.
 
         Parameters
@@ -606,7 +642,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         scores = self._predict(X)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> AnyArray:
         """Predict classes.
 
         Parameters
@@ -625,7 +661,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
         return self.classes_[np.argmax(scores, axis=1)]
 
 
-def column_of_classes(y):
+def column_of_classes(y: ArrayLike) -> AnyArray:
     """Return y as one column of classes, or raise."""
     check_classification_targets(y)
     return column_or_1d(as_vector(y))

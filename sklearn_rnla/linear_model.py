@@ -1,6 +1,7 @@
 """Linear regression at large n."""
 
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -10,10 +11,22 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import draw_seed
 from ._sklearn import Interval, StrOptions
+from ._typing import (
+    Array,
+    ArrayAsX,
+    ArrayLike,
+    Float,
+    Int,
+    MatrixLike,
+    OrArray,
+    OrNone,
+    Seed,
+    Tags,
+)
 from ._validation import FEW_ENTRIES, check_penalty_choice, check_rows, check_target
 from .linalg.least_squares.solve import solve_least_squares
-from .operators.lanes import kernel_jobs
 from .operators.passes import project
+from .operators.threads import kernel_jobs
 
 
 class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
@@ -80,6 +93,10 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         Condition number of the centred, weighted data stacked on ``sqrt(alpha) I``, for the
         smallest alpha, without the directions that the rank excludes. It is computed from
         the sketch, to about a factor of two.
+    singular_ : ndarray of shape (min(n_samples, n_features),)
+        Singular values of the centred, weighted data, to about 1e-7 of the largest. Only
+        where a decomposition of the data or of their Gram matrix gave the solution:
+        `solver` "svd", and "direct" with few features.
     error_estimate_ : float
         Estimated relative error of the fitted values, rounding included, the largest over
         the targets: ``sqrt(||A d||^2 + alpha ||d||^2) / ||y||`` for centred, weighted A and
@@ -135,6 +152,15 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
     (True, True)
     """
 
+    coef_: Array
+    intercept_: float | OrArray
+    alpha_: float | OrArray
+    n_iter_: int
+    solver_: str
+    rank_: int | OrNone
+    condition_: float | OrNone
+    error_estimate_: float
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
         "alphas": ["array-like", None],
@@ -149,17 +175,17 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        alpha=1.0,
+        alpha: Float | ArrayLike = 1.0,
         *,
-        alphas=None,
-        fit_intercept=True,
-        solver="auto",
-        tol=1e-14,
-        max_iter=None,
-        block_size=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        alphas: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        solver: Literal["auto", "direct", "iterative", "svd"] = "auto",
+        tol: Float = 1e-14,
+        max_iter: Int | None = None,
+        block_size: Int | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.alpha = alpha
         self.alphas = alphas
         self.fit_intercept = fit_intercept
@@ -171,7 +197,9 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the regression.
 
         Parameters
@@ -227,6 +255,7 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
         self.solver_ = solution.solver
         self.rank_ = solution.rank
         self.condition_ = solution.condition
+        self._singular_values = solution.singular_values
         self.error_estimate_ = solution.error_estimate
         if not solution.converged:
             warn_user(
@@ -238,7 +267,18 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, X):
+    @property
+    def singular_(self) -> Array:
+        """Singular values of the centred, weighted data, where they are known."""
+        check_is_fitted(self)
+        if self._singular_values is None:
+            raise AttributeError(
+                f"solver_={self.solver_!r} found no singular values of these data: fit "
+                "with solver='svd', or take condition_."
+            )
+        return self._singular_values.astype(self.coef_.dtype)
+
+    def predict(self, X: MatrixLike) -> ArrayAsX:
         """Predict targets.
 
         Parameters
@@ -271,7 +311,7 @@ class SketchedRidge(FittingMixin, RegressorMixin, BaseEstimator):
             rereads=reset,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True

@@ -1,5 +1,7 @@
 """Regression on pairs of identifiers, by a matrix of low rank."""
 
+from typing import Literal, Self, overload
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -7,17 +9,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._identifiers import Identifiers, columns_of
-from ._random import draw_seed, stream
+from ._random import generator
 from ._refusals import refuse_masked
+from ._typing import AnyArray, Array, ArrayLike, Float, Int, OrNone, Seed, Tags
 from ._validation import check_n_recommended, check_pairs, check_target
-from .linalg.completion.complete import (
+from .linalg.completion.solve import (
     CONSTRAINTS,
     CompletionOptions,
     complete,
     why_not_converged,
 )
-from .operators.lanes import kernel_jobs
 from .operators.observed import Observed
+from .operators.threads import kernel_jobs
 
 
 class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
@@ -137,25 +140,37 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
     True
     """
 
+    offset_: float
+    rank_: int
+    solver_: str
+    alpha_: float | OrNone
+    error_estimate_: float
+    new_error_estimate_: float
+    held_out_error_: float
+    n_iter_: int
+    history_: Array
+
     _parameter_constraints: dict = CONSTRAINTS
 
     def __init__(
         self,
-        rank=6,
+        rank: Int | Literal["auto"] = 6,
         *,
-        solver="auto",
-        alpha=None,
-        reg_power=1.0,
-        center="auto",
-        max_iter=None,
-        tol=None,
-        validation_fraction=0.05,
-        early_stopping=False,
-        clip=False,
-        warm_start=False,
-        n_jobs=None,
-        random_state=None,
-    ):
+        solver: Literal[
+            "auto", "gibbs", "als", "softimpute", "exact", "iterative_svd"
+        ] = "auto",
+        alpha: Float | None = None,
+        reg_power: Float = 1.0,
+        center: bool | Literal["auto"] = "auto",
+        max_iter: Int | None = None,
+        tol: Float | None = None,
+        validation_fraction: Float = 0.05,
+        early_stopping: bool = False,
+        clip: bool = False,
+        warm_start: bool = False,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.rank = rank
         self.solver = solver
         self.alpha = alpha
@@ -171,7 +186,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the model to the values of pairs.
 
         Parameters
@@ -227,7 +242,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
             observed,
             options,
             start=self._completion.known if warm else None,
-            rng=stream(draw_seed(self.random_state)),
+            rng=generator(self.random_state),
             report=report,
         )
         self._completion = found.with_unseen()
@@ -235,9 +250,9 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         self.rank_ = found.rank
         self.solver_ = found.solver
         self.alpha_ = found.alpha
-        self.error_estimate_ = found.error_estimate
-        self.new_error_estimate_ = found.new_error_estimate
-        self.held_out_error_ = found.held_out_error
+        self.error_estimate_ = found.bounds.missing
+        self.new_error_estimate_ = found.bounds.new
+        self.held_out_error_ = found.bounds.held_out
         self.n_iter_ = found.n_iter
         self.history_ = found.history
         if not found.converged:
@@ -245,6 +260,12 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
             warn_user(message, ConvergenceWarning)
         return self
 
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> Array: ...
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
+    @overload
+    def predict(self, X: ArrayLike, return_std: bool) -> Array | tuple[Array, Array]: ...
     def predict(self, X, return_std=False):
         """Predict the values of pairs.
 
@@ -265,6 +286,18 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         check_is_fitted(self)
         return self._predict(*self._check(X, reset=False), return_std)
 
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: Literal[False] = False
+    ) -> Array: ...
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: Literal[True]
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict_entries(
+        self, rows: ArrayLike, columns: ArrayLike, return_std: bool
+    ) -> Array | tuple[Array, Array]: ...
     def predict_entries(self, rows, columns, return_std=False):
         """Predict the values of pairs, of which the identifiers come one side at a time.
 
@@ -303,7 +336,9 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         mean = mean.astype(dtype, copy=False)
         return (mean, std.astype(dtype, copy=False)) if return_std else mean
 
-    def recommend(self, rows, n=10, exclude_seen=True):
+    def recommend(
+        self, rows: ArrayLike, n: Int = 10, exclude_seen: bool = True
+    ) -> tuple[AnyArray, Array]:
         """Return the columns with the largest values for each row.
 
         Parameters
@@ -337,32 +372,32 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
         return self.column_ids_[np.maximum(best, 0)], scores
 
     @property
-    def row_ids_(self):
+    def row_ids_(self) -> AnyArray:
         """Identifiers of rows."""
         return self._rows.distinct
 
     @property
-    def column_ids_(self):
+    def column_ids_(self) -> AnyArray:
         """Identifiers of columns."""
         return self._columns.distinct
 
     @property
-    def row_biases_(self):
+    def row_biases_(self) -> Array:
         """Biases of rows."""
         return self._completion.known.row_biases
 
     @property
-    def column_biases_(self):
+    def column_biases_(self) -> Array:
         """Biases of columns."""
         return self._completion.known.column_biases
 
     @property
-    def row_factors_(self):
+    def row_factors_(self) -> Array:
         """Factors of rows."""
         return self._completion.known.row_factors
 
     @property
-    def column_factors_(self):
+    def column_factors_(self) -> Array:
         """Factors of columns."""
         return self._completion.known.column_factors
 
@@ -376,7 +411,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
             )
         return columns
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # Where scikit-learn wants half of the variance told, all numbers are different. As
         # identifiers they come once, and the mean is all there is to say of a new pair.

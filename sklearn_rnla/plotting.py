@@ -1,9 +1,19 @@
 """Displays: spectra of several layers, and a matrix of similarities."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from ._typing import AnyArray, Array, ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
 
 __all__ = ["SimilarityDisplay", "SpectrumDisplay"]
 
@@ -43,12 +53,18 @@ class SpectrumDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, spectra, totals=None):
+    ax_: "Axes"
+    figure_: "Figure | SubFigure"
+    lines_: "list[Line2D]"
+
+    def __init__(
+        self, spectra: Mapping[str, ArrayLike], totals: Mapping[str, float] | None = None
+    ) -> None:
         self.spectra = spectra
         self.totals = totals
 
     @classmethod
-    def from_spectra(cls, spectra):
+    def from_spectra(cls, spectra: Mapping[str, Any]) -> Self:
         """Make a display of results, and do not plot it yet.
 
         Parameters
@@ -66,8 +82,8 @@ class SpectrumDisplay:
         Raises
         ------
         ValueError
-            When there is no spectrum, two names are written alike, or eigenvalues are not
-            a vector.
+            When there is no spectrum, two names are the same as strings, or eigenvalues are
+            not a vector.
         TypeError
             When `spectra` is not a dict.
         NotFittedError
@@ -82,11 +98,17 @@ class SpectrumDisplay:
             raise ValueError("spectra is empty: nothing to plot.")
         named = {str(name): found for name, found in spectra.items()}
         if len(named) < len(spectra):
-            raise ValueError(f"Two names of {list(spectra)} are written alike.")
+            raise ValueError(f"Two names of {list(spectra)} are the same as strings.")
         values = {name: _eigenvalues(found) for name, found in named.items()}
         return cls(values, {name: _total(named[name], values[name]) for name in named})
 
-    def plot(self, ax=None, *, kind="share", **kwargs):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        kind: Literal["share", "variance", "cumulative"] = "share",
+        **kwargs: Any,
+    ) -> Self:
         """Draw the lines.
 
         Parameters
@@ -190,14 +212,34 @@ class SimilarityDisplay:
     (3, 3)
     """
 
-    def __init__(self, similarities, row_names, column_names, *, name="similarity"):
+    ax_: "Axes"
+    figure_: "Figure | SubFigure"
+    im_: "AxesImage"
+    text_: AnyArray | None
+    colorbar_: "Colorbar | None"
+
+    def __init__(
+        self,
+        similarities: Array,
+        row_names: Sequence[str],
+        column_names: Sequence[str],
+        *,
+        name: str = "similarity",
+    ) -> None:
         self.similarities = similarities
         self.row_names = row_names
         self.column_names = column_names
         self.name = name
 
     @classmethod
-    def from_matrix(cls, similarities, names, *, column_names=None, name="similarity"):
+    def from_matrix(
+        cls,
+        similarities: ArrayLike,
+        names: Iterable[object],
+        *,
+        column_names: Iterable[object] | None = None,
+        name: str = "similarity",
+    ) -> Self:
         """Make a display of similarities, and do not plot it yet.
 
         Parameters
@@ -232,7 +274,14 @@ class SimilarityDisplay:
         return cls(matrix, rows, columns, name=name)
 
     @classmethod
-    def from_representations(cls, rows, similarity, *, columns=None, name=None):
+    def from_representations(
+        cls,
+        rows: Mapping[str, Any],
+        similarity: Callable[[Any, Any], Any],
+        *,
+        columns: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Self:
         """Compare representations with one another, and do not plot it yet.
 
         Parameters
@@ -282,8 +331,14 @@ class SimilarityDisplay:
         return cls.from_matrix(matrix, rows, column_names=others, name=name)
 
     def plot(
-        self, ax=None, *, include_values=None, colorbar=True, cmap="viridis", im_kw=None
-    ):
+        self,
+        ax: "Axes | None" = None,
+        *,
+        include_values: bool | None = None,
+        colorbar: bool = True,
+        cmap: Any = "viridis",
+        im_kw: dict[str, Any] | None = None,
+    ) -> Self:
         """Draw the map.
 
         Parameters

@@ -1,6 +1,7 @@
 """Random projections: every sketch as a transformer."""
 
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import numpy as np
 import scipy.linalg
@@ -13,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from ._fitting import FittingMixin, fitting, warn_user
 from ._refusals import refuse_not_finite
 from ._sklearn import Interval, StrOptions
+from ._typing import Array, ArrayAsX, Float, Int, MatrixLike, Seed, Tags
 from ._validation import check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
 from .operators import is_read_lazily
 from .operators.stacking import stack_rows
-from .sketching import SparseSign, make_distribution
+from .sketching import Sketch, SparseSign, make_distribution
 from .sketching.distribution import fold_sparse_projection, project_rows
 
 
@@ -109,6 +111,10 @@ class SketchProjection(
     (25, 2759)
     """
 
+    n_components_: int
+    sketch_: Sketch
+    inverse_components_: Array
+
     _parameter_constraints: dict = {  # noqa: RUF012 - scikit-learn's name and type
         "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "eps": [Interval(Real, 0, 1, closed="neither")],
@@ -123,17 +129,17 @@ class SketchProjection(
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: Int | Literal["auto"] = "auto",
         *,
-        eps=0.1,
-        sketch="sparse_sign",
-        nnz=2,
-        dense_output=False,
-        compute_inverse_components=False,
-        block_size=None,
-        n_jobs=None,
-        random_state=None,
-    ):
+        eps: Float = 0.1,
+        sketch: Literal["sparse_sign", "count", "gaussian", "srtt"] = "sparse_sign",
+        nnz: Int = 2,
+        dense_output: bool = False,
+        compute_inverse_components: bool = False,
+        block_size: Int | None = None,
+        n_jobs: Int | None = None,
+        random_state: Seed = None,
+    ) -> None:
         self.n_components = n_components
         self.eps = eps
         self.sketch = sketch
@@ -145,7 +151,7 @@ class SketchProjection(
         self.random_state = random_state
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
         """Draw the sketch, from the shape of X alone.
 
         Parameters
@@ -175,7 +181,7 @@ class SketchProjection(
         n_samples, n_features = rows.shape
         if n_samples is None:
             raise ValueError(
-                "An iterator of blocks is used up by fit, which needs but the shape: "
+                "An iterator of blocks is used up by fit, which needs only the shape: "
                 "fit an array of that shape, and transform the iterator."
             )
         self.n_components_ = self._check_n_components(n_samples, n_features)
@@ -190,7 +196,7 @@ class SketchProjection(
         return self
 
     @property
-    def components_(self):
+    def components_(self) -> ArrayAsX:
         """The sketch as a matrix of shape (n_components_, n_features_in_).
 
         Returns
@@ -209,7 +215,7 @@ class SketchProjection(
             )
         return sp.csr_array(self.sketch_.matrix(self._drawn, self._dtype))
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> ArrayAsX:
         """Project X.
 
         Parameters
@@ -236,7 +242,7 @@ class SketchProjection(
             return projected
         return rows.map(project_rows, self.sketch_, drawn, n_columns=self.n_components_)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: MatrixLike) -> ArrayAsX:
         """Map projections back to the space of the features.
 
         Parameters
@@ -346,7 +352,7 @@ class SketchProjection(
     def _n_features_out(self):
         return self.n_components_
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

@@ -297,9 +297,9 @@ BAD = np.where(np.arange(8).reshape(4, 2) == 3, np.nan, 1.0)
 @pytest.mark.parametrize(
     ("parameters", "rows", "message"),
     [
-        ({"affinity": "precomputed"}, X, "no function of two samples"),
+        ({"affinity": "precomputed"}, X, "not a function of two samples"),
         ({"affinity": "nearest_neighbors"}, X, "use sklearn.cluster.SpectralClustering"),
-        ({"affinity": "precomputed_nearest_neighbors"}, X, "no function"),
+        ({"affinity": "precomputed_nearest_neighbors"}, X, "not a function"),
         ({"affinity": "graph"}, X, "'affinity' parameter"),
         ({"n_clusters": 0}, X, "'n_clusters' parameter"),
         ({"n_components": 0}, X, "'n_components' parameter"),

@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import pairwise_kernels, rbf_kernel
 import sklearn_rnla.kernel_approximation as module
 from sklearn_rnla import NystroemKernel
 from sklearn_rnla.linalg.nystroem import features
-from sklearn_rnla.operators.tiles import TILE_BYTES
+from sklearn_rnla.operators.threads import TILE_BYTES
 from tests.invariants import assert_close_to_scale
 
 RNG = np.random.default_rng(0)

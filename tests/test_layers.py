@@ -20,7 +20,7 @@ TESTS = sorted(path for path in HERE.rglob("test_*.py") if path.parent != HERE)
 def layer(module):
     """Return 0 for helpers, 1 for sketching, operators, 2 for linalg, 3 for estimators."""
     part = module.split(".")[1] if "." in module else ""
-    if part in {"_random", "_sklearn", "_fitting", "_refusals", "_kernels"}:
+    if part in {"_random", "_sklearn", "_fitting", "_refusals", "_kernels", "_typing"}:
         return 0
     if part in {"sketching", "operators"}:
         return 1

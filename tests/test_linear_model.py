@@ -67,6 +67,28 @@ def test_without_a_penalty_it_is_linear_regression(solver, fit_intercept):
     assert_same_model(ours, theirs)
 
 
+@ALPHAS
+@INTERCEPT
+@pytest.mark.parametrize("scale", [1.0, 1e-170])
+def test_singular_values_are_those_of_linear_regression(alpha, fit_intercept, scale):
+    dependent = np.column_stack([X, X[:, 0]]) * scale
+    theirs = LinearRegression(fit_intercept=fit_intercept).fit(dependent / scale, y, W)
+    limit = 1e-7 * theirs.singular_[0]
+    for solver, A in [("direct", dependent), ("svd", dependent), ("auto", dependent[:30])]:
+        ours = SketchedRidge(alpha * scale, fit_intercept=fit_intercept, solver=solver)
+        ours.fit(A, y[: len(A)], W[: len(A)])
+        if len(A) < N:
+            theirs = LinearRegression(fit_intercept=fit_intercept)
+            theirs.fit(A / scale, y[: len(A)], W[: len(A)])
+        np.testing.assert_allclose(ours.singular_ / scale, theirs.singular_, atol=limit)
+
+
+def test_singular_values_that_are_not_known_say_how_to_get_them():
+    ours = SketchedRidge(solver="iterative").fit(X, y)
+    with pytest.raises(AttributeError, match="solver='svd'"):
+        ours.singular_  # noqa: B018
+
+
 @EACH_SOLVER
 def test_each_target_may_have_its_penalty(solver):
     alphas = np.array([0, 1e-3, 1e6])

@@ -130,7 +130,7 @@ def test_numbers_are_left_out_of_large_maps_and_blanks_have_one():
         (lambda: SpectrumDisplay.from_spectra({}), "spectra is empty"),
         (lambda: SpectrumDisplay.from_spectra({"a": np.eye(2)}), "must be a vector"),
         (lambda: SpectrumDisplay.from_spectra({"a": PCA()}), "not fitted yet"),
-        (lambda: SpectrumDisplay.from_spectra({1: [1.0], "1": [1.0]}), "written alike"),
+        (lambda: SpectrumDisplay.from_spectra({1: [1.0], "1": [1.0]}), "same as strings"),
         (lambda: SpectrumDisplay.from_spectra({"a": [1.0]}).plot(kind="x"), "kind='x'"),
         (lambda: SimilarityDisplay.from_matrix(np.eye(3), "ab"), "a row for each of 2"),
     ],

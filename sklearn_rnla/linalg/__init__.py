@@ -11,7 +11,7 @@ from .lstsq import LeastSquares, lstsq
 from .nystroem.pivoted_cholesky import PivotedCholesky
 from .psd import NystroemEigh, nystroem_eigh, ridge_leverage_scores, rpcholesky
 from .range import ProjectionError, Range, projection_error, range_finder
-from .singular.block_krylov import RightSVD
+from .singular.gram import RightSVD
 from .svd import SVD, one_view_svd, randomized_svd
 from .traces import Diagonal, LogDeterminant, Trace, diagonal, log_det, trace
 

@@ -1,16 +1,19 @@
 """Driver: columns that span a matrix, chosen from a sketch of its rows."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, RealNotInt, StrOptions, validated
+from .._typing import Float, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
-from ..operators import CenteredMatrix
+from ..operators import CenteredMatrix, RowMatrix
 from ..operators.scaling import in_unit
 from .columns.select import METHODS, ORDERED_METHODS, select_columns
+
+Method: TypeAlias = Literal["cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top"]
 
 CONSTRAINTS = {
     "n_components": [
@@ -55,17 +58,17 @@ class ColumnSubset(NamedTuple):
 
 @validated(**CONSTRAINTS)
 def column_subset(
-    A,
-    n_components=None,
+    A: MatrixLike,
+    n_components: Float | None = None,
     *,
-    tol=0.1,
-    method="cpqr",
-    refine=None,
-    sketch_size=None,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    tol: Float = 0.1,
+    method: Method = "cpqr",
+    refine: Literal["swap"] | None = None,
+    sketch_size: Int | None = None,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> ColumnSubset:
     """Choose columns whose span is close to that of all columns.
 
     Parameters
@@ -87,7 +90,7 @@ def column_subset(
         sketch.
     sketch_size : int, default=None
         Number of rows of the sketch. None means 8 for each column (16 with `refine`, one
-        with "lupp") and 10 more.
+        with "lupp" and no `refine`) and 10 more.
     block_size : int, default=None
         Number of rows of a block. None chooses by size.
     n_jobs : int, default=None
@@ -134,12 +137,14 @@ def column_subset(
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        rng=stream(draw_seed(random_state)),
+        rng=generator(random_state),
     )
     return ColumnSubset(pivots.indices, float(root.estimates(pivots)[-1]))
 
 
-def check_n_columns(n_components, tol, method, rows):
+def check_n_columns(
+    n_components: Float | None, tol: float, method: str, rows: RowMatrix
+) -> tuple[int | None, float]:
     """Return how many columns are asked for, None for a tolerance, and that.
 
     Raises

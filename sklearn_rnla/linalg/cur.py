@@ -1,31 +1,33 @@
 """Driver: the CUR decomposition, of real columns and real rows."""
 
 from numbers import Integral
+from typing import Literal
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, validated
+from .._typing import Float, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
-from .column_subset import CONSTRAINTS, check_n_columns
+from .column_subset import CONSTRAINTS, Method, check_n_columns
 from .columns.gather import gather_columns
-from .columns.rows import choose_rows
+from .columns.rows import CUR, choose_rows
 
 
 @validated(**CONSTRAINTS, n_rows=[Interval(Integral, 1, None, closed="left"), None])
 def cur(
-    A,
-    n_components=None,
-    n_rows=None,
+    A: MatrixLike,
+    n_components: Float | None = None,
+    n_rows: Int | None = None,
     *,
-    tol=0.1,
-    method="cpqr",
-    refine=None,
-    sketch_size=None,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    tol: Float = 0.1,
+    method: Method = "cpqr",
+    refine: Literal["swap"] | None = None,
+    sketch_size: Int | None = None,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> CUR:
     """Compute a CUR decomposition.
 
     Parameters
@@ -100,6 +102,6 @@ def cur(
         method=method,
         refine=refine,
         sketch_size=sketch_size,
-        rng=stream(draw_seed(random_state)),
+        rng=generator(random_state),
     )
     return choose_rows(matrix, gathered, c, n_rows or c).times(unit)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,14 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array
 
 from .._fitting import warn_user
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
+from .._typing import Float, Int, OperatorLike, Seed
 from .._validation import check_rank
 from ..operators.psd_matrix import check_psd
 from .dense.orth import complete_rows, orthonormal_rows, product64
 from .dense.ritz import RitzBasis, krylov_steps
-from .singular.choice import block_width
+from .singular.truncated_svd import block_width
 
 # Residual norms within this many eps of the largest eigenvalue are rounding.
 _ROUNDING = 32
@@ -66,15 +67,15 @@ class Eigh(NamedTuple):
     n_oversamples=[Interval(Integral, 0, None, closed="left"), None],
 )
 def randomized_eigh(
-    A,
-    n_components,
+    A: OperatorLike,
+    n_components: Int,
     *,
-    which="magnitude",
-    tol=1e-4,
-    max_products=50,
-    n_oversamples=None,
-    random_state=None,
-):
+    which: Literal["magnitude", "algebraic"] = "magnitude",
+    tol: Float = 1e-4,
+    max_products: Int = 50,
+    n_oversamples: Int | None = None,
+    random_state: Seed = None,
+) -> Eigh:
     """Compute leading eigenpairs of a symmetric matrix by block Krylov iteration.
 
     Parameters
@@ -127,11 +128,12 @@ def randomized_eigh(
     k, n = int(n_components), A.shape[0]
     check_rank("n_components", k, A.shape)
     dtype = np.dtype(np.float32 if A.dtype == np.float32 else np.float64)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     width = block_width(k, n_oversamples, A.shape)
     start = orthonormal_rows(rng.standard_normal((width, n)).astype(dtype))
     _check_symmetric(A, start[:2])
     basis = RitzBasis(width, dtype, by_magnitude=which == "magnitude")
+    # The Rayleigh-Ritz of each step is algorithm 5.3: the eigenpairs of B = V A V^T.
     steps = krylov_steps(basis, start, partial(_projected_product, A))
     for n_products, step in enumerate(steps, 1):
         values, V, _ = step.ritz

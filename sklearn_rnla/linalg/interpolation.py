@@ -1,13 +1,14 @@
 """Driver: interpolative decompositions, of a matrix by its own columns or rows."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_not_finite
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, as_row_matrix, passes
 from ..operators.scaling import in_unit
@@ -63,8 +64,14 @@ class Interpolation(NamedTuple):
     n_jobs=[Integral, None],
 )
 def interpolative(
-    A, n_components, *, of="columns", refine=None, n_jobs=None, random_state=None
-):
+    A: MatrixLike,
+    n_components: Int,
+    *,
+    of: Literal["columns", "rows", "both"] = "columns",
+    refine: Literal["swap"] | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Interpolation:
     """Compute an interpolative decomposition: by columns, by rows, or by both.
 
     Parameters
@@ -118,7 +125,7 @@ def interpolative(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     matrix = CenteredMatrix(in_unit(rows)[0], center=False)
     if of == "rows":
         return _row_interpolation(matrix, k, refine, rng)

@@ -2,12 +2,14 @@
 
 import math
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Array, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix
 from ..operators.scaling import in_unit
@@ -15,7 +17,7 @@ from ..sketching import Gaussian, SparseSign
 from .columns.select import double_sketch
 from .dense.pivoting import unit_columns
 from .dense.rank import numerical_rank
-from .singular.choice import leading_right
+from .singular.truncated_svd import leading_right
 
 # A sketch of this many rows for each column leaves a condition number of about 3.
 _ROWS_PER_COLUMN = 4
@@ -31,8 +33,14 @@ _PROBES = 8
     n_jobs=[Integral, None],
 )
 def leverage_scores(
-    A, n_components=None, *, of="rows", method="exact", n_jobs=None, random_state=None
-):
+    A: MatrixLike,
+    n_components: Int | None = None,
+    *,
+    of: Literal["rows", "columns"] = "rows",
+    method: Literal["exact", "sketched"] = "exact",
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Compute the leverage scores of the rows or of the columns of a matrix.
 
     Parameters
@@ -83,7 +91,7 @@ def leverage_scores(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     if n_components is not None:
         check_rank("n_components", int(n_components), rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     rows, _ = in_unit(rows)
     matrix = CenteredMatrix(rows, center=False)
     # A pass that looks for NaN, which a factorisation would only stumble over.

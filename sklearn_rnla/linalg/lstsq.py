@@ -1,7 +1,7 @@
 """Driver: least squares by sketch-and-precondition."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_array
@@ -9,9 +9,10 @@ from sklearn.utils.validation import check_array
 from .._random import draw_seed
 from .._refusals import refuse_target
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import ArrayLike, Float, Int, MatrixLike, Seed
 from .._validation import check_matrix
-from ..operators.lanes import kernel_jobs
 from ..operators.sources import refuse_not_in_memory
+from ..operators.threads import kernel_jobs
 from .least_squares.solve import solve_least_squares
 
 
@@ -68,17 +69,17 @@ class LeastSquares(NamedTuple):
     n_jobs=[Integral, None],
 )
 def lstsq(
-    A,
-    b,
+    A: MatrixLike,
+    b: ArrayLike,
     *,
-    alpha=0.0,
-    solver="auto",
-    tol=1e-14,
-    max_iter=None,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    alpha: Float = 0.0,
+    solver: Literal["auto", "direct", "iterative", "svd"] = "auto",
+    tol: Float = 1e-14,
+    max_iter: Int | None = None,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> LeastSquares:
     """Solve a least squares problem with many more rows than columns.
 
     Parameters

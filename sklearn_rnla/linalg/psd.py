@@ -1,19 +1,21 @@
 """Drivers on positive semidefinite matrices known by diagonal and columns."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, svd_flip, validated
-from ..operators.lanes import check_jobs
-from ..operators.psd_matrix import PSDMatrix, as_psd_matrix, check_psd
+from .._typing import Array, Float, Int, OperatorLike, Seed
+from ..operators.psd_matrix import KernelMatrix, PSDMatrix, as_psd_matrix, check_psd
+from ..operators.threads import check_jobs
 from .dense.orth import complete_rows
 from .dense.triangular import inverse_cholesky
 from .nystroem.pivoted_cholesky import (
     NotPositiveSemidefiniteError,
+    PivotedCholesky,
     RandomPivots,
     pivoted_cholesky,
 )
@@ -57,7 +59,14 @@ class NystroemEigh(NamedTuple):
     tol=[Interval(Real, 0, 1, closed="left")],
     n_jobs=[Integral, None],
 )
-def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
+def rpcholesky(
+    A: KernelMatrix | OperatorLike,
+    n_components: Int,
+    *,
+    tol: Float = 0.0,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> PivotedCholesky:
     """Factor a positive semidefinite matrix by randomly pivoted Cholesky.
 
     Parameters
@@ -103,7 +112,7 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     >>> sorted(pivots.tolist()), error
     ([0, 1], 0.0)
     """
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     return pivoted_cholesky(
         as_psd_matrix(A, n_jobs=n_jobs),
         int(n_components),
@@ -119,8 +128,14 @@ def rpcholesky(A, n_components, *, tol=0.0, n_jobs=None, random_state=None):
     n_jobs=[Integral, None],
 )
 def nystroem_eigh(
-    A, n_components, *, method="auto", n_oversamples=None, n_jobs=None, random_state=None
-):
+    A: KernelMatrix | OperatorLike,
+    n_components: Int,
+    *,
+    method: Literal["auto", "columns", "gaussian"] = "auto",
+    n_oversamples: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> NystroemEigh:
     """Compute leading eigenpairs of a positive semidefinite matrix in a single pass.
 
     Parameters
@@ -180,7 +195,7 @@ def nystroem_eigh(
     if k > n:
         raise ValueError(f"n_components={k} must be at most n={n}.")
     width = min(n, k + (k + 10 if n_oversamples is None else int(n_oversamples)))
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     if method == "auto":
         method = "columns" if isinstance(A, PSDMatrix) else "gaussian"
     if method == "columns":
@@ -222,6 +237,8 @@ def _gaussian_factor(product, n, width, dtype, rng):
     if largest == 0:
         return Y, 0.0
     shift = np.sqrt(n) * np.finfo(dtype).eps * largest * float(np.linalg.norm(Y / largest))
+    # Algorithm 3 of the paper: Y + nu Omega, the Cholesky factor of its core, a triangular
+    # solve. The SVD of what comes out, and nu off its squares, are the caller's.
     Y = Y + shift * Omega
     B = (Omega.T @ Y).astype(np.float64)
     try:
@@ -247,7 +264,14 @@ def _trace(A, product, rng):
     n_components=[*_N_COMPONENTS, None],
     n_jobs=[Integral, None],
 )
-def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_state=None):
+def ridge_leverage_scores(
+    A: KernelMatrix | OperatorLike,
+    alpha: Float,
+    *,
+    n_components: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Compute ridge leverage scores, the diagonal of ``A (A + alpha I)^-1``.
 
     Parameters
@@ -290,7 +314,7 @@ def ridge_leverage_scores(A, alpha, *, n_components=None, n_jobs=None, random_st
     >>> ridge_leverage_scores(np.diag([3.0, 1.0]), 1.0, random_state=0)
     array([0.75, 0.5 ])
     """
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     psd = as_psd_matrix(A, n_jobs=n_jobs)
     k = psd.shape[0] if n_components is None else int(n_components)
     cholesky = pivoted_cholesky(psd, k, lambda: RandomPivots(rng))

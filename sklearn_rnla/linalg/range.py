@@ -2,13 +2,14 @@
 
 import math
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import ArrayLike, Blocks, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, Moments, passes
 from ..operators.scaling import is_in_range
@@ -81,15 +82,15 @@ class ProjectionError(NamedTuple):
     n_jobs=[Integral, None],
 )
 def range_finder(
-    A,
-    size,
+    A: MatrixLike,
+    size: Int,
     *,
-    n_power_iterations=0,
-    sketch="gaussian",
-    n_probes=10,
-    n_jobs=None,
-    random_state=None,
-):
+    n_power_iterations: Int = 0,
+    sketch: Literal["gaussian", "sparse_sign", "srtt"] = "gaussian",
+    n_probes: Int = 10,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> Range:
     """Find an orthonormal basis that captures the range of a matrix.
 
     Parameters
@@ -137,7 +138,7 @@ def range_finder(
     rows = check_matrix(A, rereads=True, n_jobs=n_jobs)
     size = int(size)
     check_rank("size", size, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     n_columns = rows.shape[1]
     # The test matrix of algorithm 4.1, as rows.
     omega = make_distribution(sketch, size, n_columns).sample(rng).to_dense()
@@ -162,6 +163,8 @@ def range_finder(
     # What Q misses of the images of vectors that it was not made from.
     rest = (images - Qt.T @ (Qt @ images)).astype(np.float64)
     squares = np.einsum("ij,ij->j", rest, rest)
+    # Of a Gaussian w, the mean of ||(A - Q Q^T A) w||^2 is the squared Frobenius norm, and
+    # the largest of n_probes lengths bounds the spectral norm (their equation 4.3).
     frobenius = float(np.sqrt(squares.mean()))
     bound = float(10 * np.sqrt(2 / np.pi) * np.sqrt(squares.max()))
     unit = matrix.unit
@@ -177,7 +180,9 @@ def _image(A, V):
 
 
 @validated(n_jobs=[Integral, None])
-def projection_error(A, V, *, n_jobs=None):
+def projection_error(
+    A: MatrixLike | Blocks, V: ArrayLike, *, n_jobs: Int | None = None
+) -> ProjectionError:
     """Return the error of projecting the rows of A on those of V.
 
     Parameters

@@ -1,19 +1,21 @@
 """Drivers: the truncated singular value decomposition."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._sklearn import Interval, StrOptions, svd_flip, validated
+from .._typing import Blocks, Float, Int, MatrixLike, Seed
 from .._validation import check_matrix, check_rank
 from ..operators import CenteredMatrix, is_read_lazily
 from ..operators.scaling import unit_of
 from .dense.orth import complete_rows, orthonormal_rows
-from .singular.choice import Settings, right_svd, two_sided_svd
+from .singular.block_krylov import RightSVD
 from .singular.one_view import one_view_right_svd
 from .singular.rank_rules import FixedRank
+from .singular.truncated_svd import Settings, right_svd, two_sided_svd
 
 
 class SVD(NamedTuple):
@@ -64,18 +66,18 @@ class SVD(NamedTuple):
     n_jobs=[Integral, None],
 )
 def randomized_svd(
-    A,
-    n_components,
+    A: MatrixLike,
+    n_components: Int,
     *,
-    algorithm="auto",
-    tol=1e-3,
-    max_passes=20,
-    n_oversamples=None,
-    sketch="row_sampling",
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    algorithm: Literal["auto", "krylov", "subspace", "gram"] = "auto",
+    tol: Float = 1e-3,
+    max_passes: Int = 20,
+    n_oversamples: Int | None = None,
+    sketch: Literal["row_sampling", "gaussian", "sparse_sign", "srtt"] = "row_sampling",
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> SVD:
     """Compute a truncated singular value decomposition by passes over row blocks.
 
     Parameters
@@ -143,7 +145,7 @@ def randomized_svd(
     )
     k = int(n_components)
     check_rank("n_components", k, rows.shape)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     is_dense = not (rows.sparse or is_read_lazily(A))
     if is_dense:
         rows = rows.in_unit(int(np.log2(unit_of(rows.in_memory()))))
@@ -169,6 +171,8 @@ def randomized_svd(
 
 def _both_sides(A, right, k, rng):
     """Return U, s and V^T, given right singular vectors, by one more pass."""
+    # Halko et al., algorithm 5.1, with the sides exchanged: of an orthonormal basis V of
+    # the row space, decompose A V^T.
     V = right.components[:k]
     Y = A.project(V)
     # The singular values of A V^T, not the roots of its Gram matrix: squaring loses half
@@ -199,7 +203,13 @@ def _lazy_svd(A, right, k, rng):
     n_components=[Interval(Integral, 1, None, closed="left")],
     n_jobs=[Integral, None],
 )
-def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
+def one_view_svd(
+    A: MatrixLike | Blocks,
+    n_components: Int,
+    *,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> RightSVD:
     """Compute leading right singular vectors of a matrix that is read once.
 
     Parameters
@@ -245,7 +255,7 @@ def one_view_svd(A, n_components, *, n_jobs=None, random_state=None):
     k = int(n_components)
     check_rank("n_components", k, (rows.shape[0] or rows.shape[1], rows.shape[1]))
     matrix = CenteredMatrix(rows, center=False).in_safe_unit()
-    result = one_view_right_svd(matrix, k, rng=stream(draw_seed(random_state)))
+    result = one_view_right_svd(matrix, k, rng=generator(random_state))
     V = svd_flip(None, result.components.copy(), u_based_decision=False)[1]
     s = result.singular_values * matrix.unit
     return result._replace(singular_values=s, components=V)

@@ -1,16 +1,17 @@
 """Drivers: trace, diagonal and log-determinant of a matrix known by its products."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from scipy.special import stdtrit
 
-from .._random import draw_seed, stream
+from .._random import generator
 from .._refusals import refuse_complex
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Float, Int, OperatorLike, Seed
 from ..operators.psd_matrix import check_psd
 from ..operators.scaling import scale_of
 from .dense.triangular import inverse_cholesky
@@ -105,7 +106,13 @@ class LogDeterminant(NamedTuple):
 
 
 @validated(n_products=_N_PRODUCTS, assume_a=[StrOptions({"gen", "pos"})])
-def trace(A, n_products=100, *, assume_a="gen", random_state=None):
+def trace(
+    A: OperatorLike,
+    n_products: Int = 100,
+    *,
+    assume_a: Literal["gen", "pos"] = "gen",
+    random_state: Seed = None,
+) -> Trace:
     """Estimate the trace of a matrix by a few of its products.
 
     Parameters
@@ -164,7 +171,7 @@ def trace(A, n_products=100, *, assume_a="gen", random_state=None):
     if m >= n:
         value = np.trace(A @ np.eye(n)) * A.unit
         return Trace(float(value), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     if assume_a == "pos":
         estimate = _xnystrace(A, m, rng)
     else:
@@ -202,6 +209,7 @@ def _xtrace_of(n, R, H, T, P):
     m = R.shape[1]
     B, R = np.linalg.qr(R)
     H, T, P = B.T @ H @ B, B.T @ T, B.T @ P
+    # Q_i Q_i^T = Q (I - s_i s_i^T) Q^T: the basis without vector i, by a rank-one change.
     S = _left_out(R)
     # Of each vector, its part in the range of the products with the others.
     U = P - S * _column_dots(S, P)
@@ -248,7 +256,9 @@ def _xnystrace_of(n, R, core, gram):
 
 
 @validated(n_products=_N_PRODUCTS)
-def diagonal(A, n_products=100, *, random_state=None):
+def diagonal(
+    A: OperatorLike, n_products: Int = 100, *, random_state: Seed = None
+) -> Diagonal:
     """Estimate the diagonal of a matrix by a few of its products.
 
     Parameters
@@ -295,7 +305,7 @@ def diagonal(A, n_products=100, *, random_state=None):
     if n_products >= n:
         values = np.diag(A @ np.eye(n)) * A.unit
         return Diagonal(values, np.zeros(n), error_estimate=0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     estimate, m = _xdiag(A, m, rng)
     values, errors = estimate(np.arange(m)), _jackknife(estimate, m)
     error = float(np.linalg.norm(errors) / _quantile(min(m, _GROUPS)))
@@ -331,7 +341,9 @@ def _xdiag(A, m, rng):
 
 
 @validated(n_products=_N_PRODUCTS, tol=[Interval(Real, 0, None, closed="neither")])
-def log_det(A, n_products=1000, *, tol=1e-3, random_state=None):
+def log_det(
+    A: OperatorLike, n_products: Int = 1000, *, tol: Float = 1e-3, random_state: Seed = None
+) -> LogDeterminant:
     """Estimate the logarithm of the determinant of a positive definite matrix.
 
     Parameters
@@ -385,7 +397,7 @@ def log_det(A, n_products=1000, *, tol=1e-3, random_state=None):
         if sign <= 0:
             raise ValueError("A is not positive definite: its determinant is not positive.")
         return LogDeterminant(float(value + n * np.log(A.unit)), 0.0, n_products=n)
-    rng = stream(draw_seed(random_state))
+    rng = generator(random_state)
     # A first batch tells how many steps a vector needs.
     estimates = np.zeros(0)
     width = max(2, min(8, limit // 2))

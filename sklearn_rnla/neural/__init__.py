@@ -5,6 +5,7 @@ torch are in ``sklearn_rnla.neural.torch``, the one place that imports it.
 """
 
 from importlib import import_module
+from typing import Any
 
 # Filled in by topic; imported when a name is first asked for.
 _MODULES = {
@@ -31,7 +32,7 @@ _MODULES = {
 __all__ = sorted(_MODULES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "torch":
         return import_module(".torch", __name__)
     if name not in _MODULES:
@@ -41,5 +42,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*__all__, "torch"]

@@ -2,16 +2,17 @@
 
 import operator
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._random import draw_seed, stream
 from .._sklearn import Interval, StrOptions, validated
+from .._typing import Float, Int, Seed, Tensor
 from .._validation import check_rank
 from ..linalg import randomized_svd
-from ..linalg.singular.choice import block_width
 from ..linalg.singular.inverse_krylov import inverse_krylov
+from ..linalg.singular.truncated_svd import block_width
 from ..linalg.singular.two_sided_krylov import two_sided_krylov
 from ..operators.scaling import unit_of
 from .arrays import like, to_numpy
@@ -84,16 +85,16 @@ class LoraInit(NamedTuple):
 
 @validated(**CONSTRAINTS)
 def lora_init(
-    W,
-    rank,
+    W: Tensor,
+    rank: Int,
     *,
-    method="principal",
-    alpha=None,
-    activations=None,
-    ridge=None,
-    tol=0.05,
-    random_state=None,
-):
+    method: Literal["principal", "residual", "activation", "random"] = "principal",
+    alpha: Float | None = None,
+    activations: Tensor | None = None,
+    ridge: Float | None = None,
+    tol: Float = 0.05,
+    random_state: Seed = None,
+) -> LoraInit:
     """Split a weight matrix into a frozen one and a low-rank adapter to train.
 
     Parameters

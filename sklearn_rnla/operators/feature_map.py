@@ -3,7 +3,7 @@
 import numpy as np
 
 from .rows import add_states
-from .tiles import consecutive, tile_rows
+from .threads import consecutive, tile_rows
 
 # A block has this many rows where kernels are evaluated: a few tiles for every thread.
 BLOCK_ROWS = 4096

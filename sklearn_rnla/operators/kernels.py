@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import KERNEL_PARAMS, pairwise_kernels
 from .._sklearn import assert_all_finite
 from .passes import row_squared_norms, scale_rows
 from .psd_matrix import ExplicitMatrix, KernelMatrix
-from .tiles import consecutive, tile_rows
+from .threads import consecutive, tile_rows
 
 # Single precision is trusted with an exponent if its rounding error is at most this for
 # pairs whose kernel value does not vanish.

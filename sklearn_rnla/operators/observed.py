@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from .lanes import run_lanes
+from .threads import run_lanes
 
 # Lanes a pass is cut into, of about as many entries each: enough for threads to share.
 _LANES = 32
@@ -161,9 +161,13 @@ class Observed:
         return self._transposed[1]
 
     def places(self):
-        """Return the pattern alone, to be kept: its values, all True, take a byte each."""
+        """Return the pattern alone, to be kept: its values, all True, take a byte each.
+
+        Those of a sparse matrix of the user's are copied: scipy changes them in place.
+        """
         values = np.ones(self.nnz, dtype=bool)
-        return Observed(self.shape, self.indptr, self.indices, values, n_jobs=self.n_jobs)
+        indptr, indices = self.indptr.copy(), self.indices.copy()
+        return Observed(self.shape, indptr, indices, values, n_jobs=self.n_jobs)
 
     def with_values(self, values):
         """Return the same pattern with other values, given in the order of these."""

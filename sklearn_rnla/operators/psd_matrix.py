@@ -9,10 +9,9 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_array
 
 from .._refusals import refuse_complex
-from .lanes import kernel_jobs, run_lanes, split
 from .rows import working_dtype
 from .sources import is_dask, refuse_not_in_memory
-from .tiles import consecutive, tile_rows
+from .threads import consecutive, kernel_jobs, run_lanes, split, tile_rows
 
 # Tiles are sized for this many columns at a time.
 _TYPICAL_COLUMNS = 64

@@ -20,9 +20,8 @@ from .._refusals import (
     refuse_masked,
     refuse_not_finite,
 )
-from .lanes import MAX_LANES, check_jobs, run_lanes, split
 from .stacking import stack_rows
-from .tiles import consecutive
+from .threads import MAX_LANES, check_jobs, consecutive, run_lanes, split
 
 # Bytes of a dense block: small enough that the second product of a fused pass finds the
 # block in cache, large enough that BLAS runs at speed.

@@ -30,6 +30,32 @@ def unit_of(A, times=2) -> float:
     return 1.0 if 1 / most < squares < most else scale_of(A)
 
 
+def column_scales(A):
+    """Return a power of two near the largest entry of each column, one where it is zero."""
+    largest = np.abs(A).max(axis=0, initial=0.0)
+    return np.where(largest > 0, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
+
+
+def refuse_overflow(name, largest, most, made):
+    """Raise ValueError where entries, of `name`, are too large for what is `made` of them.
+
+    Parameters
+    ----------
+    name : str
+    largest : float
+        Magnitude of the largest entry.
+    most : float
+        Up to which nothing overflows.
+    made : str
+        Such as "sums".
+    """
+    if largest > most:
+        raise ValueError(
+            f"Entries of {name} are as large as {largest:.3g}, and {made} of such numbers "
+            "overflow: scale them down."
+        )
+
+
 def is_in_range(squares, dtype) -> bool:
     """Whether a squared norm leaves room for its own square, and for rounding's.
 
@@ -42,14 +68,15 @@ def is_in_range(squares, dtype) -> bool:
 
 def safe_exponent(rows) -> int:
     """Return the exponent of a unit for rows, as a few of them tell; 0 for their own."""
-    values = _entries(rows.some_rows())
+    some = rows.some_rows()
+    values = _entries(some)
     largest = float(np.abs(values).max(initial=0.0))
     if not 0 < largest < np.inf:
         return 0
-    n_rows = rows.shape[0] or len(values)
     # In units of the largest: squares of the values may not be in range.
     squares = float(np.sum((values / largest).astype(np.float64) ** 2))
-    squares *= n_rows / max(1, rows.some_rows().shape[0])
+    n_some = max(1, some.shape[0])
+    squares *= (rows.shape[0] or n_some) / n_some
     with np.errstate(over="ignore"):
         fits = is_in_range(squares * np.float64(largest) ** 2, rows.dtype)
     return 0 if fits else exponent_of(largest)

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._refusals import refuse_containers, refuse_masked, refuse_read_once
+from .._typing import Blocks, Int, MatrixLike
 from .rows import (
     BLOCK_BYTES,
     FEW_ROWS,
@@ -55,7 +56,7 @@ def is_row_sliceable(X) -> bool:
     return True
 
 
-def is_read_lazily(X) -> bool:
+def is_read_lazily(X: object) -> bool:
     """Whether `X` is read a block at a time, and so not checked or copied whole.
 
     Parameters
@@ -91,6 +92,10 @@ class ArrayRows(LocalRowMatrix):
     """
 
     def __init__(self, X, *, weight=None, block_rows=None, n_jobs=None):
+        self.resident = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+        if self.resident:
+            refuse_masked(X)
+            X = np.asarray(X)
         self._X = X
         dtype = working_dtype(X.dtype)
         if len(X.shape) != 2:
@@ -98,7 +103,6 @@ class ArrayRows(LocalRowMatrix):
         n_rows, n_features = X.shape
         self.nnz = n_rows * n_features
         self.sparse = False
-        self.resident = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
         if not isinstance(X, np.ndarray):
             n_some = min(FEW_ROWS, n_rows)
             some = check_block(X[:n_some], n_features, n_rows=n_some)
@@ -117,6 +121,8 @@ class ArrayRows(LocalRowMatrix):
         )
 
     def values(self, rows):
+        if self.resident:
+            return _read(self, self._X[rows])
         return check_block(
             self._X[rows],
             self.shape[1],
@@ -129,12 +135,11 @@ class ArrayRows(LocalRowMatrix):
     def some_rows(self):
         if not self.resident:
             return super().some_rows()
-        chosen = _spread(self.shape[0], self.weight)
-        return check_block(self._X[chosen], dtype=self.dtype, exponent=self.exponent)
+        return _read(self, self._X[_spread(self.shape[0], self.weight)])
 
     def take(self, indices):
         if isinstance(self._X, np.ndarray):
-            taken = check_block(self._X[indices], dtype=self.dtype, exponent=self.exponent)
+            taken = _read(self, np.asarray(self._X[indices]))
         else:
             # Lazy arrays index slowly, or not at all, by a list: read block by block.
             taken = stack_rows(
@@ -167,7 +172,7 @@ class SparseRows(LocalRowMatrix):
     def values(self, rows):
         X = self._X
         if rows.start == 0 and rows.stop == X.shape[0]:
-            return self._read(X)
+            return _read(self, X)
         first, last = X.indptr[rows.start], X.indptr[rows.stop]
         block = sp.csr_array(
             (
@@ -178,17 +183,19 @@ class SparseRows(LocalRowMatrix):
             shape=(rows.stop - rows.start, X.shape[1]),
         )
         block.has_canonical_format = True
-        return self._read(block)
-
-    def _read(self, values):
-        return in_unit(values.astype(self.dtype, copy=False), self.exponent)
+        return _read(self, block)
 
     def some_rows(self):
-        return self._read(self._X[_spread(self.shape[0], self.weight)])
+        return _read(self, self._X[_spread(self.shape[0], self.weight)])
 
     def take(self, indices):
-        taken = self._read(self._X[indices])
+        taken = _read(self, self._X[indices])
         return SparseRows(taken, weight=_take(self.weight, indices), n_jobs=self.n_jobs)
+
+
+def _read(rows, values):
+    """Return values in memory, which were checked as a whole, as `rows` has its blocks."""
+    return in_unit(values.astype(rows.dtype, copy=False), rows.exponent)
 
 
 def _sparse_block_rows(nnz, shape) -> int:
@@ -238,7 +245,12 @@ def _within(indices, rows):
     return indices[first:last] - rows.start
 
 
-def as_row_matrix(X, *, block_size=None, n_jobs=None) -> RowMatrix:
+def as_row_matrix(
+    X: RowMatrix | MatrixLike | Blocks,
+    *,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+) -> RowMatrix:
     """Return `X` as a row matrix.
 
     Parameters

@@ -4,6 +4,8 @@ A sketch S has shape (n_rows, n_columns) and ``E[S^T S] = I``: it preserves squa
 lengths on average. ``S @ A`` compresses the rows of A, ``A @ S.T`` its columns.
 """
 
+from typing import Literal
+
 from .distribution import Distribution, Sketch
 from .gaussian import Gaussian
 from .sampling import RowSampling
@@ -23,7 +25,11 @@ __all__ = [
 _BY_NAME = {"gaussian": Gaussian, "sparse_sign": SparseSign, "srtt": SRTT}
 
 
-def make_distribution(name, n_rows, n_columns):
+def make_distribution(
+    name: Literal["gaussian", "sparse_sign", "count", "srtt", "row_sampling"],
+    n_rows: int,
+    n_columns: int,
+) -> Distribution:
     """Return a distribution by its name.
 
     Parameters

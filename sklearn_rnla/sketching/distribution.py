@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from .._random import draw_seed, stream
 from .._refusals import refuse_complex, refuse_masked
+from .._typing import Array, ArrayAsX, ArrayLike, DTypeLike, InMemory, MatrixLike, Seed
 
 # Columns of a sketch are drawn in tiles of this many, each with a stream of its own, so
 # that any slice of columns can be drawn alone and is always the same.
@@ -47,7 +48,7 @@ class Distribution(ABC):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
 
-    def sample(self, random_state=None) -> Sketch:
+    def sample(self, random_state: Seed = None) -> Sketch:
         """Draw a sketch.
 
         Parameters
@@ -88,25 +89,25 @@ class Sketch(ABC):
     __array_ufunc__ = None
     __array_priority__ = 100
 
-    def __init__(self, distribution, seed):
+    def __init__(self, distribution: Distribution, seed: int) -> None:
         self.distribution = distribution
         self.seed = seed
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape (n_rows, n_columns)."""
         return (self.distribution.n_rows, self.distribution.n_columns)
 
     @property
-    def T(self):
+    def T(self) -> Adjoint:
         """The adjoint."""
         return Adjoint(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.distribution}, seed={self.seed})"
 
     @abstractmethod
-    def columns(self, start, stop, dtype=np.float64):
+    def columns(self, start: int, stop: int, dtype: DTypeLike = np.float64) -> ArrayAsX:
         """Return ``S[:, start:stop]``.
 
         Parameters
@@ -122,7 +123,7 @@ class Sketch(ABC):
             The same entries whatever the range they are drawn in.
         """
 
-    def apply(self, A, start):
+    def apply(self, A: InMemory, start: int) -> Array:
         """Return ``S[:, start:start + b] @ A``, for a block A of b rows.
 
         Parameters
@@ -140,7 +141,7 @@ class Sketch(ABC):
         product = self.columns(start, start + A.shape[0], float_dtype(A)) @ A
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
-    def apply_adjoint(self, Y, start, stop):
+    def apply_adjoint(self, Y: Array, start: int, stop: int) -> Array:
         """Return ``S[:, start:stop].T @ Y``.
 
         Parameters
@@ -158,7 +159,7 @@ class Sketch(ABC):
         product = self.columns(start, stop, float_dtype(Y)).T @ Y
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
-    def prepare(self, size):  # noqa: B027 - most have nothing to get ready
+    def prepare(self, size: int) -> None:  # noqa: B027 - most have nothing to get ready
         """Get ready for products with matrices of `size` entries, whatever their blocks.
 
         Parameters
@@ -167,7 +168,7 @@ class Sketch(ABC):
             Stored entries in all.
         """
 
-    def drawn(self, dtype=np.float64):
+    def drawn(self, dtype: DTypeLike = np.float64) -> Any:
         """Return S as `project` takes it: drawn once, for many blocks of rows.
 
         Parameters
@@ -182,7 +183,7 @@ class Sketch(ABC):
         """
         return self.columns(0, self.shape[1], dtype)
 
-    def project(self, A, drawn):
+    def project(self, A: InMemory, drawn: Any) -> Array:
         """Return ``A S^T``.
 
         Parameters
@@ -200,7 +201,7 @@ class Sketch(ABC):
         product = A @ drawn.T
         return product.toarray() if sp.issparse(product) else np.asarray(product)
 
-    def to_dense(self):
+    def to_dense(self) -> Array:
         """Return S itself.
 
         Returns
@@ -211,7 +212,7 @@ class Sketch(ABC):
         columns = self.columns(0, self.shape[1])
         return columns.toarray() if sp.issparse(columns) else columns
 
-    def __matmul__(self, A):
+    def __matmul__(self, A: MatrixLike) -> Array:
         """Return ``S A`` for an ndarray, a sparse matrix or a row matrix A."""
         if hasattr(A, "fold"):
             _check_inner(self.shape[1], A.shape[0])
@@ -220,7 +221,7 @@ class Sketch(ABC):
         _check_inner(self.shape[1], A.shape[0])
         return self.apply(A, 0)
 
-    def __rmatmul__(self, A):
+    def __rmatmul__(self, A: MatrixLike) -> Array:
         """Return ``A S``."""
         return (self.T @ _as_operand(A).T).T
 
@@ -231,17 +232,17 @@ class Adjoint:
     __array_ufunc__ = None
     __array_priority__ = 100
 
-    def __init__(self, sketch):
+    def __init__(self, sketch: Sketch) -> None:
         self.T = sketch
         self.shape = sketch.shape[::-1]
 
-    def __matmul__(self, Y):
+    def __matmul__(self, Y: ArrayLike) -> Array:
         """Return ``S^T Y``."""
         Y = _as_operand(Y)
         _check_inner(self.shape[1], Y.shape[0])
         return self.T.apply_adjoint(Y, 0, self.shape[0])
 
-    def __rmatmul__(self, A):
+    def __rmatmul__(self, A: ArrayLike) -> Array:
         """Return ``A S^T`` for an ndarray, a sparse matrix or a row matrix A."""
         sketch = self.T
         A = A if hasattr(A, "map") else _as_operand(A)

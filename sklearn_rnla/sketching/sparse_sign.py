@@ -13,7 +13,7 @@ from .distribution import TILE, Distribution, Sketch, float_dtype, tiled
 # few on, once that is done. Both ways give the same, to the bit.
 _MANY = 2**18
 _FEW = 2**12
-_KERNELS = f"{__package__.rpartition('.')[0]}._kernels.sketches"
+_KERNELS = f"{__package__.rpartition('.')[0]}._kernels.sparse_sign"
 
 
 class SparseSignSketch(Sketch):
@@ -81,7 +81,7 @@ class SparseSignSketch(Sketch):
             product = sp.csr_array(A @ self.matrix(drawn, dtype).T)
             product.sort_indices()
             return product
-        from .._kernels.sketches import sketch_rows
+        from .._kernels.sparse_sign import sketch_rows
 
         most = int(np.minimum(nnz * np.diff(A.indptr).astype(np.int64), n_rows).sum())
         index = np.int32 if most < np.iinfo(np.int32).max else np.int64
@@ -110,7 +110,7 @@ class SparseSignSketch(Sketch):
         if not self._is_compiled(A):
             product = (self.matrix(drawn, dtype) @ A.T).T
             return product.toarray() if sp.issparse(product) else np.asarray(product)
-        from .._kernels.sketches import sketch_columns, sketch_dense_rows
+        from .._kernels.sparse_sign import sketch_columns, sketch_dense_rows
 
         out = np.zeros((A.shape[0], self.shape[0]), dtype)
         if sp.issparse(A):

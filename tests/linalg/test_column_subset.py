@@ -333,6 +333,16 @@ def test_sketches_have_the_rows_that_are_documented():
     assert sketch_size_of(10, "cpqr", None) == 90
     assert sketch_size_of(10, "cpqr", "swap") == 170
     assert sketch_size_of(10, "lupp", None) == 20
+    assert sketch_size_of(10, "lupp", "swap") == 170
+
+
+def test_exchanges_make_any_start_as_good():
+    A = with_spectrum(1 / np.arange(1.0, 61), 400, 60)
+    errors = []
+    for method in METHODS:
+        C = A[:, column_subset(A, 8, method=method, refine="swap", random_state=0).indices]
+        errors.append(np.linalg.norm(A - C @ np.linalg.lstsq(C, A, rcond=None)[0]))
+    assert max(errors) < 1.03 * min(errors)
 
 
 NAN = np.full((4, 4), np.nan)

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS, pairwise_kernels
 
-from sklearn_rnla.operators import kernels, tiles
+from sklearn_rnla.operators import kernels, threads
 from sklearn_rnla.operators.feature_map import FeatureMap, features
 from sklearn_rnla.operators.kernels import Kernel, PrecomputedKernel
 from sklearn_rnla.operators.psd_matrix import KernelMatrix
@@ -194,7 +194,7 @@ def test_kernels_named_indefinite_have_negative_eigenvalues_and_others_none():
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 64 rows, the fewest."""
-    monkeypatch.setattr(tiles, "TILE_BYTES", 1)
+    monkeypatch.setattr(threads, "TILE_BYTES", 1)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_tiles_of_any_size_give_the_same_product(monkeypatch):
     V = RNG.standard_normal((150, 2))
     products = []
     for size in (2**21, 2**16, 1):
-        monkeypatch.setattr(tiles, "TILE_BYTES", size)
+        monkeypatch.setattr(threads, "TILE_BYTES", size)
         products.append(KernelMatrix(Kernel("rbf"), SIGNED).matmat(V))
     for other in products[1:]:
         assert_close_to_scale(other, products[0], np.float64)

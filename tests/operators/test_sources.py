@@ -18,8 +18,8 @@ from sklearn_rnla import (
     SketchProjection,
 )
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix, is_read_lazily, passes
-from sklearn_rnla.operators.lanes import split
 from sklearn_rnla.operators.rows import BLOCK_BYTES
+from sklearn_rnla.operators.threads import split
 from sklearn_rnla.sketching import Gaussian
 from tests.invariants import assert_close_to_scale
 from tests.sources import Lazy, on_disk, sparse_chunks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_rnla._kernels.sketches import sketch_columns, sketch_dense_rows, sketch_rows
+from sklearn_rnla._kernels.sparse_sign import sketch_columns, sketch_dense_rows, sketch_rows
 from sklearn_rnla.operators import as_row_matrix
 from sklearn_rnla.sketching import SparseSign, sparse_sign
 from tests.invariants import assert_close_to_scale

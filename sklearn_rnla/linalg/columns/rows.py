@@ -96,6 +96,7 @@ def choose_rows(A, gathered, c, n_rows) -> CUR:
     indices = lu_rows(gathered, getattr(A.rows, "n_jobs", None))[:n_rows]
     R = take_rows(A.rows, indices)
     V, inverse = pseudo_inverse(R)
+    # C^+ = basis Q^T, so that U = basis (Q^T A) R^+.
     U = gathered.basis[:c, :c] @ (gathered.captured[:c] @ inverse)
     spanned = np.linalg.norm(gathered.captured[:c] @ V) / (gathered.norm or 1.0)
     error = gathered.errors[c]

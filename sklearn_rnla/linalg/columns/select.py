@@ -16,7 +16,7 @@ from ..dense.pivoting import (
     swap_columns,
 )
 from ..dense.rank import numerical_rank, rounding_of
-from ..singular.choice import leading_right
+from ..singular.truncated_svd import leading_right
 
 METHODS = ("cpqr", "lupp", "qdeim", "greedy", "leverage", "leverage-top")
 
@@ -111,7 +111,7 @@ def fold_products(state, block, Y):
 
 def sketch_size_of(k, method, refine) -> int:
     """Return the rows of the sketch from which to choose k columns."""
-    per_column = _ROWS_PER_COLUMN["lupp" if method == "lupp" else refine]
+    per_column = _ROWS_PER_COLUMN[refine or ("lupp" if method == "lupp" else None)]
     return per_column * k + _LEAST_ROWS
 
 
@@ -284,14 +284,18 @@ def _pivots(A, root, k, method, target, rng):
     if method in ORDERED_METHODS:
         return pivot_columns(B, k, target=target, rounding=rounding)
     if method == "lupp":
+        # LU with partial pivoting of the transposed sketch (Dong & Martinsson 2023): its
+        # row pivots are columns of A, as many as the sketch has rows.
         return pivot_columns(B, k, first=lu_pivots(B.T), rounding=rounding)
     if method == "qdeim":
+        # Q-DEIM: the pivots of V^T, not of A (Drmac & Gugercin 2016).
         V = _leading(A, root, k, rng)
         first = pivot_columns(V, len(V)).indices
         return pivot_columns(B, k, first=first, rounding=rounding)
     scores = column_squared_norms(_leading(A, root, k, rng))
     order = np.argsort(-scores, kind="stable")
     if method == "leverage":
+        # Mahoney & Drineas draw with replacement, and rescale what was drawn twice.
         # The largest of scaled exponential times: draws without replacement.
         with np.errstate(divide="ignore"):
             times = rng.exponential(size=len(scores)) / scores

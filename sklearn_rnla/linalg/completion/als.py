@@ -3,9 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
-
-from ...operators.observed import Observed
 
 # Sweeps without a gain after which held-out entries end it.
 _PATIENCE = 2
@@ -128,6 +125,8 @@ def als(
     objectives = np.empty(len(U)), np.empty(len(V))
     best, best_V, idle, history, converged = np.inf, V, 0, [], False
     while len(history) < max_iter and not converged:
+        # Columns first, as rows are fitted to them already. Each is a ridge regression with
+        # penalty * c^reg_power: with 1, the weighted lambda of Zhou et al.
         for s in (1, 0):
             sides[s].over_rows(
                 half_step,
@@ -226,9 +225,8 @@ def _random_signs(side, rng):
     """Return some rows, from the lightest to the heaviest, and signs for their entries."""
     step = max(1, side.shape[0] // _SAMPLED)
     rows = np.argsort(side.counts, kind="stable")[step // 2 :: step]
-    part = sp.csr_array((side.values, side.indices, side.indptr), shape=side.shape)[rows]
-    signs = rng.choice(np.array([-1.0, 1.0], side.dtype), part.nnz)
-    return rows, Observed(part.shape, part.indptr, part.indices, signs, n_jobs=side.n_jobs)
+    part = side.take(rows)
+    return rows, part.with_values(rng.choice(np.array([-1.0, 1.0], side.dtype), part.nnz))
 
 
 def _noise(observed, samples, factors, ridges):

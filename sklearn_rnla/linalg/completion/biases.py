@@ -91,6 +91,8 @@ def fit_biases(observed, *, max_iter=100, tol=1e-3):
         for s in (0, 1):
             sweep(s)
             penalty = noise / priors[s] if priors[s] > 0 else np.inf
+            # The mean of a row's entries shrinks by c / (c + penalty), as in Bell & Koren's
+            # model. Their penalty is given; here it is the ratio of two variances.
             # No penalty and no entry: no bias.
             kept = counts[s] / np.maximum(counts[s] + penalty, np.finfo(float).tiny)
             # The offset is the best for the biases that follow: alternating with them is

@@ -4,13 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...operators.scaling import unit_of
+from ...operators.scaling import refuse_overflow, unit_of
 
 # Standard deviations of a log variance below which that of a constant column may lie.
 _LEAST = 3.0
 # Rows read at a time.
 _ROWS = 2**13
 _DOUBLE = np.finfo(np.float64)
+
+# Sums of a few entries are to be in range.
+_LARGEST = _DOUBLE.max / 8
 
 
 class ColumnMoments(NamedTuple):
@@ -37,7 +40,7 @@ class ColumnMoments(NamedTuple):
         blocks = [table[i : i + _ROWS] for i in range(0, len(table), _ROWS)]
         for block in blocks:
             np.fmax(largest, np.fmax.reduce(np.abs(block)), out=largest)
-        _refuse_largest(largest.max(initial=0))
+        refuse_overflow("X", largest.max(initial=0), _LARGEST, "sums")
         # Powers of two: squares of what is left are in range.
         unit = np.ldexp(1.0, np.clip(np.frexp(largest)[1], -1073, 1023))
         for block in blocks:
@@ -120,7 +123,7 @@ class ColumnUnits(NamedTuple):
 
     def take(self, columns, values):
         """Return values of the columns of entries in these units, in float64 at least."""
-        _refuse_largest(np.abs(values).max(initial=0))
+        refuse_overflow("X", np.abs(values).max(initial=0), _LARGEST, "sums")
         location, scale = self.at(columns)
         return (values - location) / scale
 
@@ -135,15 +138,6 @@ class ColumnUnits(NamedTuple):
         """Return the units of entries, of which `inner` are those in these units."""
         return ColumnUnits(
             self.location + self.scale * inner.location, self.scale * inner.scale
-        )
-
-
-def _refuse_largest(largest):
-    """Raise ValueError where sums of a few of the largest entries are out of range."""
-    if largest > _DOUBLE.max / 8:
-        raise ValueError(
-            f"Entries are as large as {largest:.3g}, so that sums of them overflow: scale "
-            "them down."
         )
 
 

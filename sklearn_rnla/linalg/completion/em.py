@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...operators.lanes import kernel_jobs, one_blas_thread, run_lanes, split
 from ...operators.rows import add_states
+from ...operators.threads import kernel_jobs, one_blas_thread, run_lanes, split
 from .column_units import ColumnMoments
+from .error_bounds import HeldOutErrors, RowErrors
 from .gaussian_rows import BLOCK, GaussianRows
 from .model import LowRankModel
-from .stated_errors import HeldOutErrors, RowErrors
 
 # Rows that the covariance is estimated from: so many, and so many more for each column.
 _ROWS, _ROWS_PER_COLUMN = 8192, 32
@@ -381,6 +381,8 @@ class _Fit:
         float
             Root mean square, over that of the standard deviations.
         """
+        # E step: of a row with o known and m missing, E[x_m] = mu_m + S_mo S_oo^-1 (x_o -
+        # mu_o), and `spread` sums the conditional covariances S_mm - S_mo S_oo^-1 S_om.
         gaussian, p = self.gaussian, len(self.mean)
 
         def run(rows):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .determined import Part, closure, core_of, determined_by, remainder
+from .completability import Part, closure, core_of, determined_by, remainder
 
 # The penalty: its first value relative to the top singular value of the zero-filled
 # matrix, its factor from a sweep to the next, and where alternating ends, relative to the
@@ -313,7 +313,7 @@ def _end(observed, U, V):
 
 def _gram_factors(observed, V, penalty):
     """Return the Cholesky factor of the normal equations of each row."""
-    from ..._kernels.recovery import gram_factors
+    from ..._kernels.exact import gram_factors
 
     k = V.shape[1]
     L = np.empty((observed.shape[0], k, k))
@@ -323,7 +323,7 @@ def _gram_factors(observed, V, penalty):
 
 def _row_solutions(observed, values, V, L):
     """Return the ridge regression of the values of each row on V, given its factor L."""
-    from ..._kernels.recovery import solve_rows
+    from ..._kernels.exact import solve_rows
 
     out = np.empty((observed.shape[0], V.shape[1]))
     observed.over_rows(solve_rows, values, V, L, out)
@@ -364,6 +364,7 @@ def _anneal(observed, rank, rng, progress):
         U, before = U @ turn, before @ turn
         ahead = U + _MOMENTUM * (U - before)
         penalty *= _COOLING
+        # The weights of iteratively reweighted least squares.
         # From 1, where the penalty rules, to 0, where the entries do.
         weights = penalty / (penalty + density * s)
         if penalty < max(_COLDEST * density * s[-1], _FROZEN * top) or progress.over:
@@ -384,6 +385,7 @@ def _gauss_newton(observed, U, V, penalty, tol, progress):
         if len(sizes) > _PATIENCE and sizes[-1] > _STALLED * sizes[-1 - _PATIENCE]:
             break
         accuracy = np.clip(sizes[-1] / norm, _ACCURACY[1], _ACCURACY[0])
+        # GNMR: X - U V^T - dU V^T - U dV^T in least squares; dU dV^T is left out.
         dU, dV, predicted = _step(observed, U, V, left, penalty, accuracy)
         trial = _balance(U + dU, V + dV)
         trial_left = _residual(observed, *trial)
@@ -409,7 +411,7 @@ def _step(observed, U, V, left, penalty, accuracy):
     With dU eliminated, dV solves a system whose part of each column has the Cholesky
     factor C; conjugate gradients take unknowns and residuals in that basis.
     """
-    from ..._kernels.recovery import backward, forward, projected_product
+    from ..._kernels.exact import backward, forward, projected_product
 
     T, order = observed.T, observed.order
     L, C = _gram_factors(observed, V, penalty), _gram_factors(T, U, penalty)

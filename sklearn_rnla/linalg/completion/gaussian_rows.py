@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...operators.lanes import kernel_jobs, run_lanes, split
+from ...operators.threads import kernel_jobs, run_lanes, split
 from .column_units import ColumnUnits
 from .model import LowRankModel, RowPrior
 
@@ -132,7 +132,12 @@ class GaussianRows:
         # The mean has been fitted as well.
         weight = (n_rows + shrinkage) * (1 - 1 / max(n_rows, 2))
         left = np.maximum(weight - leverage, np.finfo(np.float64).eps * weight)
-        return u * (1 + leverage / left) / (P.diagonal() + np.square(u) / left)
+        residuals = u * (1 + leverage / left)
+        np.square(u, out=u)
+        u /= left
+        u += P.diagonal()
+        residuals /= u
+        return residuals
 
     def condition(self, D, missing, spread=None):
         """Set missing deviations to their conditional means, and add up their covariances.
@@ -150,7 +155,7 @@ class GaussianRows:
         float
             Sum of the log determinants of the precisions of what is missing in a row.
         """
-        from ..._kernels.ppca import fill_rows
+        from ..._kernels.em import fill_rows
 
         D[missing] = 0
         P = self.precision

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from .column_units import ColumnUnits
+from .error_bounds import HeldOutErrors
 from .model import LowRankModel, RowPrior, fold_in
-from .stated_errors import HeldOutErrors
 
 # Samples kept for prediction, evenly spaced over the sweeps after burn-in.
 _N_SAMPLES = 24
@@ -176,6 +176,8 @@ class _Side:
         """Draw mean and precision of the vectors given them (Normal and Wishart)."""
         X = self.vectors.astype(np.float64)
         n, d = X.shape
+        # The paper's Gauss-Wishart with mu_0 = 0, nu_0 = d, beta_0 = _MEAN_WEIGHT and
+        # W_0^-1 = d _COVARIANCE I.
         # Parameters of the posterior: the prior mean of the vectors is zero.
         mean, weight = X.mean(axis=0), _MEAN_WEIGHT
         C = X - mean
@@ -246,10 +248,12 @@ class _Chain:
             With the side as rows.
         side, other : _Side
         """
-        from ..._kernels.rows import draw_rows
+        from ..._kernels.row_solves import draw_rows
 
         side.draw_prior(self.rng)
         normal = self.rng.standard_normal(side.vectors.shape, dtype=side.vectors.dtype)
+        # Of row i: precision P + noise scale_i sum_j scale_j v_j v_j^T over its entries,
+        # and precision times mean = shift + noise scale_i sum_j scale_j x_ij v_j.
         observed.over_rows(
             draw_rows,
             observed.values,
@@ -264,7 +268,7 @@ class _Chain:
         )
 
     def _squared_errors(self, observed, side, other):
-        from ..._kernels.rows import squared_errors
+        from ..._kernels.row_solves import squared_errors
 
         out = np.empty((observed.shape[0], 2))
         observed.over_rows(

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._sklearn import svd_flip
-from ...operators.lanes import run_lanes, split
 from ...operators.observed import Observed
 from ...operators.scaling import held
+from ...operators.threads import run_lanes, split
 from .column_units import ColumnUnits
 
 # Pairs predicted at a time.
@@ -276,7 +276,7 @@ def fold_in(model, observed):
     A ridge regression for each row and sample, ``O(c d^2 + d^3)`` flops for c entries.
     Where noise has Student's distribution, its scale in the row is estimated with it.
     """
-    from ..._kernels.rows import fold_rows
+    from ..._kernels.row_solves import fold_rows
 
     prior, observed = model.prior, model.standardised(observed)
     d = model.columns.shape[2]
@@ -354,7 +354,7 @@ def predict_entries(model, rows, columns, *, n_jobs=None):
     mean, variance : ndarray of shape (n_pairs,)
         float64, the variance in units of the squared scales.
     """
-    from ..._kernels.rows import predict_pairs
+    from ..._kernels.row_solves import predict_pairs
 
     mean, variance = np.empty(len(rows)), np.empty(len(rows))
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import nnls
 
-from ...operators.lanes import kernel_jobs, run_lanes, split
+from ...operators.threads import kernel_jobs, run_lanes, split
 from .gaussian_rows import GaussianRows
 
 # Reference rows at most, and those that an entry is averaged over.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...operators.lanes import run_lanes
+from ...operators.threads import run_lanes
 
 # A tile of scores has so many rows and columns: it stays in cache for the selection.
 _ROWS = 256
@@ -37,7 +37,7 @@ def top_n(U, V, n, *, column_scores=None, exclude=None, n_jobs=None):
     scores : ndarray of shape (m, n)
         Minus infinity there.
     """
-    from ..._kernels.top import select, sort
+    from ..._kernels.recommend import select, sort
 
     m, n_columns = len(U), len(V)
     indices = np.empty((m, n), np.intp)

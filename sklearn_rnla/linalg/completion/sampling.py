@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..dense.rank import numerical_rank
+from .completability import components
 
 
 class Sampling(NamedTuple):
@@ -55,16 +55,10 @@ def describe_sampling(observed, U, V):
     Sampling
     """
     (m, n), k = observed.shape, U.shape[1]
-    # Edges from rows to columns, whose numbers follow those of the rows.
-    edges = (
-        np.ones(observed.nnz, np.int8),
-        observed.indices.astype(np.int64) + m,
-        np.append(observed.indptr, np.full(n, observed.nnz)),
-    )
-    graph = sp.csr_array(edges, shape=(m + n, m + n))
-    _, labels = sp.csgraph.connected_components(graph, directed=False)
+    of_rows, of_columns = components(observed)
     counts = observed.counts, np.bincount(observed.indices, minlength=n)
-    sizes = np.bincount(labels[:m], counts[0], minlength=labels.max() + 1)
+    n_labels = max(of_rows.max(), of_columns.max()) + 1
+    sizes = np.bincount(of_rows, counts[0], minlength=n_labels)
     order = np.argsort(-sizes, kind="stable")
     n_components = int(np.count_nonzero(sizes))
     number = np.empty_like(order)
@@ -75,8 +69,8 @@ def describe_sampling(observed, U, V):
         entries_per_row=counts[0],
         entries_per_column=counts[1],
         n_components=n_components,
-        component_of_row=number[labels[:m]],
-        component_of_column=number[labels[m:]],
+        component_of_row=number[of_rows],
+        component_of_column=number[of_columns],
         oversampling=observed.nnz / freedom if freedom else np.inf,
         coherence=(_coherence(U), _coherence(V)),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...operators.feature_map import features, gram_rows
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from .ritz import descending_eigh
 
 # Residuals of about this many penalties and targets together are in memory at a time.

@@ -5,6 +5,7 @@ import scipy.linalg
 from sklearn.utils.validation import check_array
 
 from ..._refusals import refuse_missing, refuse_not_finite
+from ..._typing import Array
 from ...operators.sources import refuse_not_in_memory
 from .rank import rounding_of
 
@@ -146,7 +147,7 @@ def complete_rows(V, n_rows, rng):
     return V
 
 
-def orth(A):
+def orth(A: Array) -> Array:
     """Return an orthonormal basis of the column space of a tall matrix.
 
     Parameters

@@ -14,7 +14,7 @@ _FIRST, _SECOND = 0.9, 0.99
 
 # Number of rows that a step sees for each landmark. With fewer, landmarks end elsewhere
 # than with all rows, and more steps do not make up for it.
-ROWS_PER_LANDMARK = 40
+ROWS_PER_MOVED_LANDMARK = 40
 
 
 def move_landmarks(problem, kernel, Z, n_steps, report=None):
@@ -48,7 +48,7 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
     fast as a parameter can move.
     """
     bounds, shape, p, theta = kernel.bounds, Z.shape, kernel.n_dims, kernel.theta
-    sample = problem.on_sample(ROWS_PER_LANDMARK * len(Z), len(Z))
+    sample = problem.on_sample(ROWS_PER_MOVED_LANDMARK * len(Z), len(Z))
     spread, missed = sample.rows.in_memory().std(axis=0), sample.evidence(kernel, Z).missed
     unit = np.concatenate([np.ones(p), np.tile(spread, len(Z))])
     x = np.concatenate([kernel.theta, Z.ravel()])
@@ -56,7 +56,7 @@ def move_landmarks(problem, kernel, Z, n_steps, report=None):
     for t in range(1, n_steps + 1):
         fading = problem.alpha + missed * np.exp(-_STEP * t)
         sample = problem._replace(alpha=fading).on_sample(
-            ROWS_PER_LANDMARK * len(Z), len(Z)
+            ROWS_PER_MOVED_LANDMARK * len(Z), len(Z)
         )
         kernel, Z = kernel.clone_with_theta(x[:p]), x[p:].reshape(shape)
         try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...operators.feature_map import FeatureMap, features, gram_rows
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 
 # They differ in what the diagonal holds besides the noise, and in whether the evidence pays
 # for the variance that features miss.

@@ -8,7 +8,7 @@ from ...operators import CenteredMatrix, passes
 from ...operators.feature_map import gram_rows
 from ...operators.moments import point_near, shift_rows
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 
 _EPS = np.finfo(np.float64).eps
 

@@ -66,6 +66,7 @@ def iterate(problem, W, X, *, tol, max_iter, report):
         G, squares = problem.gradient(X)
         passes.check_finite(squares.sum(), np.float64)
         n_iter += 1
+        # The unknowns are Z of X = W Z: their normal equations have the condition of A W.
         H = W.adjoint(G)
         energy = np.linalg.norm(H, axis=0)
         # The gradient is known to the rounding errors of its two products.

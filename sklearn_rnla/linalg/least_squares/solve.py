@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from ..._random import stream
 from ...operators.scaling import in_unit, unit_of
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ...sketching import SparseSign
 from ..dense.leave_one_out import LeaveOneOut, least_loo_alpha
 from .preconditioner import (
@@ -65,6 +66,8 @@ class PenalisedSolution(NamedTuple):
         Most products allowed.
     alphas : ndarray of shape (n_targets,)
         The penalties.
+    singular_values : ndarray of shape (min(A.shape),) or None
+        Of A; None where no decomposition has told them.
     """
 
     coef: np.ndarray
@@ -76,6 +79,7 @@ class PenalisedSolution(NamedTuple):
     converged: bool
     max_iter: int
     alphas: np.ndarray | None = None
+    singular_values: np.ndarray | None = None
 
 
 def sketch_rows(shape):
@@ -146,7 +150,13 @@ def solve_least_squares(
     coef = solution.coef
     coef[problem.constant] = 0.0
     intercept = (problem.Y_mean - problem.mean @ coef) * units
-    return solution._replace(coef=coef / unit * units, alphas=of_targets), intercept
+    values = None
+    if spectrum is not None and solver != "iterative":
+        # Where the rank is lower, the others are zero.
+        values = np.zeros(min(problem.shape))
+        values[: len(spectrum.s)] = spectrum.s[: len(values)] * unit
+    solution = solution._replace(coef=coef / unit * units, alphas=of_targets)
+    return solution._replace(singular_values=values), intercept
 
 
 def _first_choice(problem):
@@ -201,14 +211,21 @@ def _spectrum_and_solution(problem, A, Y, distortion):
         # Of some rows after the others, which takes no copy of A.
         R = np.empty((0, p + Y.shape[1]))
         for part in consecutive(len(A), 2 * R.shape[1]):
-            rows = np.concatenate([A[part], Y[part]], axis=1)
-            R = np.linalg.qr(np.concatenate([R, rows]), mode="r")
+            stacked = np.empty((len(R) + len(A[part]), R.shape[1]), order="F")
+            stacked[: len(R)] = R
+            stacked[len(R) :, :p], stacked[len(R) :, p:] = A[part], Y[part]
+            # LAPACK takes it as it is, and overwrites it.
+            R = scipy.linalg.qr(stacked, overwrite_a=True, mode="raw", check_finite=False)[
+                1
+            ]
         A, Y = R[:p, :p], R[:p, p:]
     spectrum, U = spectrum_of_sketch(A, n, distortion)
     return spectrum, _solution(problem, spectrum, U.T @ Y)
 
 
 def _solution(problem, spectrum, UY):
+    # Of S A = U s V^T: X = V s (s^2 + alpha)^-1 U^T S Y, sketch and solve. It is only a
+    # start: its error is that of the sketch, whatever the precision.
     W = spectrum.preconditioner(problem.alphas)
     return W.apply(W.scale * (spectrum.s[:, np.newaxis] * UY))
 

@@ -9,7 +9,7 @@ from ...operators.feature_map import features, gram_rows
 from ...operators.kernels import KernelSource
 from ...operators.passes import row_squared_norms
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive, tile_rows
+from ...operators.threads import consecutive, tile_rows
 
 # A degree below this share of a row's affinity to itself counts as lost. The degree of a
 # sample is at least the whole of it; that of a new row is less if it is far from samples.

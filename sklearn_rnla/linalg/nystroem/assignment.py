@@ -100,6 +100,7 @@ def pivoted_rows(E):
     E64 = E.astype(np.float64)
     p = E.shape[1]
     pivots = scipy.linalg.qr(E64.T, mode="r", pivoting=True)[1][:p]
+    # The rows chosen stand for the clusters. Their polar factor turns them to unit vectors.
     U, _, Vt = np.linalg.svd(E64[pivots].T, full_matrices=False)
     return Assignment(U @ Vt, np.zeros(Vt.shape[1]))
 

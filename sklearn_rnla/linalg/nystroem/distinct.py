@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 
 # Columns that tell most rows apart. Only rows that agree in all of them are compared in
 # all others.

@@ -191,6 +191,7 @@ def recursive_leverage_sample(A, k, rng, rows=None, copies=None):
     sizes = [n]
     while sizes[-1] > 2 * k:
         sizes.append(-(-sizes[-1] // 2))
+    # Their recursion on half of the rows, unrolled: from the smallest set to all of it.
     sample, weight = order[: min(k, sizes[-1])], np.ones(min(k, sizes[-1]))
     for size in reversed(sizes):
         rows = order[:size]
@@ -223,6 +224,8 @@ def _overestimates(A, diagonal, rows, sample, weight, rank):
     rounding = 10 * len(sample) * np.finfo(A.dtype).eps * values[0]
     ridge = max(values[rank:].sum() / rank, rounding)
     scaled.flat[:: len(sample) + 1] += ridge
+    # l_i = (K - K S (S^T K S + ridge I)^-1 S^T K)_ii / ridge, by a Cholesky factor of the
+    # inner matrix.
     weighted = inverse_cholesky(scaled) * weight
     columns = A.columns(sample)
 

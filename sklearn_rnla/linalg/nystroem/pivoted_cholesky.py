@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from ...operators.lanes import one_blas_thread
+from ...operators.threads import one_blas_thread
 
 # A round proposes this share of all pivots wanted, within these bounds. More proposals
 # mean larger products and fewer rounds, but more of them are rejected.
@@ -90,6 +90,7 @@ class RandomPivots:
 
     def propose(self, d, size):
         """Return the indices of proposals, drawn independently."""
+        # RPCholesky: pivot i with probability d_i / sum(d), d the diagonal of the residual.
         cumulative = np.cumsum(self.weight * d)
         drawn = self.rng.random(size) * cumulative[-1]
         return np.searchsorted(cumulative, drawn, side="right").clip(max=len(d) - 1)
@@ -147,6 +148,7 @@ class ElectedPivots(RandomPivots):
             if r:
                 # The last column v has taken v v^T from the residual.
                 before, v = columns[:, :-1], columns[:, -1]
+                # Of sum_i w_i (R_ij - v_i v_j)^2, the old votes are the first term.
                 image = G @ (weight * v) - before @ (before.T @ (weight * v))
                 votes = votes + v * (float(weight @ v**2) * v - 2 * image)
             if r == self._wanted or diagonal.max() <= smallest:
@@ -454,6 +456,7 @@ def _update(A, F, r, P, inverse):
         W = columns(tile)
         # What is not finite shows in the norms.
         with np.errstate(invalid="ignore", over="ignore"):
+            # Rows of F are columns of the factor: F_new = L^-1 (A_P - F_P F_old).
             if r:
                 W -= F_P @ F[:r, tile]
             return _column_squared_norms(np.matmul(inverse, W, out=F[r : r + len(P), tile]))

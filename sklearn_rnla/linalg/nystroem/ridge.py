@@ -7,9 +7,9 @@ import numpy as np
 
 from ...operators import Moments
 from ...operators.feature_map import add_gram, features, gram_rows
-from ...operators.lanes import one_blas_thread
 from ...operators.rows import add_states
-from ...operators.tiles import consecutive, tile_rows
+from ...operators.scaling import column_scales
+from ...operators.threads import consecutive, one_blas_thread, tile_rows
 from ..dense.leave_one_out import (
     LeaveOneOut,
     fold_leave_one_out,
@@ -234,20 +234,14 @@ def kernel_ridge(
 
 def _of_unit_scale(rows, Y, *, centered):
     """Return targets whose squares neither overflow nor vanish, column by column."""
-    scale = _powers_of_two(Y)
+    scale = column_scales(Y)
     Y, mean = Y / scale, np.zeros(Y.shape[1])
     if centered:
         mean = weighted_sums(rows, Y) / weighted_sums(rows, np.ones((len(Y), 1)))
         Y = Y - mean
-        more = _powers_of_two(Y)
+        more = column_scales(Y)
         Y, mean, scale = Y / more, mean / more, scale * more
     return _Targets(Y, mean, scale)
-
-
-def _powers_of_two(Y):
-    """Return the scale of each column: one where that is zero."""
-    largest = np.abs(Y).max(axis=0, initial=0.0)
-    return np.where(largest > 0, np.exp2(np.frexp(largest)[1] - 1.0), 1.0)
 
 
 def _penalties_of_targets(rows, nystroem, targets, normal, penalties, F):
@@ -518,6 +512,7 @@ def solve_cg(rows, nystroem, Y, alphas, iterate, rng):
         (out,) = rows.fold(fold_normal_product, columns, m, W.T @ V, targets, rows.dtype)
         return W @ out
 
+    # (F^T W F + alpha I) V, and F = K W^T is never formed: one evaluation of K serves both.
     def product(V):
         return alphas * V - fold(V, None)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._refusals import refuse_not_finite
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
 from .affinity import (
@@ -164,6 +164,8 @@ def spectral_embedding(rows, kernel, nystroem, n_components):
         G[isolated] = G[:, isolated] = 0.0
     else:
         isolated[:] = False
+    # Fowlkes et al. need A^-1/2 of the landmarks' affinities and a second eigenproblem to
+    # make the vectors orthogonal. F^T D^-1 F has both in one.
     values, V = descending_eigh(G)
     values = np.maximum(values, 0.0)
     rank = numerical_rank(values, G.shape, rows.dtype)

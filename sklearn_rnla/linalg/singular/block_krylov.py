@@ -11,10 +11,7 @@ import numpy as np
 
 from ..dense.orth import extend_rows, orthonormal_rows, product64
 from ..dense.ritz import RitzBasis, bordered, descending_eigh, krylov_steps
-
-# Ritz values this close to the squared rounding error of the largest come from a QR
-# factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
-_SQUARING_LIMIT = 1e4
+from .gram import RightSVD, accurate_values
 
 # A tail (squared) below this many eps of the whole is a difference of rounding errors.
 _TAIL_LIMIT = 1e2
@@ -42,78 +39,6 @@ _TELLING_PASSES = 4
 
 # Of a narrower block, the gain is multiplied by what is missing of its width, at most so.
 _MOST_NARROWER = 2
-
-
-class RightSVD(NamedTuple):
-    """Leading singular values and right singular vectors.
-
-    Attributes
-    ----------
-    singular_values : ndarray of shape (l,)
-        In decreasing order, float64.
-    components : ndarray of shape (l, n_features)
-        Orthonormal rows.
-    error_estimate : float
-        Estimated excess Frobenius error: ``||A - A V^T V||_F`` of the leading k, over that
-        of the best rank k, less one.
-    converged : bool
-        Whether the estimate is within the tolerance.
-    stalled : bool
-        Whether it is not, but more passes would be rounding: then it is lost as well.
-    lost : bool
-        Whether all the rest of the matrix is lost in the rounding of squares, and with it
-        the last of these: see `deflated_svd`. Only those above it are returned then.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_rnla.linalg import one_view_svd
-    >>> blocks = (np.full((10, 8), float(i)) for i in range(3))
-    >>> result = one_view_svd(blocks, 1, random_state=0)
-    >>> result.components.shape
-    (1, 8)
-    >>> result.converged
-    True
-    """
-
-    singular_values: np.ndarray
-    components: np.ndarray
-    error_estimate: float
-    converged: bool
-    stalled: bool = False
-    lost: bool = False
-
-
-def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
-    """Whether the k-th squared singular value drowns in the rounding of the first."""
-    eps = np.finfo(dtype).eps
-    return bool(squared_values[k - 1] < limit * eps * squared_values[0])
-
-
-def refine_values(A, V):
-    """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
-    _, s, rotation = np.linalg.svd(A.triangular_factor(V))
-    return s, rotation.astype(V.dtype) @ V
-
-
-def accurate_values(A, squared_values, V, k):
-    """Return singular values and vectors, by one more pass where squaring loses them.
-
-    Given those of the Gram matrix, of which the first k are wanted.
-    """
-    if squaring_loses(squared_values, min(k, len(squared_values)), A.dtype):
-        return refine_values(A, V)
-    return np.sqrt(np.maximum(squared_values, 0.0)), V
-
-
-def storage_excess(s, tail, dtype) -> float:
-    """Return the excess error of rounding the vectors that belong to s: eps at least.
-
-    The error of an entry, relative to itself, is taken as uniform up to half of eps.
-    """
-    eps = float(np.finfo(dtype).eps)
-    lacking = eps**2 / 12 * float(s @ s)
-    return max(eps, float(np.sqrt(1 + lacking / tail)) - 1) if tail > 0 else eps
 
 
 class _Ahead:
@@ -340,6 +265,8 @@ def block_krylov(
     """
     basis = RitzBasis(len(start), A.dtype)
     captured, gains = 0.0, []
+    # Their K is [A W, (A A^T) A W, ...]. Here it is [W, (A^T A) W, ...] on the right side,
+    # of which each block costs one fused product V -> A^T (A V).
     for n_passes, step in enumerate(krylov_steps(basis, start, A.gram_product), 1):
         # The first pass over the data brings their squared norm with it.
         energy = Energy(A, step.ritz.values[:k])

@@ -7,7 +7,7 @@ from ...operators.passes import row_energies
 from ...operators.rows import add_states
 from ..dense.orth import complete_rows, extend_rows, orthonormal_rows
 from ..dense.ritz import RitzBasis, krylov_steps
-from .block_krylov import RightSVD, refine_values, storage_excess
+from .gram import RightSVD, refine_values, storage_excess
 
 # Norms within this many eps of that of the matrix are rounding.
 _ROUNDING = 8

@@ -5,7 +5,8 @@ import scipy.linalg
 
 from ..dense.orth import orthonormal_rows
 from ..dense.ritz import descending_eigh
-from .block_krylov import NOISE, Energy, RightSVD, squaring_loses
+from .block_krylov import NOISE, Energy
+from .gram import RightSVD, squaring_loses
 
 # Roots of the Chebyshev polynomial of degree two, on the interval from 0 to 1. One after
 # the other they damp what is not wanted; a pass with each of them is one polynomial.

@@ -1,4 +1,6 @@
-"""Exact right singular vectors from a Gram matrix, on the smaller side."""
+"""Exact right singular vectors from a Gram matrix, and what squaring loses of them."""
+
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -8,7 +10,6 @@ from ...operators.rows import BLOCK_BYTES
 from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import descending_eigh
-from .block_krylov import RightSVD, accurate_values, squaring_loses, storage_excess
 from .row_gram import WideSparse
 
 # Below this size LAPACK's solver for all eigenvectors is faster than the one for some.
@@ -18,9 +19,85 @@ _SUBSET_SIZE = 100
 # rounding errors.
 _MARGIN = 8
 
+# Squared singular values this close to the squared rounding error of the largest come
+# from a QR factor instead of a Gram matrix: 1e-4 is then their relative accuracy at least.
+_SQUARING_LIMIT = 1e4
+
 # Squared singular values within this many eps of the largest are lost in a Gram matrix,
 # and with them their vectors.
 _LOST_LIMIT = 1e2
+
+
+class RightSVD(NamedTuple):
+    """Leading singular values and right singular vectors.
+
+    Attributes
+    ----------
+    singular_values : ndarray of shape (l,)
+        In decreasing order, float64.
+    components : ndarray of shape (l, n_features)
+        Orthonormal rows.
+    error_estimate : float
+        Estimated excess Frobenius error: ``||A - A V^T V||_F`` of the leading k, over that
+        of the best rank k, less one.
+    converged : bool
+        Whether the estimate is within the tolerance.
+    stalled : bool
+        Whether it is not, but more passes would be rounding: then it is lost as well.
+    lost : bool
+        Whether all the rest of the matrix is lost in the rounding of squares, and with it
+        the last of these: see `deflated_svd`. Only those above it are returned then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_rnla.linalg import one_view_svd
+    >>> blocks = (np.full((10, 8), float(i)) for i in range(3))
+    >>> result = one_view_svd(blocks, 1, random_state=0)
+    >>> result.components.shape
+    (1, 8)
+    >>> result.converged
+    True
+    """
+
+    singular_values: np.ndarray
+    components: np.ndarray
+    error_estimate: float
+    converged: bool
+    stalled: bool = False
+    lost: bool = False
+
+
+def squaring_loses(squared_values, k, dtype, limit=_SQUARING_LIMIT) -> bool:
+    """Whether the k-th squared singular value drowns in the rounding of the first."""
+    eps = np.finfo(dtype).eps
+    return bool(squared_values[k - 1] < limit * eps * squared_values[0])
+
+
+def refine_values(A, V):
+    """Return singular values of ``A V^T`` and V rotated to them, by a QR pass."""
+    _, s, rotation = np.linalg.svd(A.triangular_factor(V))
+    return s, rotation.astype(V.dtype) @ V
+
+
+def accurate_values(A, squared_values, V, k):
+    """Return singular values and vectors, by one more pass where squaring loses them.
+
+    Given those of the Gram matrix, of which the first k are wanted.
+    """
+    if squaring_loses(squared_values, min(k, len(squared_values)), A.dtype):
+        return refine_values(A, V)
+    return np.sqrt(np.maximum(squared_values, 0.0)), V
+
+
+def storage_excess(s, tail, dtype) -> float:
+    """Return the excess error of rounding the vectors that belong to s: eps at least.
+
+    The error of an entry, relative to itself, is taken as uniform up to half of eps.
+    """
+    eps = float(np.finfo(dtype).eps)
+    lacking = eps**2 / 12 * float(s @ s)
+    return max(eps, float(np.sqrt(1 + lacking / tail)) - 1) if tail > 0 else eps
 
 
 def subset_share(k, n) -> float:

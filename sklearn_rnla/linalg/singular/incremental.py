@@ -12,8 +12,7 @@ from ...operators import Moments, passes
 from ...operators.moments import full_and_far, shift_rows
 from ...operators.stacking import stack_rows
 from ..dense.orth import complete_rows, orthonormal_rows
-from .block_krylov import RightSVD, squaring_loses
-from .gram import leading_eigh
+from .gram import RightSVD, leading_eigh, squaring_loses
 from .rank_rules import FixedRank, VarianceFraction
 
 # Rows of a sparse batch taken at a time.
@@ -138,6 +137,8 @@ class RowSummary:
     def excess(self, s, k) -> float:
         """Return a bound on the excess Frobenius error of the leading k."""
         tail = max(0.0, self.squared_norm - float(np.sum(s[:k] ** 2)))
+        # Ky Fan: k eigenvalues of a sum are in sum at most those of its terms, so that what
+        # the best rank k captures is what these capture and no more than was dropped.
         best = max(tail - float(self.dropped.sum()), float(np.sum(s[k:] ** 2)))
         if tail <= np.finfo(float).eps * self.squared_norm:
             return 0.0
@@ -184,6 +185,7 @@ class RowSummary:
         mean = mean if shift is None else mean + shift
         total = self.total_weight + added
         origin = mean if center else np.zeros_like(mean)
+        # Squares about the joint mean sum to those about the two means, and this row's.
         step = np.sqrt(self.total_weight * added / total) * (mean - self.mean)
         extra = step[np.newaxis][: int(center and self.total_weight > 0)]
         if is_sparse:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...operators.passes import dense_rows
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 
 # Least variance of the noise, in units of the largest or of the mean variance. Equations
 # of latent variables have a condition of its inverse: rounding would be their solution.

@@ -11,8 +11,8 @@ from ..._refusals import is_plainly_finite
 from ...operators import Moments, as_row_matrix
 from ...operators.scaling import exponent_of
 from ..dense.orth import complete_rows, orthonormal_rows
-from .block_krylov import RightSVD
 from .em import EMFit, Expectations, KnownEntries, distance, fold_known, iterate, maximised
+from .gram import RightSVD
 from .latent import LEAST_NOISE, LatentModel, double
 from .principal_components import components_of
 from .rank_rules import FixedRank

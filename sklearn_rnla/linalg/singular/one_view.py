@@ -9,7 +9,7 @@ from ...operators.rows import add_states
 from ...sketching import Gaussian, SparseSign
 from ..dense.orth import complete_rows, orthonormal_rows
 from ..dense.rank import numerical_rank
-from .block_krylov import RightSVD
+from .gram import RightSVD
 
 # Columns of a sketch over rows, whose number a stream does not tell in advance.
 _UNBOUNDED = 2**62
@@ -90,6 +90,8 @@ def one_view_right_svd(A, k, *, rng):
         Z -= np.outer(sums, moments.offset)
         H -= np.outer(sums, sums / moments.total_weight)
         probed -= ones * moments.offset
+    # Their algorithm 3 factors H + nu I by Cholesky, and takes the shift nu off again at
+    # the end. The spectral decomposition needs no shift.
     # Q = A R^T T is orthonormal; what squaring lost is left out, and so part of E.
     values, T = np.linalg.eigh(H)
     keep = slice(len(values) - numerical_rank(values, H.shape), None)

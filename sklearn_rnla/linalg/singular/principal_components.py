@@ -7,10 +7,10 @@ import numpy as np
 from ...operators import Moments
 from ...operators.rows import add_states
 from ...operators.scaling import held
-from .block_krylov import RightSVD
-from .choice import right_svd
+from .gram import RightSVD
 from .incremental import n_rows_kept, n_wanted, summarize
 from .one_view import one_view_right_svd
+from .truncated_svd import right_svd
 
 # The mean of a coordinate may exceed its standard deviation (squared) by this much: their
 # difference loses that factor in accuracy.

@@ -272,6 +272,7 @@ def sketched_start(A, width, sketch, *, rng):
     ndarray of shape (width, n_features)
         Orthonormal rows, fewer where the rank is lower.
     """
+    # They sketch the columns, A Omega. S A is a sketch of the rows, whose space is wanted.
     size = min(width, A.shape[0])
     S = make_distribution(sketch, size, A.shape[0]).sample(rng)
     return orthonormal_rows(A.sketch(S).astype(A.dtype))

@@ -2,16 +2,19 @@
 
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from ..._random import draw_seed, stream
+from ..._random import draw_seed, generator
 from ..._sklearn import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
     validated,
 )
+from ..._typing import Array, ArrayLike, Float, Int, Seed, Tensor
+from ...operators.scaling import refuse_overflow
 from ..arrays import all_finite, is_tensor, to_numpy
 from .landmarks import Segments, cluster_means, given_tokens, pivot_means, segment_means
 from .pseudo_inverse import checkpoint_pinv, newton_pinv
@@ -40,6 +43,26 @@ _CONSTRAINTS = {
 }
 
 
+@overload
+def nystroem_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, return_error: Literal[True], **options: Any
+) -> tuple[Tensor, Array]: ...
+@overload
+def nystroem_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    n_landmarks: Int | None = None,
+    pinv: Literal["newton", "exact", "checkpoint"] = "newton",
+    landmarks: str | ArrayLike = "segment-means",
+    mask: Tensor | None = None,
+    residual_conv: Tensor | None = None,
+    scale: Float | None = None,
+    tol: Float | None = None,
+    return_error: bool = False,
+    random_state: Seed = None,
+) -> Tensor: ...
 def nystroem_attention(
     q,
     k,
@@ -168,7 +191,7 @@ def nystroem_attention(
             f"landmarks={landmarks!r} must be one of {', '.join(METHODS)}, or indices."
         )
     scale = float(scale or q.shape[-1] ** -0.5)
-    _refuse_overflow(space, q, k, scale)
+    _refuse_large_scores(space, q, k, scale)
     with space.in_full(q):
         # A sequence without tokens is computed as one of padding, and set to zero.
         some = None if tokens is None else tokens | ~tokens.any(-1)[..., None]
@@ -243,8 +266,16 @@ def _inverse(space, pinv, tol, A):
     scale=[Interval(Real, 0, None, closed="neither"), None],
 )
 def attention_error(
-    out, q, k, v, *, n_samples=64, mask=None, scale=None, random_state=None
-):
+    out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    n_samples: Int = 64,
+    mask: Tensor | None = None,
+    scale: Float | None = None,
+    random_state: Seed = None,
+) -> Array:
     """Estimate how far an approximation is from exact attention.
 
     Parameters
@@ -300,14 +331,14 @@ def attention_error(
         raise ValueError(f"out has shape {out.shape}, but v has shape {v.shape}.")
     q, k, v, out = (x.astype(np.float64, copy=False) for x in (q, k, v, out))
     scale = float(scale or q.shape[-1] ** -0.5)
-    _refuse_overflow(space, q, k, scale)
+    _refuse_large_scores(space, q, k, scale)
     # The error is relative: in this unit, squares neither overflow nor vanish.
     exponent = np.frexp(max(np.abs(v).max(), np.abs(out).max()))[1]
     v, out = np.ldexp(v, -exponent), np.ldexp(out, -exponent)
     tokens = _tokens(space, mask, q)
     if tokens is None:
         tokens = np.ones((1,) * (q.ndim - 2) + (q.shape[-2],), dtype=bool)
-    rows, drawn = _sample(tokens, int(n_samples), stream(draw_seed(random_state)))
+    rows, drawn = _sample(tokens, int(n_samples), generator(random_state))
     some = tokens | ~tokens.any(axis=-1, keepdims=True)
     exact = space.attend(space.take_rows(q, rows), k, v, scale, some)
     wrong = space.take_rows(out, rows) - exact
@@ -337,19 +368,16 @@ def _read(space, **arrays):
     return [space.cast(x, dtype) for x in (q, k, v)]
 
 
-def _refuse_overflow(space, q, k, scale):
+def _refuse_large_scores(space, q, k, scale):
     """Raise ValueError where scores, the products of queries and keys, may overflow."""
     if space.traced:
         return
     # Torch warns of numbers taken from what has a gradient.
     q, k = (x.detach() if is_tensor(x) else x for x in (q, k))
     q_most, k_most = (max(float(x.max()), -float(x.min())) for x in (q, k))
-    most = float(space.xp.finfo(q.dtype).max)
-    if q_most * k_most * max(scale, 1.0) * q.shape[-1] > most:
-        raise ValueError(
-            f"Entries of q and of k are as large as {q_most:.3g} and {k_most:.3g}, so that "
-            f"products of them may overflow in {q.dtype}: scale them down."
-        )
+    most = float(space.xp.finfo(q.dtype).max) / (max(scale, 1.0) * q.shape[-1])
+    # The scales of two factors may differ: only that of their product matters.
+    refuse_overflow("q and k", (q_most * k_most) ** 0.5, most**0.5, "products")
 
 
 def _tokens(space, mask, q):

@@ -12,8 +12,7 @@ import numpy as np
 import scipy.special
 from scipy.ndimage import correlate1d
 
-from ...operators.lanes import kernel_jobs, run_lanes, split
-from ...operators.tiles import TILE_BYTES
+from ...operators.threads import TILE_BYTES, kernel_jobs, run_lanes, split
 from ..arrays import all_finite, is_tensor, like, to_numpy
 
 # Fewest queries of a tile: below that, products run at the speed of memory.

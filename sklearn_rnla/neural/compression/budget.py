@@ -1,6 +1,7 @@
 """One budget of parameters, spread over the layers of a network."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
 from numbers import Integral
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._sklearn import validated
+from ..._typing import Float, Tensor
 from .layer import NUMBER_OR_SHARE, RIDGE, Layer, as_given, make_layer
 
 
@@ -58,8 +60,14 @@ class CompressedLayers(NamedTuple):
     ridge=RIDGE,
 )
 def compress_layers(
-    weights, budget, *, activations=None, biases=None, relative=True, ridge=None
-):
+    weights: Mapping[str, Tensor],
+    budget: Float,
+    *,
+    activations: Mapping[str, Tensor] | None = None,
+    biases: Mapping[str, Tensor] | None = None,
+    relative: bool = True,
+    ridge: Float | None = None,
+) -> CompressedLayers:
     """Factor several layers at the ranks that one budget allows.
 
     Parameters

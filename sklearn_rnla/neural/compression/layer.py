@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._random import draw_seed
 from ..._sklearn import Interval, RealNotInt, validated
+from ..._typing import Float, Int, Seed, Tensor
 from ..._validation import check_rank
 from ...linalg import randomized_svd
 from ...operators.scaling import scale_of
@@ -242,17 +243,17 @@ def make_layer(W, activations, bias, ridge, name="W") -> Layer:
 
 @validated(**CRITERIA, ridge=RIDGE)
 def low_rank_factorize(
-    W,
-    rank=None,
-    energy=None,
-    error=None,
-    compression=None,
+    W: Tensor,
+    rank: Int | None = None,
+    energy: Float | None = None,
+    error: Float | None = None,
+    compression: Float | None = None,
     *,
-    activations=None,
-    bias=None,
-    ridge=None,
-    random_state=None,
-):
+    activations: Tensor | None = None,
+    bias: Tensor | None = None,
+    ridge: Float | None = None,
+    random_state: Seed = None,
+) -> LowRankFactors:
     """Replace a layer's matrix by a product of two smaller ones.
 
     Exactly one of `rank`, `energy`, `error` and `compression` must be given.

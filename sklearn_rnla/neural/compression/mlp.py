@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from copy import deepcopy
+from typing import Literal
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..._refusals import refuse_containers
 from ..._sklearn import StrOptions, validate_data, validated
+from ..._typing import Float, MatrixLike
 from .budget import compress_layers, limit_of
 from .inputs import InputMoments
 from .layer import NUMBER_OR_SHARE, RIDGE
@@ -160,8 +162,14 @@ class FactoredMLPRegressor(_Factored, MLPRegressor):
     criterion=CRITERION,
 )
 def compress_mlp(
-    network, budget, X=None, *, method="low_rank", ridge=None, criterion="outputs"
-):
+    network: MLPClassifier | MLPRegressor,
+    budget: Float,
+    X: MatrixLike | None = None,
+    *,
+    method: Literal["low_rank", "neurons"] = "low_rank",
+    ridge: Float | None = None,
+    criterion: Literal["outputs", "activations"] = "outputs",
+) -> MLPClassifier | MLPRegressor:
     """Compress a trained network of scikit-learn without retraining it.
 
     Parameters

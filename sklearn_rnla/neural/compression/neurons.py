@@ -1,11 +1,12 @@
 """Neurons that stand for all others of a hidden layer."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..._sklearn import StrOptions, validated
+from ..._typing import Float, Tensor
 from ...linalg.dense.pivoting import pivot_columns
 from ...linalg.dense.rank import rounding_of
 from ...operators.scaling import scale_of
@@ -133,16 +134,16 @@ class Hidden:
 
 @validated(n=NUMBER_OR_SHARE, criterion=CRITERION, ridge=RIDGE)
 def select_neurons(
-    W_in,
-    W_out,
-    activations,
-    n,
+    W_in: Tensor,
+    W_out: Tensor,
+    activations: Tensor,
+    n: Float,
     *,
-    bias_in=None,
-    bias_out=None,
-    criterion="outputs",
-    ridge=None,
-):
+    bias_in: Tensor | None = None,
+    bias_out: Tensor | None = None,
+    criterion: Literal["outputs", "activations"] = "outputs",
+    ridge: Float | None = None,
+) -> NeuronSubset:
     """Keep some neurons of a hidden layer, and fold the others into the next.
 
     Parameters

@@ -7,10 +7,10 @@ import scipy.sparse as sp
 
 from ..._validation import check_in_memory
 from ...operators import as_row_matrix, is_read_lazily, passes
-from ...operators.lanes import split
 from ...operators.rows import add_states
 from ...operators.sources import dense_block_rows, is_dask
 from ...operators.stacking import stack_rows
+from ...operators.threads import split
 from ..arrays import is_tensor, to_numpy
 
 # Up to this many rows or columns, a Gram matrix of them is formed and solved whole.

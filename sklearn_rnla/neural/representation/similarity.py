@@ -1,12 +1,13 @@
 """How similar two representations are, and two subspaces."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..._random import draw_seed, stream
+from ..._random import generator
 from ..._sklearn import Interval, StrOptions, validated
+from ..._typing import Array, Blocks, Int, MatrixLike, Seed, Tensor
 from ...linalg.dense.orth import complete_rows, orthonormal_rows
 from ...linalg.dense.pivoting import unit_columns
 from ...linalg.dense.rank import rounding_of
@@ -64,15 +65,15 @@ class CKA(NamedTuple):
     n_jobs=[Integral, None],
 )
 def linear_cka(
-    X,
-    Y,
+    X: MatrixLike | Blocks,
+    Y: MatrixLike | Blocks,
     *,
-    method="auto",
-    sketch_size=128,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    method: Literal["auto", "exact", "sketched"] = "auto",
+    sketch_size: Int = 128,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> CKA:
     """Compute the centred kernel alignment of two representations of the same samples.
 
     Parameters
@@ -141,7 +142,7 @@ def linear_cka(
             "X or Y is an iterator, which can be read once, but a sketch takes three "
             "passes: pass method='exact', or an array, memmap or dask array."
         )
-    return _sketched(pair, sketch_size, eps, stream(draw_seed(random_state)))
+    return _sketched(pair, sketch_size, eps, generator(random_state))
 
 
 def _is_sketched(pair, method, sketch_size):
@@ -307,7 +308,14 @@ def _centered(values, shift, rest):
     block_size=[Interval(Integral, 1, None, closed="left"), None],
     n_jobs=[Integral, None],
 )
-def principal_angles(X, Y, *, center=False, block_size=None, n_jobs=None):
+def principal_angles(
+    X: MatrixLike | Blocks,
+    Y: MatrixLike | Blocks,
+    *,
+    center: bool = False,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+) -> Array:
     """Compute the principal angles between the column spaces of two matrices.
 
     Parameters
@@ -414,7 +422,7 @@ def _angles(Q, W):
     return np.where(cosines**2 < 0.5, by_cosine, np.arcsin(np.minimum(sines, 1.0)))
 
 
-def subspace_overlap(U, V):
+def subspace_overlap(U: Tensor, V: Tensor) -> float:
     """Compute how much of one subspace lies in another: the mean squared cosine.
 
     Parameters

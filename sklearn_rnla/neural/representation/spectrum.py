@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.optimize
 
-from ..._random import draw_seed, stream
+from ..._random import generator
 from ..._sklearn import Interval, validated
-from ...linalg.singular.choice import Settings, right_svd
+from ..._typing import Blocks, Float, Int, MatrixLike, Seed
 from ...linalg.singular.incremental import summarize
 from ...linalg.singular.rank_rules import FixedRank
+from ...linalg.singular.truncated_svd import Settings, right_svd
 from ...operators import CenteredMatrix
 from .activations import WIDEST, activation_rows, in_process, sample_gram
 from .joint_moments import is_constant, is_rounding
@@ -123,15 +124,15 @@ class RepresentationSpectrum(NamedTuple):
     n_jobs=[Integral, None],
 )
 def representation_spectrum(
-    X,
-    n_components=None,
+    X: MatrixLike | Blocks,
+    n_components: Int | None = None,
     *,
-    center=True,
-    tol=1e-3,
-    block_size=None,
-    n_jobs=None,
-    random_state=None,
-):
+    center: bool = True,
+    tol: Float = 1e-3,
+    block_size: Int | None = None,
+    n_jobs: Int | None = None,
+    random_state: Seed = None,
+) -> RepresentationSpectrum:
     """Compute the spectrum of a representation, and its effective dimensions.
 
     Parameters
@@ -208,7 +209,7 @@ def representation_spectrum(
                 summary_of(A.rows, k, center=center), k, center=center
             )
             return times_unit(found, A.rows.exponent)
-        squares, slack = _leading_squares(A, k, tol, stream(draw_seed(random_state)))
+        squares, slack = _leading_squares(A, k, tol, generator(random_state))
     total = A.moments.squared_norm
     if center and is_constant(A):
         squares, total = np.zeros_like(squares), 0.0

@@ -1,10 +1,13 @@
 """Self-attention on landmarks as a module."""
 
 from numbers import Integral
+from typing import Literal
 
+import torch
 from torch import nn
 
 from ..._sklearn import Interval, StrOptions, validated
+from ..._typing import Float, Int, Seed, Tensor
 from ..attention.attention import METHODS, PINV, TOL, nystroem_attention
 
 
@@ -81,17 +84,17 @@ class NystroemAttention(nn.Module):
     )
     def __init__(
         self,
-        embed_dim,
-        num_heads,
+        embed_dim: int,
+        num_heads: int,
         *,
-        n_landmarks=64,
-        conv_kernel_size=65,
-        bias=True,
-        pinv="newton",
-        landmarks="segment-means",
-        tol=None,
-        random_state=0,
-    ):
+        n_landmarks: Int = 64,
+        conv_kernel_size: Int | None = 65,
+        bias: Tensor = True,
+        pinv: Literal["newton", "exact", "checkpoint"] = "newton",
+        landmarks: Literal["segment-means", "kmeans", "rpcholesky"] = "segment-means",
+        tol: Float | None = None,
+        random_state: Seed = 0,
+    ) -> None:
         super().__init__()
         if embed_dim % num_heads:
             raise ValueError(f"{num_heads=} must divide {embed_dim=}.")
@@ -112,7 +115,9 @@ class NystroemAttention(nn.Module):
                 num_heads, num_heads, (conv_kernel_size, 1), groups=num_heads, bias=False
             )
 
-    def forward(self, x, mask=None, is_causal=False):
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
         """Attend.
 
         Parameters
@@ -166,7 +171,7 @@ class NystroemAttention(nn.Module):
     def _heads(self, x):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return what `print` shows of the parameters."""
         return (
             f"{self.embed_dim}, {self.num_heads}, n_landmarks={self.n_landmarks}, "

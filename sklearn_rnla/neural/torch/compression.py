@@ -1,11 +1,11 @@
 """Linear and convolutional layers as pairs of smaller ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from ..._sklearn import validated
+from ..._typing import Float, Int, Seed
 from ..arrays import all_finite
 from ..compression.budget import compress_layers, table_of
 from ..compression.inputs import InputMoments
@@ -62,18 +63,18 @@ class LayerPair(nn.Sequential):
 
     # Both properties are in the part of Python that `torch.jit.script` knows.
     @property
-    def weight(self):
+    def weight(self) -> torch.Tensor:
         """The weights of one layer: the product, formed each time."""
         first, second = self[0].weight, self[1].weight
         W = second.flatten(1) @ first.flatten(1)
         return W.reshape([W.shape[0]] + list(first.shape[1:]))
 
     @property
-    def bias(self):
+    def bias(self) -> torch.Tensor | None:
         """The bias of one layer, or None."""
         return self[1].bias
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         # As where ``tie_weights()`` of a transformer ties its head again.
         if name in ("weight", "bias"):
             raise ValueError(
@@ -93,20 +94,20 @@ class LayerPair(nn.Sequential):
     ridge=RIDGE,
 )
 def compress(
-    model,
-    budget=None,
+    model: nn.Module,
+    budget: Float | None = None,
     *,
-    rank=None,
-    energy=None,
-    error=None,
-    compression=None,
-    inputs=None,
-    layers=None,
-    inplace=False,
-    relative=True,
-    ridge=None,
-    random_state=None,
-):
+    rank: Int | None = None,
+    energy: Float | None = None,
+    error: Float | None = None,
+    compression: Float | None = None,
+    inputs: torch.Tensor | Iterable[Any] | None = None,
+    layers: str | Sequence[str] | None = None,
+    inplace: bool = False,
+    relative: bool = True,
+    ridge: Float | None = None,
+    random_state: Seed = None,
+) -> CompressedModel:
     """Replace linear and convolutional layers by pairs of smaller ones.
 
     Exactly one of `budget`, `rank`, `energy`, `error` and `compression` must be given. A
@@ -359,7 +360,9 @@ def _input_moments(model, layers, inputs):
     def add(name, layer, x):
         rows, width = _rows(layer, x), moments[name].width
         if rows.shape[1] != width:
-            raise ValueError(f"It is given width {rows.shape[1]}, but takes {width}.")
+            raise ValueError(
+                f"Its inputs have width {rows.shape[1]}, but it takes {width}."
+            )
         moments[name].add(rows)
 
     watch_inputs(model, layers, inputs, add)
@@ -372,7 +375,12 @@ def _input_moments(model, layers, inputs):
     return moments
 
 
-def watch_inputs(model, layers, inputs, function):
+def watch_inputs(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    inputs: torch.Tensor | Iterable[Any],
+    function: Callable[..., Any] | None,
+) -> Any:
     """Run a model and call ``function(name, layer, x)`` on what layers are given.
 
     Parameters
@@ -469,7 +477,7 @@ def _rows(layer, x):
     return x.reshape(-1, x.shape[-1]).cpu().numpy()
 
 
-def floats(x):
+def floats(x: torch.Tensor) -> torch.Tensor:
     """Return what a layer was given, in single or double precision, checked."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"A layer was given a {type(x).__name__}, but inputs are tensors.")

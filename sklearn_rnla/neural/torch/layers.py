@@ -1,6 +1,7 @@
 """Layers that take the place of others, in models that may do more than call them."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_stack
 
@@ -18,7 +19,7 @@ _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @contextmanager
-def of_layer(name):
+def of_layer(name: str) -> Iterator[None]:
     """Add a note with the name of a layer to errors about what it is given or holds."""
     try:
         yield
@@ -27,7 +28,7 @@ def of_layer(name):
         raise
 
 
-def stand_in(new, old):
+def stand_in(new: nn.Module, old: nn.Module) -> nn.Module:
     """Give a layer the hooks of the one whose place it takes, and its mode.
 
     Parameters
@@ -49,12 +50,12 @@ def stand_in(new, old):
     return new.train(old.training)
 
 
-def has_hooks(part) -> bool:
+def has_hooks(part: nn.Module) -> bool:
     """Whether something is called before or after a module, with what it is given."""
     return any(vars(part).get(name) for name in _HOOKS if name.endswith("_hooks"))
 
 
-def name_inside(module, name):
+def name_inside(module: nn.Module, name: str) -> str:
     """Return the name that a part has in the model itself, without what is wrapped around.
 
     Parameters
@@ -73,7 +74,7 @@ def name_inside(module, name):
     return ".".join(kept)
 
 
-def reads_weight(module, name):
+def reads_weight(module: nn.Module, name: str) -> bool:
     """Whether torch's own modules pass the weight of a part on, and do not call it.
 
     Parameters

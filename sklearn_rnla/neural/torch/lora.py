@@ -1,7 +1,8 @@
 """Low-rank adapters of linear layers: started, trained, merged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -9,7 +10,8 @@ from torch.nn.functional import linear
 
 from ..._random import draw_seed, stream
 from ..._sklearn import validated
-from ..lora import CONSTRAINTS, lora_init
+from ..._typing import Float, Int, Seed
+from ..lora import CONSTRAINTS, LoraInit, lora_init
 from .layers import in_forward_pass, of_layer, stand_in
 
 
@@ -59,7 +61,7 @@ class LoraLinear(nn.Module):
     True
     """
 
-    def __init__(self, layer, start):
+    def __init__(self, layer: nn.Linear, start: LoraInit) -> None:
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.scale = start.scale
@@ -91,7 +93,7 @@ class LoraLinear(nn.Module):
             self._note_reader(W)
         return W
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         # A property cannot do this: torch takes parameters before it asks the class.
         if name != "weight":
             return super().__setattr__(name, value)
@@ -121,7 +123,7 @@ class LoraLinear(nn.Module):
         """Whether a module was seen to compute with `weight` rather than call the layer."""
         return self._is_passed_on or (self._is_read and not self._is_called)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output.
 
         Parameters
@@ -139,7 +141,7 @@ class LoraLinear(nn.Module):
         low = linear(linear(x, self.lora_A), self.lora_B)
         return linear(x, self.residual, self.bias) + self.scale * low
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, rank={self.rank}, scale={self.scale:g}"
@@ -153,17 +155,17 @@ class LoraLinear(nn.Module):
     activations=[Mapping, None],
 )
 def apply_lora(
-    module,
-    names,
-    rank,
+    module: nn.Module,
+    names: str | Sequence[str],
+    rank: Int,
     *,
-    method="principal",
-    alpha=None,
-    activations=None,
-    ridge=None,
-    tol=0.05,
-    random_state=None,
-):
+    method: Literal["principal", "residual", "activation", "random"] = "principal",
+    alpha: Float | None = None,
+    activations: Mapping[str, torch.Tensor] | None = None,
+    ridge: Float | None = None,
+    tol: Float = 0.05,
+    random_state: Seed = None,
+) -> dict[str, LoraLinear]:
     """Give linear layers of a module low-rank adapters, in place.
 
     Parameters
@@ -264,7 +266,7 @@ def apply_lora(
     return replaced
 
 
-def merge_lora(module):
+def merge_lora(module: nn.Module) -> dict[str, nn.Linear]:
     """Turn adapted layers back into linear ones, in place.
 
     Parameters
@@ -317,7 +319,7 @@ def _linear_layers(module, patterns):
     if missing or not patterns:
         adapted = _layers_of(module, LoraLinear)
         raise ValueError(
-            f"names={missing} fit none of the linear layers"
+            f"names={missing} match none of the linear layers"
             f"{' without an adapter' if adapted else ''}: {', '.join(layers) or 'none'}."
         )
     chosen = {name for found in fitting.values() for name in found}
@@ -349,7 +351,7 @@ def _check_layer(name, layer):
         )
 
 
-def adapters_of(module):
+def adapters_of(module: nn.Module) -> dict[str, LoraLinear]:
     """Return the adapted layers by name, all of their places; at least one."""
     found = _layers_of(module, LoraLinear)
     if not found:

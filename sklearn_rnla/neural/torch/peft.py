@@ -3,9 +3,11 @@
 import json
 import re
 from collections import Counter
+from os import PathLike
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .layers import name_inside, reads_weight
 from .lora import adapters_of
@@ -14,7 +16,9 @@ from .lora import adapters_of
 _PREFIX = "base_model.model."
 
 
-def save_adapter(module, path, *, base_model=None):
+def save_adapter(
+    module: nn.Module, path: str | PathLike[str], *, base_model: str | None = None
+) -> None:
     """Write what training changed as an adapter that Hugging Face's PEFT loads.
 
     Parameters

@@ -1,13 +1,15 @@
 """Networks with fewer neurons and channels."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from ..._sklearn import validated
+from ..._typing import Float
 from ..compression.inputs import InputMoments
 from ..compression.layer import NUMBER_OR_SHARE, RIDGE
 from ..compression.neurons import CRITERION, count_of, select_neurons
@@ -87,8 +89,15 @@ class PrunedModel(NamedTuple):
     ridge=RIDGE,
 )
 def prune_neurons(
-    model, inputs, n, *, pairs=None, inplace=False, criterion="outputs", ridge=None
-):
+    model: nn.Module,
+    inputs: torch.Tensor | Iterable[Any],
+    n: Float,
+    *,
+    pairs: Sequence[tuple[str, ...]] | None = None,
+    inplace: bool = False,
+    criterion: Literal["outputs", "activations"] = "outputs",
+    ridge: Float | None = None,
+) -> PrunedModel:
     """Keep some neurons or channels of hidden layers, and fold the others into the next.
 
     Parameters
@@ -330,7 +339,7 @@ def _named_pairs(model, pairs, own):
     for does, names in sides.items():
         for name, times in Counter(names).items():
             if times > 1:
-                raise ValueError(f"pairs has {name!r} as what {does} {times} times.")
+                raise ValueError(f"pairs has {times} entries in which {name!r} {does}.")
     return found
 
 

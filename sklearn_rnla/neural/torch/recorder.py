@@ -3,18 +3,22 @@
 from contextlib import ExitStack
 from functools import partial
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..._random import draw_seed, stream
 from ..._sklearn import Interval, validated
+from ..._typing import Array, Int, Seed
 from ...operators import as_row_matrix
 from ...operators.rows import in_unit
 from ...operators.scaling import safe_exponent
 from ..arrays import to_numpy
 from ..representation.joint_moments import JointMoments, fold_joint
 from ..representation.spectrum import (
+    RepresentationSpectrum,
     spectrum_of_gram,
     spectrum_of_summary,
     summary_of,
@@ -26,7 +30,7 @@ _LEAST_SKETCH = 8
 
 
 class ActivationRecorder:
-    """Accumulates statistics of what layers of a model put out, while it runs.
+    """Accumulates statistics of the outputs of layers while a model runs.
 
     A context manager. Inside of it, each forward pass of the model adds to the moments of
     the named layers; batches may have any size. On leaving, also by an exception, the
@@ -39,7 +43,7 @@ class ActivationRecorder:
     model : torch.nn.Module
         The model that will run.
     layers : str or sequence of str
-        Names of modules, as in ``model.named_modules()``. Each must put out a tensor, or a
+        Names of modules, as in ``model.named_modules()``. Each must return a tensor, or a
         tuple that starts with one.
     n_components : int, default=None
         None keeps all second moments of a layer: n_features x n_features numbers. An
@@ -100,16 +104,16 @@ class ActivationRecorder:
     )
     def __init__(
         self,
-        model,
-        layers,
+        model: nn.Module,
+        layers: Any,
         *,
-        n_components=None,
-        similarity=False,
-        sketch_size=None,
-        center=True,
-        feature_axis=-1,
-        random_state=None,
-    ):
+        n_components: Int | None = None,
+        similarity: bool = False,
+        sketch_size: Int | None = None,
+        center: bool = True,
+        feature_axis: Any = -1,
+        random_state: Seed = None,
+    ) -> None:
         self.layers = _layer_names(model, layers)
         if sketch_size is not None and not similarity:
             raise ValueError(
@@ -139,7 +143,7 @@ class ActivationRecorder:
         else:
             self._moments = {name: _Group([name]) for name in self.layers}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self._recording is not None:
             raise RuntimeError(
                 "The recorder is recording already, so that everything would count twice."
@@ -160,13 +164,13 @@ class ActivationRecorder:
         self._recording = recording
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         self._recording.close()
         self._recording = None
         self._begin()
 
-    def spectrum(self, layer):
-        """Return the spectrum of what a layer has put out so far.
+    def spectrum(self, layer: str) -> RepresentationSpectrum:
+        """Return the spectrum of the outputs of a layer so far.
 
         Parameters
         ----------
@@ -194,10 +198,10 @@ class ActivationRecorder:
             k = min(self.n_components, len(summary.mean))
             found = spectrum_of_summary(summary, k, center=self.center)
         else:
-            raise ValueError(f"Layer {layer!r} has not put out anything yet.")
+            raise ValueError(f"Layer {layer!r} has produced no output yet.")
         return times_unit(found, self._exponents.get(layer, 0))
 
-    def spectra(self):
+    def spectra(self) -> dict[str, RepresentationSpectrum]:
         """Return the spectra of all layers.
 
         Returns
@@ -207,7 +211,7 @@ class ActivationRecorder:
         """
         return {name: self.spectrum(name) for name in self.layers}
 
-    def cka(self, *, debiased=False):
+    def cka(self, *, debiased: bool = False) -> Array:
         """Return the centred kernel alignment of all pairs of layers.
 
         Parameters
@@ -269,7 +273,7 @@ class ActivationRecorder:
         x = output[0] if isinstance(output, tuple) else output
         if not isinstance(x, torch.Tensor):
             raise TypeError(
-                f"Layer {name!r} puts out {type(x).__name__}, but a tensor, or a tuple "
+                f"Layer {name!r} returns {type(x).__name__}, but a tensor, or a tuple "
                 "that starts with one, is expected."
             )
         mask = None if self.mask is None else torch.as_tensor(self.mask, device=x.device)
@@ -288,7 +292,7 @@ class ActivationRecorder:
             return torch.cat([_masked(part, None, name) for part in samples])
         if mask.ndim != 2 or len(mask) != len(samples):
             raise ValueError(
-                f"mask has shape {tuple(mask.shape)}, but layer {name!r} puts out nested "
+                f"mask has shape {tuple(mask.shape)}, but layer {name!r} returns nested "
                 f"tensors, for which ({len(samples)}, n_tokens) is expected."
             )
         pairs = zip(samples, mask, strict=True)
@@ -359,7 +363,7 @@ class _Group:
     def joint(self):
         """Return the moments of all the rows that came."""
         if self._state is None:
-            raise ValueError(f"Layers {self.names} have not put out anything yet.")
+            raise ValueError(f"Layers {self.names} have produced no output yet.")
         return JointMoments.of_state(
             self._state,
             widths=self._widths,

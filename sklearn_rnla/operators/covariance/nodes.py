@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..passes import row_squared_norms
-from ..tiles import TILE_BYTES, consecutive
+from ..threads import TILE_BYTES, consecutive
 
 # The gradient that scikit-learn returns for a tile takes at most about this many bytes.
 _GRADIENT_BYTES = 4 * TILE_BYTES

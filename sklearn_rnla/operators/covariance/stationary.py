@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..passes import row_squared_norms
-from ..tiles import TILE_BYTES, consecutive, tile_rows
+from ..threads import TILE_BYTES, consecutive, tile_rows
 from .nodes import Covariance, PlacedColumns, n_free
 from .profiles import contraction
 

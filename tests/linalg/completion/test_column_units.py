@@ -70,7 +70,7 @@ def test_the_spread_of_a_constant_column_is_that_of_the_others():
 
 def test_numbers_that_cannot_be_added_are_refused():
     X = np.full((50, 4), np.finfo(np.float64).max)
-    with pytest.raises(ValueError, match=r"as large as 1.8e\+308, so that sums"):
+    with pytest.raises(ValueError, match=r"X are as large as 1.8e\+308, and sums"):
         ColumnMoments.of(X)
     with pytest.raises(ValueError, match="scale them down"):
         ColumnUnits.common(X).take(np.arange(4), X[0])

@@ -1,11 +1,29 @@
-"""From coarse to fine: searches that must not end too early."""
+"""How many landmarks a fit can afford, and searches that must not end too early."""
 
 import numpy as np
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
-from sklearn_rnla.linalg.gaussian_process.fit import fit_gaussian_process
+from sklearn_rnla.linalg.gaussian_process.fit import (
+    affordable_landmarks,
+    fit_gaussian_process,
+)
 from sklearn_rnla.linalg.gaussian_process.problem import GaussianProcessProblem
 from sklearn_rnla.operators import as_row_matrix
+
+
+def test_up_to_some_thousand_rows_are_all_landmarks():
+    assert affordable_landmarks(1, 100) == 1
+    assert affordable_landmarks(4000, 100) == 4000
+
+
+def test_more_rows_or_steps_afford_fewer_landmarks():
+    sizes = np.geomspace(4001, 1e8, 20).astype(int)
+    for counts in (
+        [affordable_landmarks(n, 100) for n in sizes],
+        [affordable_landmarks(10_000, steps) for steps in (0, 50, 100, 1000)],
+    ):
+        assert counts[-1] >= 1
+        assert np.all(np.diff(counts) <= 0)
 
 
 def test_a_start_with_little_noise_does_not_make_the_kernel_explain_less():

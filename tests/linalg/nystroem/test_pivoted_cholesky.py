@@ -19,7 +19,7 @@ from sklearn_rnla.linalg.nystroem.pivoted_cholesky import (
     complete_cholesky,
     pivoted_cholesky,
 )
-from sklearn_rnla.operators import tiles
+from sklearn_rnla.operators import threads
 from sklearn_rnla.operators.kernels import Kernel
 from sklearn_rnla.operators.psd_matrix import KernelMatrix, as_psd_matrix
 from tests.invariants import assert_close_to_scale
@@ -300,7 +300,7 @@ def test_tiles_and_threads_change_nothing_but_rounding(metric, monkeypatch, seed
     X = np.random.default_rng(seed).standard_normal((N, 8))
     results = []
     for size, n_jobs in ((2**21, None), (1, None), (1, 2)):
-        monkeypatch.setattr(tiles, "TILE_BYTES", size)
+        monkeypatch.setattr(threads, "TILE_BYTES", size)
         A = KernelMatrix(Kernel(metric), X, n_jobs)
         results.append(rpcholesky(A, 40, random_state=seed))
     for other in results[1:]:

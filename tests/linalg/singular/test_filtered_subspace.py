@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_rnla.linalg.singular.choice import right_svd
 from sklearn_rnla.linalg.singular.filtered_subspace import filtered_subspace
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
 from sklearn_rnla.linalg.singular.row_gram import WideSparse
 from sklearn_rnla.linalg.singular.starts import power_start
+from sklearn_rnla.linalg.singular.truncated_svd import right_svd
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows, excess
 from tests.matrices import SPECTRA, coherent, deep, with_spectrum
@@ -93,7 +93,7 @@ def test_no_more_passes_are_made_than_allowed_or_wanted():
 def test_sparse_rows_are_iterated_with_the_filter_and_dense_ones_are_not(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "sklearn_rnla.linalg.singular.choice.filtered_subspace",
+        "sklearn_rnla.linalg.singular.truncated_svd.filtered_subspace",
         lambda *args, **options: calls.append(1) or filtered_subspace(*args, **options),
     )
     X = sp.random(4000, 900, density=0.01, random_state=0, format="csr")

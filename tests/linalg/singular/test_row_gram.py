@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sklearn_rnla.linalg.singular.choice import Settings, right_svd
 from sklearn_rnla.linalg.singular.gram import gram_svd
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
 from sklearn_rnla.linalg.singular.row_gram import WideSparse
+from sklearn_rnla.linalg.singular.truncated_svd import Settings, right_svd
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_close_to_scale, assert_orthonormal_rows, excess
 

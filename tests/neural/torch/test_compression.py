@@ -342,7 +342,7 @@ def test_one_sample_tells_nothing():
             "positional arguments",
             "Entries of a batch are arguments of the model: leave out labels.",
         ),
-        (torch.ones(3, 5), ValueError, "given width 5, but takes 4", "Layer: '0'."),
+        (torch.ones(3, 5), ValueError, "have width 5, but it takes 4", "Layer: '0'."),
         (torch.full((3, 4), torch.nan), ValueError, "NaN", "Layer: '0'."),
     ],
 )

@@ -166,9 +166,9 @@ def test_layers_have_streams_of_their_own():
 @pytest.mark.parametrize(
     ("names", "params", "message"),
     [
-        ("missing", {}, r"names=\['missing'\] fit none of the linear layers: first.fc"),
+        ("missing", {}, r"names=\['missing'\] match none of the linear layers: first.fc"),
         (["head", "nope"], {}, r"names=\['nope'\]"),
-        ([], {}, "fit none"),
+        ([], {}, "match none"),
         (["first.fc", "head"], {"rank": 9}, "rank=9 must be at most"),
         (
             "fc",

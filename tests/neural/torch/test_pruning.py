@@ -261,8 +261,8 @@ def test_a_sequence_that_is_used_twice_is_pruned():
     [
         ([("0", "2")], "'0' is used in more than one place"),
         ([("2", "2")], "'2' is used in more than one place"),
-        ([("5", "7"), ("5", "7")], "pairs has '5' as what makes neurons 2 times"),
-        ([("5", "7"), ("2", "7")], "pairs has '7' as what reads neurons 2 times"),
+        ([("5", "7"), ("5", "7")], "pairs has 2 entries in which '5' makes neurons"),
+        ([("5", "7"), ("2", "7")], "pairs has 2 entries in which '7' reads neurons"),
         ([("5", "6", "7")], "'6' normalises 9 neurons, but '5' makes 8"),
     ],
 )

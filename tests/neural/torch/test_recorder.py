@@ -315,11 +315,11 @@ def test_a_sketch_is_told_by_its_seed():
             lambda: record("0", sketch_size=8),
             "sketch_size=8 can only be used with similarity=True",
         ),
-        (lambda: record("0").spectrum("0"), "not put out anything"),
-        (lambda: record("0", n_components=3).spectrum("0"), "not put out anything"),
+        (lambda: record("0").spectrum("0"), "produced no output"),
+        (lambda: record("0", n_components=3).spectrum("0"), "produced no output"),
         (lambda: record("0", data()).spectrum("1"), "layer='1' must be one of"),
         (lambda: record("0", data()).cka(), "similarity=False"),
-        (lambda: record(LAYERS, similarity=True).cka(), "not put out anything"),
+        (lambda: record(LAYERS, similarity=True).cka(), "produced no output"),
         (
             lambda: record(
                 ["layer", "other"], torch.ones(3, 4), model=Twice(), similarity=True
@@ -350,7 +350,7 @@ def test_an_output_that_is_no_tensor_is_refused():
         def forward(self, x):
             return {"x": x}
 
-    with pytest.raises(TypeError, match="puts out dict"):
+    with pytest.raises(TypeError, match="returns dict"):
         record("", torch.ones(3, 4), model=Dict())
 
 

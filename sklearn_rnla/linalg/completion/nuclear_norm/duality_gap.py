@@ -1,10 +1,12 @@
 """How far an objective with a nuclear norm is from its minimum."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ...dense.orth import extend_rows, product64
+from ...dense.ritz import bordered
 
 # Blocks of the certificate before the rank grows by much, before a bound is believed, and
 # at most.
@@ -19,18 +21,25 @@ class Outside(NamedTuple):
 
     Attributes
     ----------
-    left : ndarray of shape (m, l)
     values : ndarray of float64 of shape (l,)
         Descending, none above the true ones.
     right : ndarray of shape (n, l)
+    product : callable
+        From vectors in rows, of shape (k, n), to the residual times these, (m, k).
     bound : float
         What the norm is at most, with high probability.
     """
 
-    left: np.ndarray
     values: np.ndarray
     right: np.ndarray
+    product: Callable
     bound: float
+
+    def leading(self, k):
+        """Return singular vectors of the k largest values, of shape (m, k) and (n, k)."""
+        right = self.right[:, :k]
+        values = self.values[:k].astype(right.dtype)
+        return self.product(right.T) / values, right
 
 
 def leading_outside(
@@ -68,28 +77,35 @@ def leading_outside(
     width = min(width, n - rank)
     block = extend_rows(basis, rng.standard_normal((width, n)).astype(V.dtype))
     likely = np.log(1.648 * np.sqrt(n)) - np.log(_FAILURE) / max(width, 1)
-    products, bound, values = [], 0.0, np.zeros(0)
-    while len(block):
-        basis = np.concatenate([basis, block])
-        Y = observed.product(residual, np.ascontiguousarray(block.T))
+    H, P, bound, n_blocks = np.zeros((0, 0)), np.zeros((0, 0)), 0.0, 0
+    values = np.zeros(0)
+
+    def product(rows):
+        Y = observed.product(residual, np.ascontiguousarray(rows.T))
         Y -= U @ (U.T @ Y)
-        products.append(Y)
-        Z = observed.T.product(turned, Y)
-        block = extend_rows(basis, Z.T)
-        # Rayleigh and Ritz: singular values of the operator times all vectors so far.
-        stacked = np.concatenate(products, axis=1)
-        squares, P = np.linalg.eigh(product64(stacked.T, stacked.T))
+        return Y
+
+    while len(block):
+        n_blocks += 1
+        basis = np.concatenate([basis, block])
+        Z = observed.T.product(turned, product(block)).T
+        block = extend_rows(basis, Z)
+        # Rayleigh and Ritz: squared singular values of the operator times all vectors so
+        # far, whose images have m numbers each and are not kept.
+        within = product64(basis[rank:], Z)
+        H = bordered(H, within[: len(H)], within[len(H) :])
+        squares, P = np.linalg.eigh(H)
         values, P = np.sqrt(np.maximum(squares[::-1], 0)), P[:, ::-1]
         # What leads out of the space bounds the error of the largest singular value, if
         # that is the one found.
-        remainder = block @ Z @ P[-Z.shape[1] :, 0].astype(Z.dtype)
+        remainder = block @ (Z.T @ P[-len(Z) :, 0].astype(Z.dtype))
         bound = np.sqrt(values[0] ** 2 + np.linalg.norm(remainder))
         # Another bound holds with high probability for random start vectors (Kuczynski &
         # Wozniakowski 1992). Those of the block are independent, and any one would do.
-        slack = likely / (2 * len(products) - 1)
+        slack = likely / (2 * n_blocks - 1)
         sure = values[0] / np.sqrt(1 - slack**2) if slack < 1 else np.inf
         # The first bound is wrong as long as the leading vector has not shown up.
-        trusted = len(products) >= _LEAST_BLOCKS or not len(block)
+        trusted = n_blocks >= _LEAST_BLOCKS or not len(block)
         if trusted and (
             min(bound, sure) <= max(enough, (1 + accuracy) * values[0])
             or values[0] > enough > 0
@@ -100,20 +116,14 @@ def leading_outside(
             bound = sure
             break
         # Enough to know that the rank has to grow: accuracy is for the next certificate.
-        if len(products) == _MOST_BLOCKS or (
-            values[0] > above and len(products) >= _GROWTH_BLOCKS
-        ):
+        if n_blocks == _MOST_BLOCKS or (values[0] > above and n_blocks >= _GROWTH_BLOCKS):
             break
     # Not the numerical rank: of squares, what is below the root of eps is lost.
     kept = np.count_nonzero(values > np.sqrt(np.finfo(V.dtype).eps) * values.max(initial=0))
-    values = values[:kept]
-    if not kept:
-        return Outside(left=U[:, :0], values=values, right=V[:, :0], bound=bound)
-    P = P[:, :kept]
     return Outside(
-        left=stacked @ (P / values).astype(V.dtype),
-        values=values,
-        right=basis[rank:].T @ P.astype(V.dtype),
+        values=values[:kept],
+        right=basis[rank:].T @ P[:, :kept].astype(V.dtype),
+        product=product,
         bound=bound,
     )
 
@@ -140,5 +150,7 @@ def relative_gap(penalty, norm, square, total, through):
     if objective == 0:
         return 0.0
     shrunk = min(1.0, penalty / norm) if norm > 0 else 1.0
+    # Primal less dual, max <Y, X> - ||Y||^2 / 2 over spectral norms up to the penalty, at Y
+    # = shrunk R. Terms are joined so that none cancels.
     gap = 0.5 * (1 - shrunk) ** 2 * square + penalty * total - shrunk * through
     return float(max(gap, 0.0) / objective)

@@ -334,7 +334,7 @@ def _line(point, directions):
     first, second : ndarray of shape (nnz,)
         The terms linear and quadratic in the length.
     """
-    from ...._kernels.soft_impute import line_terms
+    from ...._kernels.factors import line_terms
 
     observed, factors = point.observed, (point.U, point.V)
     left, right = (

@@ -69,6 +69,7 @@ def fill_in(observed, penalty, most, *, tol, max_iter, start=None, report=None):
         Y = M + x.dtype.type((momentum - 1) / after) * (M - before)
         Z = Y.copy()
         Z.ravel()[places] = x
+        # S_penalty(P(X) + P_perp(Y)) of Soft-Impute; of Hard-Impute with penalty 0.
         values, V = _right_vectors(Z, penalty, whole)
         new = values - penalty
         kept = min(most, np.count_nonzero(new > 0))

@@ -72,5 +72,6 @@ def _start(observed, rank, rng) -> tuple[np.ndarray, np.ndarray]:
         accuracy=0.0,
         above=0.0,
     )
+    left, right = found.leading(rank)
     root = np.sqrt(found.values[:rank]).astype(observed.dtype)
-    return found.left[:, :rank] * root, found.right[:, :rank] * root
+    return left * root, right * root

@@ -87,6 +87,8 @@ def soft_impute(
     history = [search.point.objective]
     fresh, stuck, last = 0, False, False
     while True:
+        # Optimal are factors whose residual R has R V = penalty U, R^T U = penalty V and,
+        # outside of them, no singular value above the penalty.
         outside = search.point.outside(tol, max(_BLOCK, fresh), rng)
         gap = search.point.gap(outside.bound)
         if last or len(history) > max_iter or gap <= tol:
@@ -98,9 +100,8 @@ def soft_impute(
         large = (excess > 0) & (excess >= least)
         fresh = min(np.count_nonzero(large), most - search.point.rank)
         if fresh:
-            search.grow(
-                outside.left[:, :fresh], outside.values[:fresh], outside.right[:, :fresh]
-            )
+            left, right = outside.leading(fresh)
+            search.grow(left, outside.values[:fresh], right)
         # As long as directions are missing, more accuracy is of no use. Then the factors
         # have half of the tolerance, and what is outside of them the other half.
         goal = max(0.5 * tol, 0.1 * gap) if fresh else 0.5 * tol

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from sklearn_rnla.linalg.completion.stated_errors import (
+from sklearn_rnla.linalg.completion.error_bounds import (
     HeldOutErrors,
     RowErrors,
     column_bounds,

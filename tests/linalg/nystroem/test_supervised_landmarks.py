@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from sklearn.datasets import make_friedman1
 
 from sklearn_rnla import NystroemRidge, NystroemRidgeClassifier, kernel_ridge
-from sklearn_rnla.linalg.nystroem.supervised import (
+from sklearn_rnla.linalg.nystroem.supervised_landmarks import (
     _forward_selection,
     supervised_landmarks,
 )

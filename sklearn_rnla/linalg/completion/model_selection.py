@@ -3,7 +3,7 @@
 import numpy as np
 
 from .biases import without_biases
-from .stated_errors import HeldOutErrors
+from .error_bounds import HeldOutErrors
 
 # Largest rank that is tried.
 LARGEST_RANK = 128

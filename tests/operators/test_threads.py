@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from sklearn_rnla.operators.lanes import kernel_jobs, one_blas_thread, run_lanes
+from sklearn_rnla.operators.threads import kernel_jobs, one_blas_thread, run_lanes
 
 BLAS = ThreadpoolController().select(user_api="blas")
 

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 
 class Part(NamedTuple):
@@ -63,11 +62,35 @@ def core_of(observed, kept, rank):
         kept = kept & rows[i] & columns[j]
     if count == 0:
         return Part(np.zeros(m, bool), np.zeros(n, bool))
-    edges = (np.ones(count, bool), (i[kept], m + j[kept].astype(np.int64)))
-    graph = sp.coo_array(edges, shape=(m + n, m + n))
-    labels = connected_components(graph, directed=False)[1]
-    largest = labels == np.bincount(labels[i[kept]]).argmax()
-    return Part(rows & largest[:m], columns & largest[m:])
+    of_rows, of_columns = components(observed.where(kept))
+    largest = np.bincount(of_rows[i[kept]]).argmax()
+    return Part(rows & (of_rows == largest), columns & (of_columns == largest))
+
+
+def components(observed):
+    """Return the connected component of each row and column, joined by the entries.
+
+    Parameters
+    ----------
+    observed : Observed
+        Of shape (m, n).
+
+    Returns
+    -------
+    of_rows, of_columns : ndarray of int of shape (m,) and (n,)
+    """
+    m, n = observed.shape
+    # Edges from rows to columns, whose numbers follow those of the rows. scipy copies what
+    # is not of these types.
+    index = np.int32 if max(m + n, observed.nnz) < np.iinfo(np.int32).max else np.int64
+    edges = (
+        np.ones(observed.nnz),
+        observed.indices.astype(index) + index(m),
+        np.append(observed.indptr, np.full(n, observed.nnz)).astype(index),
+    )
+    graph = sp.csr_array(edges, shape=(m + n, m + n))
+    labels = sp.csgraph.connected_components(graph, directed=False)[1]
+    return labels[:m], labels[m:]
 
 
 def determined_by(observed, core, rank):

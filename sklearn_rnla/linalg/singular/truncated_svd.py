@@ -9,10 +9,10 @@ from ...operators.sources import SparseRows
 from ..dense.orth import complete_rows
 from ..dense.rank import numerical_rank
 from ..dense.ritz import MAX_BLOCKS, descending_eigh
-from .block_krylov import block_krylov, refine_values, squaring_loses
+from .block_krylov import block_krylov
 from .deflation import deflated_svd
 from .filtered_subspace import filtered_subspace
-from .gram import gram_svd, subset_share
+from .gram import gram_svd, refine_values, squaring_loses, subset_share
 from .rank_rules import FixedRank
 from .row_gram import WideSparse, row_gram_cost
 from .starts import draw_sample, draw_start, power_start, sample_rows

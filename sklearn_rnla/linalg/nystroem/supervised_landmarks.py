@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...operators.feature_map import add_gram
-from ...operators.tiles import consecutive
+from ...operators.threads import consecutive
 from ..dense.ritz import descending_eigh
 from .landmarks import inverse_root
 

@@ -7,11 +7,11 @@ from numpy.testing import assert_allclose
 
 from sklearn_rnla._random import stream
 from sklearn_rnla.linalg.singular.block_krylov import block_krylov
-from sklearn_rnla.linalg.singular.choice import Plan, Settings, right_svd
 from sklearn_rnla.linalg.singular.gram import gram_svd
 from sklearn_rnla.linalg.singular.rank_rules import FixedRank
 from sklearn_rnla.linalg.singular.row_gram import WideSparse
 from sklearn_rnla.linalg.singular.starts import SplitSample, draw_rows
+from sklearn_rnla.linalg.singular.truncated_svd import Plan, Settings, right_svd
 from sklearn_rnla.operators import CenteredMatrix, as_row_matrix
 from tests.invariants import assert_decreasing, assert_orthonormal_rows, excess
 from tests.matrices import coherent, deep, gallery, with_spectrum
@@ -154,7 +154,7 @@ def test_every_pass_is_counted_and_told_and_no_more_are_made(
     make, shape, max_passes, monkeypatch, seed
 ):
     # One more pass finds the moments, or which rows a sample must not miss.
-    monkeypatch.setattr("sklearn_rnla.linalg.singular.choice._LARGEST_GRAM", 0)
+    monkeypatch.setattr("sklearn_rnla.linalg.singular.truncated_svd._LARGEST_GRAM", 0)
     reports, products = [], []
 
     def counted(product):

@@ -8,16 +8,18 @@ import numpy as np
 
 from ..._fitting import warn_user
 from ..._sklearn import Interval, StrOptions
-from ...operators.lanes import one_blas_thread
+from ...operators.threads import one_blas_thread
 from ..dense.rank import numerical_rank
 from .als import als
 from .biases import without_biases
 from .column_units import ColumnMoments, ColumnUnits
-from .completed import Completion
+from .completed_matrix import Completion
 from .em import ppca
+from .error_bounds import HeldOutErrors, error_bounds
 from .exact import recover
 from .gibbs import gibbs
-from .held_out import (
+from .model import model_of_columns, negligible_penalties, predict_entries
+from .model_selection import (
     LARGEST_RANK,
     errors_of,
     follow_path,
@@ -25,12 +27,10 @@ from .held_out import (
     hold_out,
     split,
 )
-from .model import model_of_columns, negligible_penalties, predict_entries
 from .neighbors import fit_neighbors
 from .nuclear_norm.hard_impute import iterative_svd
 from .nuclear_norm.soft_impute import largest_penalty, soft_impute, soft_impute_path
 from .sampling import obstacles
-from .stated_errors import HeldOutErrors
 
 SOLVERS = ("als", "exact", "gibbs", "iterative_svd", "softimpute")
 # Solvers that leave arbitrary what the entries do not determine.
@@ -194,13 +194,19 @@ def complete(observed, options, *, table=None, start=None, rng, report=None):
                 units.standardised(observed), options, start=start, rng=rng, report=report
             )
             found = found.in_units(units)
-    if table is None:
-        found = found.with_stated_errors(observed)
-    else:
-        spread, missing = moments.usual_spread, np.isnan(table)
-        found = found.with_stated_errors(observed, spread, missing)
+    of_table = {}
+    if table is not None:
+        of_table = {"spread": moments.usual_spread, "missing": np.isnan(table)}
+    bounds = error_bounds(found.held_out, observed, likely=found.likely, **of_table)
     values = observed.values
-    return found._replace(seen=observed.places(), limits=(values.min(), values.max()))
+    return found._replace(
+        bounds=bounds,
+        # What tells the bounds need not be kept.
+        held_out=HeldOutErrors.nothing(),
+        likely=None,
+        seen=observed.places(),
+        limits=(values.min(), values.max()),
+    )
 
 
 def why_not_converged(found, options):

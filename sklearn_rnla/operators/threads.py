@@ -1,4 +1,4 @@
-"""Threads over pieces of work, and how the work is cut into pieces."""
+"""Threads over pieces of work, and how it is cut: into blocks, lanes and tiles."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +12,27 @@ from threading import Lock
 # the order of summation depends on the partition alone.
 MAX_LANES = 32
 
+# Bytes of a tile of kernel values: it stays in cache between the product that makes it,
+# the function applied to it, and the product that consumes it.
+TILE_BYTES = 2 * 2**20
+
 
 def split(n_rows: int, block_rows: int) -> list[slice]:
     """Cut ``range(n_rows)`` into slices of at most `block_rows`, as even as can be."""
     n_blocks = max(1, -(-n_rows // block_rows))
     edges = [n_rows * i // n_blocks for i in range(n_blocks + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def tile_rows(n_columns, itemsize):
+    """Return the rows of a tile of about `TILE_BYTES`."""
+    return max(64, TILE_BYTES // max(1, n_columns * itemsize))
+
+
+def consecutive(n_rows, size):
+    """Yield slices of `size` consecutive rows; the last may be shorter."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
 
 
 @lru_cache(maxsize=1)

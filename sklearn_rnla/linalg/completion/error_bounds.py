@@ -77,6 +77,69 @@ class RowErrors(NamedTuple):
         return cls(np.bincount(row, squares), np.bincount(row, counts))
 
 
+class ErrorBounds(NamedTuple):
+    """What errors of held-out entries say of the missing ones; NaN if none was held out.
+
+    Attributes
+    ----------
+    missing : float
+        What the root mean squared error of missing entries exceeds in 5 % of cases: of a
+        table, relative to the spread of each column.
+    new : float
+        Such a bound for entries of which the row or the column has no other.
+    columns : ndarray of shape (n,)
+        Such bounds for each column, in its unit.
+    held_out : float
+        The root mean squared error of the entries held out, relative as `missing` is.
+    """
+
+    missing: float
+    new: float
+    columns: np.ndarray
+    held_out: float
+
+
+def error_bounds(errors, observed, *, likely=None, spread=None, missing=None):
+    """Return what errors of held-out entries say of the missing ones.
+
+    Parameters
+    ----------
+    errors : HeldOutErrors
+    observed : Observed
+        All known entries, of shape (m, n).
+    likely : tuple of RowErrors, default=None
+        See `upper_bound`.
+    spread : ndarray of shape (n,), default=None
+        Of the columns of a table; None of data whose columns have the same unit.
+    missing : ndarray of bool of shape (m, n), default=None
+        Which entries of the table are missing.
+
+    Returns
+    -------
+    ErrorBounds
+    """
+    n = observed.shape[1]
+    # What is missing of a sparse matrix is not what will be asked for: a sample is, of
+    # a fifth of the entries, or of as many as are held out.
+    n_asked = min(observed.nnz / 5, len(errors.values))
+    wanted, n_wanted = (n_asked, n_asked), np.zeros(n, int)
+    if spread is None:
+        spread = np.ones(n)
+    else:
+        n_wanted = np.count_nonzero(missing, axis=0)
+        wanted = n_wanted.sum(), np.count_nonzero(missing.any(axis=1))
+    wanted = wanted if wanted[0] else None
+    relative = errors.relative_to(spread)
+    in_column = np.bincount(observed.indices, minlength=n)
+    alone = (observed.counts[errors.rows] == 1) | (in_column[errors.columns] == 1)
+    return ErrorBounds(
+        missing=upper_bound(relative, wanted, likely),
+        new=upper_bound(relative.where(alone), wanted),
+        columns=spread * column_bounds(relative, n, n_wanted),
+        held_out=relative.rms,
+    )
+
+
 def upper_bound(errors, wanted=None, likely=None):
     """Return what the root mean squared error of other entries exceeds in 5 % of cases.
 

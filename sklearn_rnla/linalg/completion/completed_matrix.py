@@ -8,10 +8,10 @@ from ..._random import stream
 from ...operators.observed import Observed
 from ...operators.scaling import scale_of
 from .em import GaussianRows
+from .error_bounds import ErrorBounds, HeldOutErrors
 from .model import LowRankModel, fold_in, predict_entries
 from .neighbors import Neighbors
 from .recommend import largest_entries
-from .stated_errors import HeldOutErrors, column_bounds, upper_bound
 
 
 class Completion(NamedTuple):
@@ -48,15 +48,8 @@ class Completion(NamedTuple):
     likely : tuple of RowErrors or None
         Of all known entries, and of those held out, standardised: errors that are nearly
         those that would be had they been held out; for the distribution of rare errors.
-    error_estimate : float
-        What the root mean squared error of missing entries exceeds in 5 % of cases: of a
-        table, relative to the spread of each column. NaN if nothing was held out.
-    held_out_error : float
-        That of the entries held out.
-    new_error_estimate : float
-        Such a bound for entries of which the row or the column has no other.
-    column_errors : ndarray of shape (n,)
-        Such bounds for each column, in its unit.
+    bounds : ErrorBounds or None
+        What `held_out` says of missing entries, None before that is worked out.
     """
 
     model: LowRankModel
@@ -75,10 +68,7 @@ class Completion(NamedTuple):
     limits: tuple = (-np.inf, np.inf)
     n_unseen: int = 0
     likely: tuple | None = None
-    error_estimate: float = np.nan
-    held_out_error: float = np.nan
-    new_error_estimate: float = np.nan
-    column_errors: np.ndarray | None = None
+    bounds: ErrorBounds | None = None
 
     @property
     def known(self):
@@ -103,41 +93,6 @@ class Completion(NamedTuple):
             history=unit * self.history if self.history_is_rms else self.history,
             # That of the nuclear norm is relative.
             alpha=self.alpha * unit if self.solver == "als" else self.alpha,
-        )
-
-    def with_stated_errors(self, observed, spread=None, missing=None):
-        """Return the same with what the errors held out say of missing entries.
-
-        Parameters
-        ----------
-        observed : Observed
-            What it was fitted to.
-        spread : ndarray of shape (n,), default=None
-            Of the columns of a table; None of data whose columns have the same unit.
-        missing : ndarray of bool of shape (m, n), default=None
-            Which entries of the table are missing.
-        """
-        errors, n = self.held_out, observed.shape[1]
-        # What is missing of a sparse matrix is not what will be asked for: a sample is, of
-        # a fifth of the entries, or of as many as are held out.
-        n_asked = min(observed.nnz / 5, len(errors.values))
-        wanted, n_wanted = (n_asked, n_asked), np.zeros(n, int)
-        if spread is None:
-            spread = np.ones(n)
-        else:
-            n_wanted = np.count_nonzero(missing, axis=0)
-            wanted = n_wanted.sum(), np.count_nonzero(missing.any(axis=1))
-        wanted = wanted if wanted[0] else None
-        relative = errors.relative_to(spread)
-        in_column = np.bincount(observed.indices, minlength=n)
-        alone = (observed.counts[errors.rows] == 1) | (in_column[errors.columns] == 1)
-        return self._replace(
-            held_out=HeldOutErrors.nothing(),
-            likely=None,
-            new_error_estimate=upper_bound(relative.where(alone), wanted),
-            error_estimate=upper_bound(relative, wanted, self.likely),
-            held_out_error=relative.rms,
-            column_errors=spread * column_bounds(relative, n, n_wanted),
         )
 
     def fold_in(self, observed):
@@ -246,7 +201,7 @@ class Completion(NamedTuple):
         """
         seen, hidden = observed.split(observed.part_of_each_row(share, stream(0)))
         if not hidden.nnz:
-            raise ValueError("score needs rows with at least two entries that are known.")
+            raise ValueError("score needs rows with at least two known entries.")
         places = hidden.rows, hidden.indices
         if table is not None:
             part = table.copy()
@@ -273,7 +228,7 @@ class Completion(NamedTuple):
         rows : ndarray of int of shape (n_rows,)
         n : int
         exclude_seen : bool, default=True
-            Whether to leave out the entries that are known.
+            Whether to leave out the known entries.
         n_jobs : int, default=None
 
         Returns

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_rnla.linalg.completion.complete import SOLVERS, CompletionOptions, complete
+from sklearn_rnla.linalg.completion.solve import SOLVERS, CompletionOptions, complete
 from sklearn_rnla.operators.observed import Observed
 
 EACH_SOLVER = pytest.mark.parametrize("solver", ["em", *SOLVERS])
@@ -37,12 +37,12 @@ def test_what_is_found_has_the_unit_of_the_entries(solver, dtype, unit):
     np.testing.assert_allclose(entries[0] / unit, entries[1], atol=tol)
     filled = [each.fill(A) for each, A in ((found, data.astype(dtype)), (expected, X))]
     np.testing.assert_allclose(filled[0].astype(float) / unit, filled[1], atol=tol)
-    for name in ("error_estimate", "held_out_error"):
-        values = [getattr(each, name) for each in (found, expected)]
+    for name in ("missing", "held_out"):
+        values = [getattr(each.bounds, name) for each in (found, expected)]
         np.testing.assert_allclose(*values, atol=tol)
     last = found.history[-1], expected.history[-1]
     np.testing.assert_allclose(*last, rtol=tol, atol=tol)
-    of_columns = found.column_errors / unit, expected.column_errors
+    of_columns = found.bounds.columns / unit, expected.bounds.columns
     np.testing.assert_allclose(*of_columns, atol=tol)
     assert found.score(Observed.from_dense(data), 0.2) > 0.999
     for each in found.model.svd(2):
@@ -77,8 +77,8 @@ def test_what_entries_of_one_unit_have_in_common_has_that_unit(solver, unit):
     found = of_entries(X * unit, solver, alpha=penalty and penalty * scale)
     assert found.alpha == (expected.alpha and expected.alpha * scale)
     np.testing.assert_allclose(found.fill(X * unit) / unit, expected.fill(X))
-    for name in ("error_estimate", "held_out_error", "column_errors"):
-        values = [getattr(each, name) for each in (found, expected)]
+    for name in ("missing", "held_out", "columns"):
+        values = [getattr(each.bounds, name) for each in (found, expected)]
         np.testing.assert_allclose(values[0] / unit, values[1], atol=1e-12)
     scale = unit if solver in ("als", "gibbs") else 1
     np.testing.assert_allclose(found.history / scale, expected.history, atol=1e-12)
