@@ -22,6 +22,12 @@ class FittingMixin(CallbackSupportMixin):
     a fit. Here both are read once for each class.
     """
 
+    # Where the HTML representation of scikit-learn links to.
+    _doc_link_module = "sklearn_rnla"
+    _doc_link_template = (
+        "https://sklearn-rnla.readthedocs.io/en/latest/api/generated/"
+        "sklearn_rnla.{estimator_name}.html"
+    )
     n_features_in_: int
     feature_names_in_: AnyArray
 

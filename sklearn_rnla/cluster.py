@@ -134,6 +134,7 @@ class NystroemSpectralClustering(FittingMixin, ClusterMixin, BaseEstimator):
     --------
     sklearn.cluster.SpectralClustering : On all affinities, or on neighbours.
     NystroemKernel : The approximation as a transformer.
+    sklearn_rnla.plotting.EigengapDisplay : Plots the eigenvalues and their gap.
 
     Notes
     -----

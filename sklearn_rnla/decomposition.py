@@ -155,6 +155,7 @@ class RandomizedPCA(
     sklearn.decomposition.PCA : Exact and randomized solvers for data in memory.
     sklearn.decomposition.TruncatedSVD : Without centring.
     sklearn.decomposition.IncrementalPCA : In batches.
+    sklearn_rnla.plotting.ExplainedVarianceDisplay : Plots the variances.
 
     Notes
     -----

@@ -125,6 +125,7 @@ class CURSelector(FittingMixin, SelectorMixin, BaseEstimator):
     --------
     RandomizedPCA : The best directions, of no real columns.
     sklearn.feature_selection.SelectKBest : By a score of each feature alone.
+    sklearn_rnla.plotting.ReconstructionErrorDisplay : Plots errors by rank.
 
     Notes
     -----

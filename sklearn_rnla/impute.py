@@ -227,6 +227,7 @@ class MatrixCompleter(TransformerMixin, FittingMixin, BaseEstimator):
     --------
     MatrixFactorizationRegressor : From pairs of identifiers and a value for each.
     sklearn.impute.IterativeImputer : A regression of each column on the others.
+    sklearn_rnla.plotting.CompletionHistoryDisplay : Plots `history_`.
 
     Notes
     -----

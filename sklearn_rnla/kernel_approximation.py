@@ -118,6 +118,7 @@ class NystroemKernel(
     --------
     sklearn.kernel_approximation.Nystroem : Landmarks drawn uniformly.
     NystroemRidge : Kernel ridge regression on landmarks.
+    sklearn_rnla.plotting.LandmarksDisplay : Plots landmarks and what each adds.
 
     Notes
     -----

@@ -336,6 +336,7 @@ class NystroemRidge(RegressorMixin, _NystroemRidge):
     sklearn.kernel_ridge.KernelRidge : Exact, in memory of n_samples^2.
     NystroemKernel : The same approximation as a transformer.
     NystroemRidgeClassifier : For classes.
+    sklearn_rnla.plotting.LandmarksDisplay : Plots landmarks and what each adds.
 
     Notes
     -----
@@ -506,6 +507,7 @@ class NystroemRidgeClassifier(ClassifierMixin, _NystroemRidge):
     --------
     NystroemRidge : Regression, with notes on both.
     sklearn.linear_model.RidgeClassifier : Linear.
+    sklearn_rnla.plotting.LandmarksDisplay : Plots landmarks and what each adds.
 
     References
     ----------

@@ -112,6 +112,7 @@ class MatrixFactorizationRegressor(RegressorMixin, FittingMixin, BaseEstimator):
     See Also
     --------
     MatrixCompleter : From a matrix; fills it in, and folds in new rows.
+    sklearn_rnla.plotting.CompletionHistoryDisplay : Plots `history_`.
 
     Notes
     -----

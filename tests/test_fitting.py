@@ -259,3 +259,16 @@ def test_no_module_counts_frames_by_hand():
     files = list(Path(sklearn_rnla.__file__).parent.rglob("*.py"))
     counting = {path.name for path in files if "warnings.warn(" in path.read_text()}
     assert counting == {"_fitting.py"}
+
+
+@pytest.mark.parametrize(
+    "estimator", [fit[0] for fit in FITS], ids=lambda e: type(e).__name__
+)
+def test_its_html_links_to_the_page_of_the_class(estimator):
+    name = type(estimator).__name__
+    link = f"https://sklearn-rnla.readthedocs.io/en/latest/api/generated/sklearn_rnla.{name}.html"
+    assert estimator._get_doc_link() == link
+    assert f'href="{link}"' in estimator._repr_html_()
+    # The page is one of those that autosummary makes.
+    api = (Path(__file__).parent.parent / "doc" / "api.rst").read_text()
+    assert f"\n   {name}\n" in api[: api.index("currentmodule:: sklearn_rnla.linalg")]

@@ -35,7 +35,7 @@ _OUTLIERS = 0.05
 # The number of clusters is told from eigenvalues above the first; those of the Laplacian
 # below the second count as zero.
 _CONNECTED = 0.5
-_DISCONNECTED = 2e-3
+DISCONNECTED = 2e-3
 
 
 class SpectralEmbedding(NamedTuple):
@@ -253,7 +253,7 @@ def eigengap(eigenvalues):
     int
         1 where there is one eigenvalue.
     """
-    laplacian = np.maximum(1 - np.append(eigenvalues, 0.0), _DISCONNECTED)
+    laplacian = np.maximum(1 - np.append(eigenvalues, 0.0), DISCONNECTED)
     n = np.count_nonzero(eigenvalues > _CONNECTED)
     ratios = laplacian[1:] / laplacian[:-1]
     return min(2, len(eigenvalues)) if n <= 2 else 2 + int(np.argmax(ratios[1:n]))
