@@ -6,8 +6,13 @@ import scipy.sparse as sp
 from ._sklearn import assert_all_finite
 
 FILL_FIRST = (
-    "Missing entries must be filled in first, for example by sklearn_rnla.MatrixCompleter."
+    "Missing entries must be filled in first, for example by sklearn_rnla.MatrixCompleter; "
+    "only RandomizedPCA(missing='em') takes them as unknown."
 )
+
+
+class NotFiniteError(ValueError):
+    """NaN or infinity where there may be none."""
 
 
 def refuse_masked(X, name="X"):
@@ -107,7 +112,7 @@ def refuse_missing(X, name="X"):
     except ValueError as error:
         if "NaN" not in str(error):
             raise
-        raise ValueError(f"Input {name} contains NaN. {FILL_FIRST}") from None
+        raise NotFiniteError(f"Input {name} contains NaN. {FILL_FIRST}") from None
 
 
 def is_plainly_finite(X):
@@ -133,7 +138,7 @@ def refuse_not_finite(values, name="X"):
     if entries.dtype.kind != "f" or is_plainly_finite(entries):
         return
     if not np.isfinite(entries).all():
-        raise ValueError(
+        raise NotFiniteError(
             f"Input {name} contains NaN, infinity or a value too large for "
             f"{entries.dtype}. {FILL_FIRST}"
         )

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, check_non_negative
 
 from ._fitting import warn_user
 from ._refusals import (
+    is_plainly_finite,
     refuse_containers,
     refuse_masked,
     refuse_missing,
@@ -68,6 +69,7 @@ def check_rows(
     min_samples=1,
     check_all=False,
     rereads=False,
+    missing=False,
 ):
     """Return validated input as a row matrix.
 
@@ -89,6 +91,8 @@ def check_rows(
         the first pass is to find them.
     rereads : bool
         Whether the rows are to be read more than once: an iterator is refused.
+    missing : bool
+        Whether NaN is a missing entry, and not refused here.
 
     Returns
     -------
@@ -112,8 +116,10 @@ def check_rows(
         X = check_features(estimator, X, reset=reset, ensure_all_finite=False, **options)
         rows = as_row_matrix(X, block_size=block_size, n_jobs=n_jobs)
         if check_all or np.size(getattr(X, "data", X)) <= FEW_ENTRIES:
-            refuse_missing(X, "X")
-            rows.finite = True
+            rows.finite = is_plainly_finite(X)
+            if not (rows.finite or missing):
+                refuse_missing(X, "X")
+                rows.finite = True
     if sample_weight is None:
         return rows
     if rows.shape[0] is None:

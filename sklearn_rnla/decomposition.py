@@ -1,7 +1,8 @@
 """Principal component analysis by randomized passes over row blocks."""
 
+from itertools import chain
 from numbers import Integral, Real
-from typing import Literal, Self
+from typing import Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -10,12 +11,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._fitting import FittingMixin, fitting, progress, warn_user
 from ._random import generator
-from ._refusals import refuse_read_once
+from ._refusals import NotFiniteError, refuse_read_once
 from ._sklearn import Interval, RealNotInt, StrOptions
 from ._typing import Array, ArrayAsX, ArrayLike, Blocks, Float, Int, MatrixLike, Seed, Tags
 from ._validation import check_n_reduced, check_reduced, check_rows
 from .linalg.dense.rank import numerical_rank
-from .linalg.singular.incremental import RowSummary
+from .linalg.singular.incremental import RowSummary, batches
+from .linalg.singular.missing import (
+    LatentSummary,
+    leading_complete,
+    missing_components,
+    updated_with_missing,
+)
 from .linalg.singular.principal_components import principal_components, updated_components
 from .linalg.singular.probabilistic_pca import ProbabilisticPCA
 from .linalg.singular.rank_rules import rank_rule
@@ -57,6 +64,15 @@ class RandomizedPCA(
         gives the truncated singular value decomposition (latent semantic analysis).
     whiten : bool, default=False
         Whether `transform` scales its output to unit variance.
+    missing : {"error", "em"}, default="error"
+        What NaN means:
+
+        - "error": it is refused;
+        - "em": an entry that is not known. The components are those of maximum likelihood
+          under the probabilistic model [4]_, given the entries that are known [7]_, by
+          expectation maximisation in passes over the rows; `algorithm`, `n_oversamples`
+          and `sketch` have no effect then. Data without NaN are solved as by "error".
+
     algorithm : {"auto", "krylov", "subspace", "gram", "one-view"}, default="auto"
         - "auto": the cheaper of "krylov" and "gram" by a count of flops; for an iterator
           of blocks, the incremental update of `partial_fit`;
@@ -129,7 +145,9 @@ class RandomizedPCA(
         - "krylov", "subspace": estimated on a sample of the rows;
         - "gram": exact, so this is rounding error;
         - "one-view": measured on an independent sketch, with a margin;
-        - `partial_fit` and `fit` on an iterator: an upper bound.
+        - `partial_fit` and `fit` on an iterator: an upper bound;
+        - with missing entries: how far the log-likelihood is from its maximum, for each
+          parameter.
     n_passes_ : int
         Number of passes over all the data.
 
@@ -151,6 +169,10 @@ class RandomizedPCA(
 
     The data may have any unit. A variance that single precision cannot hold is in double.
 
+    With missing entries, `n_samples_` counts the rows that have an entry. Entries are
+    taken to be missing at random: whether one is may depend on those that are known, not
+    on its value.
+
     Zero-weight samples count as absent, integer weights as repetitions.
 
     With ``with_mean=False``, data whose mean is far above their spread are read once more
@@ -169,6 +191,8 @@ class RandomizedPCA(
     .. [5] Musco, C., & Musco, C. (2015). Randomized block Krylov methods for stronger and
        faster approximate singular value decomposition. NIPS 28.
     .. [6] Minka, T. P. (2000). Automatic choice of dimensionality for PCA. NIPS 13.
+    .. [7] Ilin, A., & Raiko, T. (2010). Practical approaches to principal component
+       analysis in the presence of missing values. JMLR 11, 1957-2000.
 
     Examples
     --------
@@ -205,6 +229,7 @@ class RandomizedPCA(
         ],
         "with_mean": ["boolean"],
         "whiten": ["boolean"],
+        "missing": [StrOptions({"error", "em"})],
         "algorithm": [StrOptions({"auto", "krylov", "subspace", "gram", "one-view"})],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_passes": [Interval(Integral, 1, None, closed="left")],
@@ -221,6 +246,7 @@ class RandomizedPCA(
         *,
         with_mean: bool = True,
         whiten: bool = False,
+        missing: Literal["error", "em"] = "error",
         algorithm: Literal["auto", "krylov", "subspace", "gram", "one-view"] = "auto",
         tol: Float = 1e-3,
         max_passes: Int = 20,
@@ -233,6 +259,7 @@ class RandomizedPCA(
         self.n_components = n_components
         self.with_mean = with_mean
         self.whiten = whiten
+        self.missing = missing
         self.algorithm = algorithm
         self.tol = tol
         self.max_passes = max_passes
@@ -270,7 +297,8 @@ class RandomizedPCA(
         ------
         ValueError
             When X has NaN, infinity, too few samples, or when `n_components` exceeds
-            ``min(n_samples, n_features)``.
+            ``min(n_samples, n_features)``. With ``missing="em"``, when a feature has no
+            known entry, or those known are too few for as many components.
         """
         rows = self._check_rows(
             X, reset=True, sample_weight=sample_weight, min_samples=1 + self.with_mean
@@ -278,7 +306,7 @@ class RandomizedPCA(
         rule = rank_rule(self.n_components, (rows.n_samples, rows.shape[1]))
         is_stream = rows.shape[0] is None
         if is_stream and self.algorithm == "auto":
-            self._update(rows, rule, None)
+            self._update_by_stream(rows, rule)
         else:
             self._solve(rows, rule)
         if is_stream:
@@ -318,6 +346,11 @@ class RandomizedPCA(
         The update of Ross, Lim, Lin & Yang (2008) on more directions than are asked for;
         the mean and the total variance are exact. After `fit` it goes on from the
         components found.
+
+        Once a batch has had missing entries, an update is a maximum of the likelihood of
+        the batch, where the rows before count as so many that are as the model says. That
+        is not exact: several epochs come nearer to `fit`. It needs an int `n_components`,
+        and a first batch that has enough entries to tell them.
         """
         rows = self._check_rows(
             X, reset=not hasattr(self, "components_"), sample_weight=sample_weight
@@ -349,26 +382,44 @@ class RandomizedPCA(
         refuse_read_once(X, "X", "or fit on one iterator and transform another")
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
-    def transform(self, X: MatrixLike) -> ArrayAsX:
+    @overload
+    def transform(self, X: MatrixLike, return_std: Literal[False] = False) -> ArrayAsX: ...
+    @overload
+    def transform(
+        self, X: MatrixLike, return_std: bool
+    ) -> ArrayAsX | tuple[ArrayAsX, ArrayAsX]: ...
+    def transform(self, X, return_std=False):
         """Project X on the principal components.
 
         Parameters
         ----------
         X : array-like, sparse matrix, memmap or dask array
-            Data of shape (n_samples, n_features).
+            Data of shape (n_samples, n_features). With ``missing="em"`` NaN is a missing
+            entry.
+        return_std : bool, default=False
+            Whether to return the standard deviations as well.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_)
-            The coordinates; a lazy dask array if X is one.
+        coordinates : ndarray of shape (n_samples, n_components_)
+            A lazy dask array if X is one. Of a row with missing entries, the means given
+            those that are known: `inverse_transform` fills the others in.
+        std : ndarray of shape (n_samples, n_components_)
+            Only with `return_std`: how far the coordinates of the complete row may be from
+            these. Zero for complete rows.
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
         V = self.components_
-        V = V * _inverse(self._scale(), V.dtype)[:, np.newaxis]
+        factors = _inverse(self._scale(), V.dtype)
+        V = V * factors[:, np.newaxis]
         Vt = np.ascontiguousarray(V.T, dtype=rows.dtype)
         offset = (V.astype(np.float64) @ self.mean_).astype(rows.dtype)
-        return rows.map(passes.project, Vt, offset, n_columns=len(V))
+        if self.missing == "error":
+            Y = rows.map(passes.project, Vt, offset, n_columns=len(V))
+            return (Y, np.zeros_like(Y)) if return_std else Y
+        Y = self._model().project(rows, Vt, offset, factors, with_std=return_std)
+        return (Y[:, : len(V)], Y[:, len(V) :]) if return_std else Y
 
     def inverse_transform(self, X: MatrixLike) -> ArrayAsX:
         """Map coordinates back to the space of the data.
@@ -432,10 +483,12 @@ class RandomizedPCA(
         Returns
         -------
         ndarray of shape (n_samples,)
-            Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample.
+            Bishop (2006), section 12.2.1, in ``O(n_features n_components_)`` a sample. With
+            ``missing="em"``, of the entries that are known.
         """
         check_is_fitted(self)
-        return self._model().log_likelihood(self._check_rows(X, reset=False))
+        rows = self._check_rows(X, reset=False)
+        return self._model().log_likelihood(rows, missing=self.missing == "em")
 
     def score(self, X: MatrixLike, y: object = None) -> float:
         """Return the mean log-likelihood of the samples.
@@ -461,6 +514,7 @@ class RandomizedPCA(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing == "em"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -473,9 +527,52 @@ class RandomizedPCA(
             block_size=self.block_size,
             n_jobs=self.n_jobs,
             min_samples=min_samples,
+            missing=self.missing == "em",
         )
 
     def _solve(self, rows, rule):
+        """Set the components of the rows, with missing entries if there turn out to be."""
+        if not self._without_gaps(self._solve_complete, rows, rule):
+            self._solve_missing(rows, rule)
+
+    def _without_gaps(self, solve, rows, *args):
+        """Solve as for complete rows; return whether they are, where they need not be."""
+        try:
+            solve(rows, *args)
+        except NotFiniteError:
+            if self.missing == "error" or not rows.rereadable:
+                raise
+            return False
+        return True
+
+    def _solve_missing(self, rows, rule):
+        """Set the components of rows with missing entries."""
+        if self.n_components == "mle":
+            raise ValueError(
+                "n_components='mle' needs rows without missing entries: pass a number, or "
+                "a share of the variance."
+            )
+        found, summary, n_passes = missing_components(
+            rows,
+            rule,
+            center=self.with_mean,
+            tol=self.tol,
+            max_passes=self.max_passes,
+            rng=generator(self.random_state),
+            report=progress(self, "pass"),
+        )
+        if not found.converged:
+            warn_user(
+                f"The log-likelihood is {found.error_estimate:.1e} from its maximum, for "
+                f"each parameter, after {n_passes} passes, above tol={self.tol}. Increase "
+                f"max_passes (now {self.max_passes}) or tol.",
+                ConvergenceWarning,
+            )
+        _warn_of_empty(summary.n_empty)
+        self._set_results(found, rows, summary.n_rows, n_passes)
+        self._summary = summary
+
+    def _solve_complete(self, rows, rule):
         """Set the components of the rows; raise where the algorithm needs others."""
         if self.algorithm == "one-view":
             if not isinstance(self.n_components, Integral):
@@ -540,6 +637,47 @@ class RandomizedPCA(
 
     def _update(self, rows, rule, before):
         """Set the components of the rows that a summary stands for, and of those given."""
+        if isinstance(before, LatentSummary) or not self._without_gaps(
+            self._update_complete, rows, rule, before
+        ):
+            self._update_missing(rows, rule, before)
+
+    def _update_by_stream(self, rows, rule):
+        """Set the components of the rows of an iterator."""
+        if self.missing == "error":
+            self._update(rows, rule, None)
+            return
+        blocks, rest, before = rows.blocks(), [], None
+        complete = leading_complete(blocks, rest)
+        for values in complete:
+            self._update(as_row_matrix(chain([values], complete)), rule, None)
+            before = self._summary
+        for values, _ in batches(chain(rest, blocks)):
+            self._update(as_row_matrix(values), rule, before)
+            before = self._summary
+
+    def _update_missing(self, rows, rule, before):
+        """Set the components of rows with missing entries, and of those before."""
+        if not isinstance(self.n_components, Integral):
+            raise ValueError(
+                f"n_components={self.n_components!r} must be an int where rows with "
+                "missing entries come in batches."
+            )
+        if before is None:
+            self._solve_missing(rows, rule)
+            return
+        if isinstance(before, RowSummary):
+            before = LatentSummary.of_complete(before, rule.first_guess)
+        rows = rows.in_unit(self._exponent)
+        found, summary = updated_with_missing(
+            rows, rule, center=self.with_mean, tol=self.tol, before=before
+        )
+        _warn_of_empty(summary.n_empty - before.n_empty)
+        self._set_results(found, rows, summary.n_rows, 1)
+        self._summary = summary
+
+    def _update_complete(self, rows, rule, before):
+        """Set the components of complete rows, and of those before."""
         # The first rows tell the unit of all.
         rows = rows.in_unit(safe_exponent(rows) if before is None else self._exponent)
         found, summary = updated_components(
@@ -588,6 +726,11 @@ class RandomizedPCA(
             noise=self._noise,
             exponent=self._exponent,
         )
+
+
+def _warn_of_empty(n_rows):
+    if n_rows:
+        warn_user(f"X has {n_rows} row(s) without any known entry: they are left out.")
 
 
 def _inverse(scale, dtype):

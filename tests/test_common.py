@@ -57,6 +57,7 @@ ESTIMATORS = [
     # A tolerance of zero, as weights and repetitions draw other samples.
     RandomizedPCA(n_components=1, algorithm="krylov", tol=0.0, random_state=0),
     RandomizedPCA(n_components=0.5),
+    RandomizedPCA(n_components=1, missing="em", random_state=0),
     RandomizedPCA(n_components="gavish-donoho"),
     RandomizedPCA(n_components=1, algorithm="krylov", tol=0, sketch="srtt", random_state=0),
     SketchProjection(2),

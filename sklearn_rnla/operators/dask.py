@@ -141,7 +141,13 @@ class DaskRows(RowMatrix):
         dtype: DTypeLike | None = None,
     ) -> Any:
         return map_rows(
-            self._X, function, *args, n_columns=n_columns, dtype=dtype, kind=self._kind
+            self._X,
+            function,
+            *args,
+            n_columns=n_columns,
+            dtype=dtype,
+            kind=self._kind,
+            finite=self.finite,
         )
 
     def some_rows(self) -> Array | SparseMatrix:
@@ -191,6 +197,7 @@ def map_rows(
     n_columns: int,
     dtype: DTypeLike | None = None,
     kind: DTypeLike | None = None,
+    finite: bool = False,
 ) -> Any:
     """Apply ``function(values, *args)`` to every block of rows of `X`, lazily.
 
@@ -204,6 +211,7 @@ def map_rows(
         function,
         args,
         kind,
+        finite,
         chunks=(X.chunks[0], (n_columns,)),
         dtype=dtype,
         meta=np.empty((0, 0), dtype),
@@ -237,8 +245,8 @@ def _take_rows(values, indices, dtype, n_rows=None):
     return check_block(values, n_rows=n_rows, dtype=dtype)[indices]
 
 
-def _map_block(values, function, args, kind, block_info=None):
+def _map_block(values, function, args, kind, finite, block_info=None):
     start, stop = block_info[0]["array-location"][0] if block_info else (0, np.nan)
     if not np.isnan(stop - start):
         kind = {**kind, "n_rows": stop - start}
-    return map_block(function, check_block(values, **kind), *args)
+    return map_block(function, check_block(values, **kind), *args, finite=finite)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .._refusals import FILL_FIRST, refuse_not_finite
+from .._refusals import FILL_FIRST, NotFiniteError, refuse_not_finite
 from .._typing import Array, DTypeLike, Indices, SparseMatrix
 from .moments import Moments, shift_rows
 from .rows import add_states
@@ -56,7 +56,7 @@ def squared_norm(values: Array) -> float:
 def check_finite(squares: float, dtype: DTypeLike) -> None:
     """Raise ValueError where a sum of squares shows that the data are not finite."""
     if not np.isfinite(squares):
-        raise ValueError(
+        raise NotFiniteError(
             f"Input X contains NaN, infinity or a value too large to be squared in "
             f"{np.dtype(dtype)}."
             f" {FILL_FIRST}"

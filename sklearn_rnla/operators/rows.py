@@ -206,6 +206,7 @@ def map_block(
     values: Array | SparseMatrix,
     *args: Any,
     resident: bool = False,
+    finite: bool = False,
 ) -> Array:
     """Return what a function makes of a block; raise where the block is not finite.
 
@@ -221,7 +222,11 @@ def map_block(
         Whether the rows were in memory before. Then the result is looked at, which is
         smaller than the block, and shows what linear maps are applied to. Reading lazy
         rows takes longer than to look at each of them.
+    finite : bool, default=False
+        See `RowMatrix`.
     """
+    if finite:
+        return function(values, *args)
     if not resident:
         refuse_not_finite(values)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -264,7 +269,8 @@ class RowMatrix(ABC):
     lazy : bool
         Whether `map` returns a lazy array.
     finite : bool
-        Whether all entries are known to be finite; if not, `map` looks.
+        Whether all entries are known to be finite, or functions take those that are not;
+        if not, `map` looks.
     exponent : int
         What is read is divided by two to this power.
     block_rows : int
@@ -349,6 +355,18 @@ class RowMatrix(ABC):
         converted = copy(self)
         converted.exponent = exponent
         return converted
+
+    def unchecked(self) -> RowMatrix:
+        """Return the same rows for functions that take entries that are not finite.
+
+        Returns
+        -------
+        RowMatrix
+            A view, of which `map` does not look at the entries.
+        """
+        unchecked = copy(self)
+        unchecked.finite = True
+        return unchecked
 
     @abstractmethod
     def fold(
@@ -522,11 +540,13 @@ class LocalRowMatrix(RowMatrix):
 
         def run(lane):
             for rows in lane:
-                values = self.values(rows)
-                if self.finite:
-                    out[rows] = function(values, *args)
-                else:
-                    out[rows] = map_block(function, values, *args, resident=self.resident)
+                out[rows] = map_block(
+                    function,
+                    self.values(rows),
+                    *args,
+                    resident=self.resident,
+                    finite=self.finite,
+                )
 
         for _ in run_lanes(run, self._lanes, self.n_jobs):
             pass

@@ -80,7 +80,10 @@ class StreamRows(RowMatrix):
     def map(
         self, function: Callable[..., Any], *args: Any, n_columns: int, dtype: Any = None
     ) -> Array:
-        parts = [map_block(function, block.values, *args) for block in self.blocks()]
+        parts = [
+            map_block(function, block.values, *args, finite=self.finite)
+            for block in self.blocks()
+        ]
         return np.concatenate(parts, dtype=dtype)
 
     def some_rows(self) -> Array | SparseMatrix:

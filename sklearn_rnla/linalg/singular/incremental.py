@@ -261,14 +261,17 @@ def summarize(
     elif k > len(summary.dropped):
         # That takes a summary that dropped nothing.
         summary = replace(summary, dropped=np.zeros(k))
-    for values, weight in _batches(rows.blocks(), max(n_kept, _LEAST_BATCH)):
+    for values, weight in batches(rows.blocks(), n_kept):
         summary = summary.update(values, weight, center=center, n_kept=n_kept)
     return summary
 
 
-def _batches(blocks, n_rows):
-    """Yield the values and weights of blocks joined until they have `n_rows` rows."""
-    waiting = []
+def batches(blocks, n_rows=0):
+    """Yield the values and weights of blocks joined until they have `n_rows` rows.
+
+    They have at least as many as are worth a factorisation.
+    """
+    waiting, n_rows = [], max(n_rows, _LEAST_BATCH)
     for block in blocks:
         waiting.append(block)
         if sum(b.values.shape[0] for b in waiting) >= n_rows:

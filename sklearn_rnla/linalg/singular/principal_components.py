@@ -95,7 +95,7 @@ def principal_components(
         triplets = one_view_right_svd(A, k, rng=rng)
     else:
         k, triplets = right_svd(A, rule, settings, rng=rng)
-    return _components_of(
+    return components_of(
         k,
         triplets,
         A.moments,
@@ -147,7 +147,7 @@ def updated_components(
     if center and rows.weight is not None and many:
         _check_total_weight(summary.total_weight, rows.dtype)
     k, triplets = summary.right_svd(rule)
-    found = _components_of(
+    found = components_of(
         k,
         triplets,
         summary.moments,
@@ -159,7 +159,7 @@ def updated_components(
     return found, summary
 
 
-def _components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, A=None):
+def components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, A=None):
     """Return the components that `k` of the triplets stand for.
 
     The rows of `A` are read once more where differences lose the variance.
