@@ -188,12 +188,12 @@ class PrecomputedKernel(KernelSource):
         return np.diagonal(self(B, B))
 
 
-def kernel_state(kernel):
+def kernel_state(kernel: Any) -> Any:
     """Return a kernel as plain values, for files; see `kernel_of_state`."""
     return (kernel.metric, kernel.params) if kernel.takes_points else None
 
 
-def kernel_of_state(state) -> KernelSource:
+def kernel_of_state(state: Any) -> KernelSource:
     """Return the kernel that `kernel_state` was given."""
     return PrecomputedKernel() if state is None else Kernel(*state)
 

@@ -178,7 +178,7 @@ class SpectrumDisplay:
         return (np.sum(self.spectra[name]) if total is None else total) or 1.0
 
 
-def eigenvalues_of(found):
+def eigenvalues_of(found: Any) -> Any:
     """Return the eigenvalues of a result, of a fitted estimator, or as they are given."""
     if hasattr(found, "fit"):
         check_is_fitted(found)
@@ -190,7 +190,7 @@ def eigenvalues_of(found):
     return values
 
 
-def total_of(found, values):
+def total_of(found: Any, values: Any) -> Any:
     """Return the sum of all eigenvalues of a result of which `values` are known."""
     if hasattr(found, "total_variance"):
         return float(found.total_variance)

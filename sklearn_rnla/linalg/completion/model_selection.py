@@ -66,7 +66,9 @@ def errors_of(hidden: Any, U: Array, V: Array) -> HeldOutErrors:
     return HeldOutErrors.at(hidden, hidden.values - product)
 
 
-def errors_in_folds(observed: Observed, fit, center, rng: np.random.Generator):
+def errors_in_folds(
+    observed: Observed, fit: Any, center: bool, rng: np.random.Generator
+) -> Any:
     """Return the errors of all entries, each predicted by a fit that did not see it.
 
     Parameters

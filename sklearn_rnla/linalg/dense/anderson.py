@@ -1,8 +1,10 @@
 """Anderson acceleration of a fixed-point iteration."""
 
+from typing import Any
+
 import numpy as np
 
-from ..._typing import Float
+from ..._typing import Array, Float
 
 # Steps remembered, and the least singular value, relative to the largest, of their span.
 _MEMORY, _CUTOFF = 8, 1e-8
@@ -20,12 +22,12 @@ class AndersonSteps:
     def __init__(self) -> None:
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         """Forget the steps made so far."""
         self._last = None
         self._moves, self._changes = [], []
 
-    def __call__(self, x, f, scale: Float = 1.0):
+    def __call__(self, x: Array, f: Array, scale: Float = 1.0) -> Any:
         """Return the accelerated step from x, of which `f` is the plain step.
 
         Residuals are compared times `scale`, of the shape of x.

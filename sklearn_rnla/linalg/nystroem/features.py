@@ -235,7 +235,7 @@ def _estimated_error(rows, kernel, feature_map, definite, rng):
     return (trace_error if definite else _frobenius_error)(rows, kernel, feature_map, rng)
 
 
-def trace_error(rows, kernel, feature_map, rng: np.random.Generator):
+def trace_error(rows: Any, kernel: Any, feature_map: Any, rng: np.random.Generator) -> Any:
     """Estimate the relative trace error; the trace itself is that of all rows."""
     return feature_error(*_sampled_features(rows, kernel, feature_map, rng))
 
@@ -334,7 +334,7 @@ def _largest_and_others(sizes, k, rng):
     return sample[place], stands_for[place]
 
 
-def kernel_diagonal(rows, kernel):
+def kernel_diagonal(rows: Any, kernel: Any) -> Any:
     """Return ``k(b, b)`` of all rows: ndarray of shape (n_rows,)."""
     return np.concatenate(rows.fold(fold_diagonal, kernel)[0])
 

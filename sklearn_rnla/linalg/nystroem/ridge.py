@@ -261,7 +261,9 @@ def _trace_error(rows, kernel, nystroem, normal, rng):
     return max(0.0, 1.0 - normal.captured / total) if total > 0 else 0.0
 
 
-def kernel_ridge_at_once(rows: RowMatrix, kernel, Y, alphas, *, fit_intercept):
+def kernel_ridge_at_once(
+    rows: RowMatrix, kernel: Any, Y: Array, alphas: Array, *, fit_intercept: bool
+) -> Any:
     """Solve a kernel ridge regression whose landmarks are all rows, without features.
 
     Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,7 +40,7 @@ class KnownEntries:
     largest: float = 0.0
 
     @classmethod
-    def of(cls, values, weight):
+    def of(cls, values: Any, weight: Array | float) -> Any:
         """Return what is known of a few rows."""
         known = ~np.isnan(values)
         filled = np.where(known, values, 0.0)
@@ -55,14 +55,14 @@ class KnownEntries:
         )
 
     @classmethod
-    def of_complete(cls, n_features, n_rows, weight):
+    def of_complete(cls, n_features: int, n_rows: int, weight: Array | float) -> Any:
         """Return what is known of rows without a missing entry, but for the sums."""
         histogram = np.zeros(n_features + 1)
         histogram[-1] = weight
         counts = np.full(n_features, weight)
         return cls(counts, np.zeros(n_features), histogram, np.array([n_rows, n_rows, 0]))
 
-    def __iadd__(self, other):
+    def __iadd__(self, other: Any) -> Any:
         self.counts = self.counts + other.counts
         self.sums = self.sums + other.sums
         self.histogram = self.histogram + other.histogram
@@ -81,16 +81,16 @@ class KnownEntries:
         return max(int(self.n_rows[1]), int(self.weight))
 
     @property
-    def mean(self):
+    def mean(self) -> Any:
         """Mean of the known entries of each column, zero where there are none."""
         return self.sums / np.where(self.counts > 0, self.counts, 1.0)
 
-    def noise_freedom(self, k) -> float:
+    def noise_freedom(self, k: int) -> float:
         """Return how many numbers k coordinates a row leave free, of those known."""
         n_known = np.arange(len(self.histogram))
         return float(np.maximum(n_known - k, 0) @ self.histogram)
 
-    def most_components(self, center, share: Int = 1) -> int:
+    def most_components(self, center: bool, share: Int = 1) -> int:
         """Return the largest number of components that leaves something to the noise.
 
         Parameters
@@ -112,7 +112,7 @@ class KnownEntries:
         return max(fits, default=-1)
 
 
-def fold_known(state, block):
+def fold_known(state: Any, block: Any) -> Any:
     """Fold what is known of the entries: ``[KnownEntries]``."""
     for rows in pieces_of(block.values, 0):
         values = double(block.values[rows])
@@ -158,12 +158,12 @@ class Expectations(NamedTuple):
     log_likelihood: float
 
     @classmethod
-    def of(cls, rows, model, center):
+    def of(cls, rows: Any, model: Any, center: bool) -> Any:
         """Return the sums over the rows of a row matrix, in a pass."""
         return cls(*rows.fold(fold_expectations, model, center))
 
     @classmethod
-    def of_model(cls, rows_model, model, known, center):
+    def of_model(cls, rows_model: Any, model: Any, known: Array, center: bool) -> Any:
         """Return the sums over rows of which another model is all that is kept.
 
         Parameters
@@ -210,11 +210,11 @@ class Expectations(NamedTuple):
             log_likelihood=0.0,
         )
 
-    def plus(self, other):
+    def plus(self, other: Any) -> Any:
         """Return the sums over both, about the same model."""
         return Expectations(*add_states(list(self), other))
 
-    def gradient(self, model, center):
+    def gradient(self, model: Any, center: bool) -> Any:
         """Return the Gram matrices, and the crosses with what the model leaves."""
         m = self.crosses.shape[1]
         grams = _symmetric(self.grams, m)
@@ -222,7 +222,7 @@ class Expectations(NamedTuple):
         return grams, self.crosses - np.einsum("pij,pj->pi", grams, W)
 
 
-def fold_expectations(state, block, model, center):
+def fold_expectations(state: Any, block: Any, model: Any, center: bool) -> Any:
     """Fold the items of `Expectations`: a step of expectation over the rows."""
     k = model.W.shape[1]
     i, j = np.triu_indices(k + center)
@@ -269,7 +269,7 @@ def _symmetric(upper, m):
     return matrices
 
 
-def maximised(model, sums, center, floor):
+def maximised(model: Any, sums: Any, center: bool, floor: float) -> Any:
     """Return the model of greatest expected log-likelihood.
 
     Parameters
@@ -345,13 +345,13 @@ class EMFit(NamedTuple):
 
 
 def iterate(
-    rows,
-    model,
+    rows: Any,
+    model: Any,
     *,
-    center,
+    center: bool,
     tol: float,
-    max_steps,
-    floor,
+    max_steps: int,
+    floor: float,
     report: Callable[[], bool] | None = None,
 ) -> tuple[Array, int, float, bool]:
     """Maximise the likelihood of what is known of rows, from a model.
@@ -410,7 +410,7 @@ def iterate(
     return EMFit(plain, sums, error, converged)
 
 
-def distance(model, to, sums, center) -> float:
+def distance(model: Any, to: Any, sums: Any, center: bool) -> float:
     """Return the gain in log-likelihood of a plain step, for each parameter."""
     coordinates = _Coordinates(sums.counts)
     step = coordinates.of(to) - coordinates.of(model)

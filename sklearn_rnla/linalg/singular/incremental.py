@@ -266,7 +266,7 @@ def summarize(
     return summary
 
 
-def batches(blocks, n_rows=0):
+def batches(blocks: Any, n_rows: int = 0) -> Any:
     """Yield the values and weights of blocks joined until they have `n_rows` rows.
 
     They have at least as many as are worth a factorisation.

@@ -1,6 +1,6 @@
 """Latent coordinates of rows with missing entries, under a Gaussian of low rank."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class LatentRows(NamedTuple):
     log_likelihood: np.ndarray
 
     @classmethod
-    def of(cls, values, model):
+    def of(cls, values: Any, model: Any) -> Any:
         """Return the posterior of a few rows.
 
         Parameters
@@ -117,13 +117,13 @@ def _distinct(known):
     return known[first].astype(np.float64), which.reshape(-1)
 
 
-def pieces_of(values, k):
+def pieces_of(values: Any, k: int) -> Any:
     """Yield slices of rows that are few enough to be dense, with products of k numbers."""
     n_rows, n_features = values.shape
     size = max(16, _ENTRIES // max(n_features, (k + 2) ** 2))
     yield from consecutive(n_rows, size)
 
 
-def double(values):
+def double(values: Any) -> Any:
     """Return rows as a dense array of float64."""
     return dense_rows(values).astype(np.float64, copy=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,13 +67,13 @@ class LatentSummary:
         """Rows without, which are left out."""
         return int(self.known.n_rows[2])
 
-    def supports(self, rule) -> bool:
+    def supports(self, rule: Any) -> bool:
         """Whether more rows can be added, for as many components."""
         p, k = self.model.W.shape
         return isinstance(rule, FixedRank) and min(rule.first_guess, p - 1) <= k
 
     @classmethod
-    def of_complete(cls, summary, k):
+    def of_complete(cls, summary: Any, k: int) -> Any:
         """Return the summary that stands for a `RowSummary`, with k components."""
         p, weight = len(summary.mean), summary.total_weight
         k, triplets = summary.right_svd(FixedRank(min(k, p - 1)))
@@ -85,7 +86,7 @@ class LatentSummary:
         return cls(LatentModel(W, summary.mean, noise), known, floor)
 
 
-def leading_complete(blocks, first_with_gaps):
+def leading_complete(blocks: Any, first_with_gaps: int) -> Any:
     """Yield the values of blocks as long as they are complete.
 
     The first block that is not is appended to the list `first_with_gaps`.
@@ -102,15 +103,15 @@ def _floor(variance):
 
 
 def missing_components(
-    rows,
-    rule,
+    rows: Any,
+    rule: Any,
     *,
-    center,
+    center: bool,
     tol: float,
-    max_passes,
+    max_passes: int,
     rng: np.random.Generator,
     report: Callable[[], bool],
-):
+) -> Any:
     """Compute leading principal components of rows with missing entries.
 
     Parameters
@@ -337,7 +338,9 @@ def _noise_correction(known, k, center):
     return free / (free - taken) * (weight - k - center) / (weight - center)
 
 
-def updated_with_missing(rows, rule, *, center, tol: float, before):
+def updated_with_missing(
+    rows: Any, rule: Any, *, center: bool, tol: float, before: Any
+) -> Any:
     """Compute leading principal components of rows added to those of a summary.
 
     Parameters

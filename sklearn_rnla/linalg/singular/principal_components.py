@@ -159,7 +159,17 @@ def updated_components(
     return found, summary
 
 
-def components_of(k, triplets, moments, n_samples, *, center, dtype, exponent, A=None):
+def components_of(
+    k: int,
+    triplets: Any,
+    moments: Any,
+    n_samples: int,
+    *,
+    center: bool,
+    dtype: DTypeLike,
+    exponent: int,
+    A: Array | None = None,
+) -> Any:
     """Return the components that `k` of the triplets stand for.
 
     The rows of `A` are read once more where differences lose the variance.

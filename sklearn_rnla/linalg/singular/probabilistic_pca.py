@@ -110,7 +110,7 @@ class ProbabilisticPCA:
         distances = rows.map(squared_mahalanobis, self, missing, n_columns=1)[:, 0]
         return -0.5 * (distances + self.constant(self.components.shape[1]))
 
-    def constant(self, n_scaled) -> float:
+    def constant(self, n_scaled: int) -> float:
         """Return minus twice the log-density at the mean, of rows in their own unit.
 
         Of entries beyond `n_scaled`, or less than these, in the unit of the parameters.
@@ -120,7 +120,9 @@ class ProbabilisticPCA:
         log_det += 2 * n_scaled * self.exponent * np.log(2.0)
         return n_features * np.log(2 * np.pi) + log_det
 
-    def project(self, rows, Vt, offset, factors, *, with_std: bool = False):
+    def project(
+        self, rows: Any, Vt: Array, offset: Array, factors: Array, *, with_std: bool = False
+    ) -> Any:
         """Return the coordinates of rows, NaN being a missing entry.
 
         Parameters
@@ -160,7 +162,7 @@ def _times(matrix, exponent):
 
 
 def squared_mahalanobis(
-    values: Array | SparseMatrix, model: ProbabilisticPCA, missing
+    values: Array | SparseMatrix, model: ProbabilisticPCA, missing: bool
 ) -> Array:
     """Return the squared Mahalanobis distances of a block's rows, as a column.
 
@@ -179,7 +181,9 @@ def squared_mahalanobis(
     return distances[:, np.newaxis]
 
 
-def project_known(values, model, Vt, offset, factors, with_std):
+def project_known(
+    values: Any, model: Any, Vt: Array, offset: Array, factors: Array, with_std: bool
+) -> Any:
     """Return coordinates of a block's rows, and their standard deviations if wanted."""
     Y = project(values, Vt, offset)
     std = np.zeros_like(Y)
