@@ -182,14 +182,14 @@ class Energy:
 
     def __init__(self, A: Any, leading: Array) -> None:
         self.eps: float = float(np.finfo(A.dtype).eps)
-        self.leading = leading
-        self.captured = float(leading.sum())
-        self.total = A.moments.squared_norm
-        self.tail = max(0.0, self.total - self.captured)
-        self.tail_is_lost = self.tail <= _TAIL_LIMIT * self.eps * self.total
-        self.noise = NOISE * self.eps * float(leading[0])
+        self.leading: Array = leading
+        self.captured: float = float(leading.sum())
+        self.total: float = A.moments.squared_norm
+        self.tail: float = max(0.0, self.total - self.captured)
+        self.tail_is_lost: bool = self.tail <= _TAIL_LIMIT * self.eps * self.total
+        self.noise: float = NOISE * self.eps * float(leading[0])
         rounding = np.finfo(leading.dtype).eps * self.captured
-        self.unseen = rounding / (2 * self.tail) if self.tail > 0 else np.inf
+        self.unseen: float = rounding / (2 * self.tail) if self.tail > 0 else np.inf
 
 
 class _Outlook(NamedTuple):
