@@ -22,7 +22,7 @@ def lint(session):
 @nox.session
 def types(session):
     """Check the files that use the package as others would, and the types of all it has."""
-    session.install(".", "pandas", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
+    session.install(".[plot]", "pandas", "mypy>=2.4", "pyright[nodejs]>=1.1.414")
     session.run("mypy")
     session.run("pyright")
     session.run("python", ".ci/check_types.py")
