@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._typing import ArrayLike
 from ..linalg.singular.rank_rules import rank_rule
 from .axes import MUTED, PALETTE, add_legend, axes_of, check_kind, integer_ticks
-from .spectrum import eigenvalues_of, total_of
+from .spectrum import VARIANCE_LABELS, eigenvalues_of, total_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -168,12 +168,7 @@ class ExplainedVarianceDisplay:
         ValueError
             When `kind` is none of the above.
         """
-        kinds = {
-            "share": "share of variance",
-            "variance": "variance",
-            "cumulative": "cumulative share of variance",
-        }
-        check_kind(kind, kinds)
+        check_kind(kind, VARIANCE_LABELS)
         self.ax_, self.figure_ = axes_of(ax)
         unit = 1.0 if kind == "variance" else 1 / (self.total_variance or 1.0)
         heights = np.asarray(self.explained_variance, dtype=np.float64) * unit
@@ -197,7 +192,7 @@ class ExplainedVarianceDisplay:
             )
         self._mark_thresholds()
         scale = scale or ("linear" if kind == "cumulative" else "log")
-        self.ax_.set(xlabel="component", ylabel=kinds[kind], yscale=scale)
+        self.ax_.set(xlabel="component", ylabel=VARIANCE_LABELS[kind], yscale=scale)
         if kind == "cumulative" and scale == "linear":
             self.ax_.set_ylim(0, 1.02)
         integer_ticks(self.ax_)

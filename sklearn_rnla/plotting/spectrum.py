@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
 
+# What is along the vertical axis, by the kind of plot.
+VARIANCE_LABELS = {
+    "share": "share of variance",
+    "variance": "variance",
+    "cumulative": "cumulative share of variance",
+}
+
 
 class SpectrumDisplay:
     """Spectra, each as a line over the rank of the eigenvalue.
@@ -141,12 +148,7 @@ class SpectrumDisplay:
         ValueError
             When `kind` is none of the above.
         """
-        kinds = {
-            "share": "share of variance",
-            "variance": "variance",
-            "cumulative": "cumulative share of variance",
-        }
-        check_kind(kind, kinds)
+        check_kind(kind, VARIANCE_LABELS)
         self.ax_, self.figure_ = axes_of(ax)
         self.lines_ = []
         for i, (name, values) in enumerate(self.spectra.items()):
@@ -164,7 +166,7 @@ class SpectrumDisplay:
             color = PALETTE[i % len(PALETTE)]
             options = {"label": name, "marker": marker, "color": color, **kwargs}
             self.lines_ += self.ax_.plot(ranks, heights, **options)
-        self.ax_.set(xscale="log", xlabel="rank", ylabel=kinds[kind])
+        self.ax_.set(xscale="log", xlabel="rank", ylabel=VARIANCE_LABELS[kind])
         if kind == "cumulative":
             self.ax_.set_ylim(0, 1.02)
         else:
