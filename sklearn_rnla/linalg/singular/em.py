@@ -106,10 +106,12 @@ class KnownEntries:
             Less than the number of features; -1 where there is none.
         """
         p = len(self.counts)
-        fits = [
-            k for k in range(p) if self.noise_freedom(k) > share * (k + center) * (p - k)
-        ]
-        return max(fits, default=-1)
+        # `noise_freedom` of every k: rows that know at least j entries, over all j above k.
+        at_least = self.histogram[::-1].cumsum()[::-1]
+        freedom = at_least[:0:-1].cumsum()[::-1]
+        k = np.arange(p)
+        fits = np.flatnonzero(freedom > share * (k + center) * (p - k))
+        return int(fits[-1]) if len(fits) else -1
 
 
 def fold_known(state: Any, block: Any) -> Any:
