@@ -37,7 +37,7 @@ _PENALTY_CANDIDATES = 100
 _DEPENDENT = 1e-9
 
 
-def gains_by_response(n: int, k: int) -> Any:
+def gains_by_response(n: int, k: int) -> bool:
     """Whether k of n rows are better landmarks where they are chosen by the response."""
     return k <= _MOST_SUPERVISED and n >= _ROWS_PER_LANDMARK * k
 
